@@ -1,0 +1,87 @@
+"""Checkpoints: written whole or not at all, and read without running anything they hold."""
+
+import itertools
+import os
+import pickle
+import random
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import torch
+from recbole.utils import EvaluatorType, InputType, ModelType, get_local_time
+
+from recbole_mm.errors import InputError
+
+SAFE_TYPES = [ModelType, InputType, EvaluatorType]
+
+
+def checkpoint_name(config) -> str:
+    """A file name in checkpoint_dir that no other run of this second has: <model>-<dataset>-<time>[-n].pth."""
+    folder = Path(config["checkpoint_dir"])
+    stem = f"{config['model']}-{config['dataset']}-{get_local_time()}-{os.getpid()}"
+    names = itertools.chain([stem], (f"{stem}-{n}" for n in itertools.count(2)))
+    return str(next(folder / f"{name}.pth" for name in names if not (folder / f"{name}.pth").exists()))
+
+
+def save_checkpoint(state: dict, file: str | Path) -> None:
+    """Writes beside ``file`` and renames: a kill while writing leaves the previous checkpoint."""
+    temporary = Path(f"{file}.writing")
+    torch.save(state, temporary)
+    os.replace(temporary, file)
+
+
+def load_checkpoint(file: str | Path, device: torch.device | str = "cpu") -> dict:
+    """A checkpoint of ours (no code in it runs), or one that RecBole's own trainer wrote, which is a pickle: the user named it
+    as their own.
+
+    Raises:
+        InputError: no such file, or no checkpoint.
+    """
+    if not Path(file).is_file():
+        raise InputError(f"no checkpoint {file}")
+    try:
+        with torch.serialization.safe_globals(SAFE_TYPES):
+            return torch.load(file, map_location=device, weights_only=True)
+    except pickle.UnpicklingError:
+        pass
+    except (RuntimeError, EOFError, ValueError) as error:
+        raise InputError(f"{file} is not a checkpoint: {str(error).splitlines()[0]}") from error
+    checkpoint = torch.load(file, map_location=device, weights_only=False)
+    if not isinstance(checkpoint, dict) or "state_dict" not in checkpoint:
+        raise InputError(f"{file} is not a checkpoint of recbole_mm or RecBole")
+    return checkpoint
+
+
+def plain(value: object) -> object:
+    """``value`` as what a checkpoint may hold: containers, numbers, strings, RecBole's enums; anything else as text."""
+    if isinstance(value, Mapping):
+        return {str(key): plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple | set):
+        return [plain(item) for item in value]
+    if isinstance(value, np.generic):
+        return value.item()
+    allowed = (str, int, float, bool, type(None), torch.device, *SAFE_TYPES)
+    return value if isinstance(value, allowed) else str(value)
+
+
+def random_state() -> dict:
+    """The state of every random generator a run draws from, in types that load safely."""
+    kind, keys, position, has_gauss, gauss = np.random.get_state()
+    return {
+        "python": plain(random.getstate()),
+        "numpy": [kind, keys.tolist(), position, has_gauss, gauss],
+        "torch": torch.get_rng_state(),
+        "cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
+    }
+
+
+def set_random_state(state: dict) -> None:
+    """Puts back what ``random_state`` gave."""
+    version, words, gauss = state["python"]
+    random.setstate((version, tuple(words), gauss))
+    kind, keys, position, has_gauss, cached = state["numpy"]
+    np.random.set_state((kind, np.array(keys, dtype=np.uint32), position, has_gauss, cached))
+    torch.set_rng_state(state["torch"].cpu())
+    if state["cuda"] and torch.cuda.is_available():
+        torch.cuda.set_rng_state_all([s.cpu() for s in state["cuda"]])

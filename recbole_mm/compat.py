@@ -1,0 +1,79 @@
+"""What recbole 1.2.1 needs on today's numpy, scipy, torch and torchvision.
+
+Every shim answers one line of RecBole (or one broken wheel), is a no-op where that line works, and can be deleted with it.
+pandas is the exception: RecBole's ``fillna(inplace=True)`` on a column does nothing under pandas 3, which no shim can mend, so
+pyproject.toml asks for pandas < 3. ray is never imported: only ``recbole.quick_start`` does that, and nothing here imports it.
+"""
+
+import importlib.util
+import warnings
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import scipy.sparse
+import torch
+
+_declared = []
+
+
+def fix_numpy() -> None:
+    """recbole/config/configurator.py:630, ``np.float = np.float_`` and its neighbours: removed in numpy 2."""
+    for name, value in {"float_": np.float64, "complex_": np.complex128, "unicode_": np.str_, "bool8": np.bool_}.items():
+        if not hasattr(np, name):
+            setattr(np, name, value)
+
+
+def fix_scipy() -> None:
+    """recbole/model/general_recommender/lightgcn.py:111, ``dok_matrix._update``: gone since scipy 1.13 (seven models use it)."""
+    if not hasattr(scipy.sparse.dok_matrix, "_update"):
+        scipy.sparse.dok_matrix._update = lambda self, data: self._dict.update(data)
+
+
+def fix_pandas() -> None:
+    """recbole/data/dataset/dataset.py:509 and :670 chain ``inplace`` on a column: right under pandas 2, but one warning a column."""
+    for module in (r"recbole\.data\.dataset\.dataset", r"recbole\.data\.dataset\.sequential_dataset"):
+        warnings.filterwarnings("ignore", category=FutureWarning, module=module)
+
+
+def fix_torchvision() -> None:
+    """torchvision's wheel is built for CUDA: beside a CPU-only torch its library does not load, and then ``import torchvision``
+    fails on two operators nobody declared. Declaring their schemas is enough for its transforms (and so for open_clip and timm)."""
+    spec = importlib.util.find_spec("torchvision")
+    if _declared or spec is None or spec.origin is None:
+        return
+    libraries = [path for path in Path(spec.origin).parent.glob("_C.*") if path.suffix in (".so", ".pyd", ".dylib")]
+    try:
+        for path in libraries:
+            torch.ops.load_library(str(path))
+    except (OSError, ImportError):
+        library = torch.library.Library("torchvision", "DEF")
+        library.define("nms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
+        library.define("qnms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
+        _declared.append(library)
+
+
+def fix_recbole_checkpoints() -> None:
+    """recbole/trainer/trainer.py:323 and :583, bare ``torch.load``: torch >= 2.6 refuses the pickled Config in RecBole's own
+    checkpoints. The default is put back for that module alone; our trainer never goes through it."""
+    import recbole.trainer.trainer as module
+
+    if torch.__version__ >= torch.torch_version.TorchVersion("2.6") and module.torch is torch:
+        module.torch = _TrustingTorch()
+
+
+class _TrustingTorch:
+    """torch, but for ``load``."""
+
+    load = staticmethod(partial(torch.load, weights_only=False))
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(torch, name)
+
+
+def apply() -> None:
+    """What must be in place before recbole or an encoder library is imported."""
+    fix_numpy()
+    fix_scipy()
+    fix_pandas()
+    fix_torchvision()

@@ -1,0 +1,172 @@
+"""MultiModalConfig: RecBole's Config, finding our models and properties first, then RecBole's, and checking what it is given."""
+
+import ast
+import os
+import sys
+from collections.abc import Mapping
+from logging import getLogger
+from pathlib import Path
+
+import yaml
+from recbole.config import Config
+from recbole.utils import InputType
+
+from recbole_mm.errors import InputError, nearest
+from recbole_mm.keys import check_keys, check_values, our_keys, unknown_keys
+from recbole_mm.model import get_model, is_ours, list_models
+from recbole_mm.properties import RECBOLE_PROPERTIES, properties_dir
+
+LIST_KEYS = ("text_field", "modalities", "metrics")
+
+
+class MultiModalConfig(Config):
+    """RecBole's Config with recbole_mm's models, property files and keys.
+
+    Precedence is RecBole's: overall < model < dataset properties < config files < config_dict < command line, with our property
+    files taking effect right after RecBole's of the same level. The command line is ``sys.argv``, as in RecBole: in a program of
+    the user's own, arguments that are no configuration key are left alone. ``command_line`` (set by our commands) replaces it, and
+    then every argument must be a key.
+
+    Raises:
+        InputError: no or unknown model, no dataset, unknown or contradictory key, a config file that cannot be read.
+    """
+
+    command_line: list[str] | None = None
+
+    def __init__(
+        self,
+        model: str | type | None = None,
+        dataset: str | None = None,
+        config_file_list: list[str] | None = None,
+        config_dict: dict | None = None,
+    ) -> None:
+        super().__init__(model, dataset, config_file_list, config_dict)
+        check_values(self)
+
+    @classmethod
+    def from_final(cls, final_config: Mapping) -> "MultiModalConfig":
+        """A finished configuration (what a checkpoint holds) back as a config, on this machine's device."""
+        self = cls.__new__(cls)
+        self.compatibility_settings()
+        self._init_parameters_category()
+        self.yaml_loader = self._build_yaml_loader()
+        self.external_config_dict = {}
+        self.final_config_dict = dict(final_config)
+        self.model, self.dataset = final_config["model"], final_config["dataset"]
+        self.model_class = get_model(self.model)
+        self._init_device()
+        return self
+
+    def _load_config_files(self, file_list: list[str] | None) -> dict:
+        merged = {}
+        for file in file_list or []:
+            try:
+                content = yaml.load(Path(file).read_text(encoding="utf-8"), Loader=self.yaml_loader)
+            except OSError as error:
+                raise InputError(f"config file {file}: {error.strerror}") from error
+            except yaml.YAMLError as error:
+                raise InputError(f"config file {file} is not valid YAML: {' '.join(str(error).split())}") from error
+            if content is not None and not isinstance(content, dict):
+                raise InputError(f"config file {file} must hold `key: value` lines")
+            merged.update(content or {})
+        return merged
+
+    def _convert_config_dict(self, config_dict: dict) -> dict:
+        """Strings (of the command line, or from hyper-tuning) to values; unlike RecBole's, nothing is evaluated."""
+        for key, value in config_dict.items():
+            if isinstance(value, str):
+                config_dict[key] = _literal(value)
+        return config_dict
+
+    def _load_cmd_line(self) -> dict:
+        strict = self.command_line is not None
+        arguments = self.command_line if strict else sys.argv[1:]
+        known = {}
+        for argument in arguments:
+            key, separator, value = argument.removeprefix("--").partition("=")
+            if not argument.startswith("--") or not separator:
+                if strict:
+                    raise InputError(f"argument '{argument}': settings are written --key=value")
+                continue
+            if not strict and unknown_keys([key]):
+                continue
+            if known.get(key, value) != value:
+                raise InputError(f"--{key} is given twice, as '{known[key]}' and as '{value}'")
+            known[key] = value
+        return self._convert_config_dict(known)
+
+    def _merge_external_config_dict(self) -> None:
+        super()._merge_external_config_dict()
+        for key in LIST_KEYS:
+            value = self.external_config_dict.get(key)
+            if isinstance(value, str):
+                self.external_config_dict[key] = [part.strip() for part in value.split(",") if part.strip()]
+        for key in (*LIST_KEYS, "topk"):
+            if isinstance(self.external_config_dict.get(key), tuple):
+                self.external_config_dict[key] = list(self.external_config_dict[key])
+
+    def _get_model_and_dataset(self, model: str | type | None, dataset: str | None) -> tuple[str, type, str]:
+        model = model or self.external_config_dict.get("model")
+        dataset = dataset or self.external_config_dict.get("dataset")
+        if not model:
+            raise InputError("no model: give --model=NAME, for example --model=CLIPRec")
+        if not dataset:
+            raise InputError("no data set: give --dataset=NAME, for example --dataset=demo")
+        if not isinstance(model, str):
+            name, model_class = model.__name__, model
+        else:
+            name, model_class = model, get_model(model)
+            if model_class is None:
+                raise InputError(f"no model named '{model}' in recbole_mm or RecBole{nearest(model, list_models())}")
+        check_keys(self.external_config_dict, ours=is_ours(model_class))
+        return name, model_class, str(dataset)
+
+    def _load_internal_config_dict(self, model: str, model_class: type, dataset: str) -> None:
+        super()._load_internal_config_dict(model, model_class, dataset)
+        levels = [
+            properties_dir() / "overall.yaml",
+            *(properties_dir() / "model" / f"{parent.__name__}.yaml" for parent in reversed(model_class.__mro__)),
+            RECBOLE_PROPERTIES / "dataset" / f"{dataset}.yaml",
+            properties_dir() / "dataset" / f"{dataset}.yaml",
+        ]
+        hidden = set() if is_ours(model_class) else our_keys()
+        for file in levels:
+            if file.is_file():
+                content = yaml.load(file.read_text(encoding="utf-8"), Loader=self.yaml_loader) or {}
+                self.internal_config_dict.update({key: value for key, value in content.items() if key not in hidden})
+
+    def _set_default_parameters(self) -> None:
+        final = self.final_config_dict
+        in_batch = is_ours(self.model_class) and final.get("loss_type") == "SSM"
+        if in_batch:
+            if "train_neg_sample_args" in self.external_config_dict and final["train_neg_sample_args"]:
+                getLogger().warning("loss_type SSM takes its negatives from the batch: train_neg_sample_args is not used")
+            final["train_neg_sample_args"] = None
+        super()._set_default_parameters()
+        if in_batch:
+            final["MODEL_INPUT_TYPE"] = InputType.POINTWISE
+
+    def _init_device(self) -> None:
+        """RecBole's, but ``use_gpu: False`` means the CPU, and CUDA_VISIBLE_DEVICES stands unless gpu_id is given."""
+        final = self.final_config_dict
+        if int(final.get("nproc", 1) or 1) != 1 or int(final.get("world_size", -1) or -1) > 1:
+            raise InputError("training in several processes is not supported yet: leave out nproc and world_size")
+        if not final["use_gpu"]:
+            final["gpu_id"] = ""
+        elif "gpu_id" not in self.external_config_dict and "CUDA_VISIBLE_DEVICES" in os.environ:
+            final["gpu_id"] = os.environ["CUDA_VISIBLE_DEVICES"]
+        final.pop("local_rank", None)
+        super()._init_device()
+
+
+def _literal(text: str) -> object:
+    lowered = text.strip().lower()
+    if lowered in ("true", "false"):
+        return lowered == "true"
+    if lowered in ("~", "null"):
+        return None
+    try:
+        return ast.literal_eval(text)
+    except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
+        return text
+

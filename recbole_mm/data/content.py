@@ -1,0 +1,147 @@
+"""ItemContent: the picture and the text of every item, by RecBole's internal item id."""
+
+import logging
+import os
+import tempfile
+from collections.abc import Sequence
+from hashlib import blake2b
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from recbole_mm.data.image import DEFAULT_SIZE, default_geometry, resolve_image_path
+from recbole_mm.data.pack import ImagePack, Preprocess
+from recbole_mm.errors import InputError
+
+NAMED_IN_MESSAGE = 5
+logger = logging.getLogger(__name__)
+
+
+class ItemContent:
+    """Pictures and texts of n items. Index 0 is RecBole's padding item and absent in every modality.
+
+    Args:
+        tokens: the item tokens in internal id order, `tokens[0]` being "[PAD]".
+        image_names: picture paths relative to `image_dir`, one an item, "" = no picture; None = this data set has no pictures.
+        texts: one text an item, "" = no text; None = this data set has no texts.
+        image_dir: the folder of the pictures; needed with `image_names`.
+        cache_dir: where the packs of decoded pictures are kept (see `writable_cache`).
+        max_broken_images: the share of the items naming a picture whose picture may be unreadable before the run is stopped.
+        show_progress: a progress bar while pictures are packed.
+
+    Attributes:
+        modalities: those of ("image", "text") that the data set has at all.
+        present: modality -> bool (n,), whether the item has it. Packing (the first `images`, or `use_preprocessing`) takes the
+            unreadable pictures out of `present["image"]`, in place.
+
+    Raises:
+        InputError: `image_dir` is missing, or a picture's path leaves it.
+        ValueError: the sequences differ in length.
+    """
+
+    def __init__(
+        self, tokens: Sequence[str], image_names: Sequence[str] | None, texts: Sequence[str] | None, image_dir: Path | None,
+        cache_dir: Path, max_broken_images: float = 0.01, show_progress: bool = False,
+    ):
+        given = {"image": image_names, "text": texts}
+        for modality, values in given.items():
+            if values is not None and len(values) != len(tokens):
+                raise ValueError(f"{len(values)} {modality} values for {len(tokens)} item tokens")
+        self.modalities = tuple(modality for modality, values in given.items() if values is not None)
+        self.cache_dir, self.max_broken_images, self.show_progress = Path(cache_dir), max_broken_images, show_progress
+        self._tokens = list(tokens)
+        self._texts = [""] + list(texts[1:]) if texts is not None else None
+        self._paths = self._resolve(image_names, image_dir) if image_names is not None else None
+        self._pack: ImagePack | None = None
+        self._rows: np.ndarray | None = None
+        self._preprocessing: tuple[str, tuple[int, int]] | None = None
+        self.present: dict[str, torch.Tensor] = {}
+        if self._paths is not None:
+            self.present["image"] = torch.tensor([path is not None for path in self._paths], dtype=torch.bool)
+        if self._texts is not None:
+            self.present["text"] = torch.tensor([bool(text.strip()) for text in self._texts], dtype=torch.bool)
+
+    def __len__(self) -> int:
+        return len(self._tokens)
+
+    def tokens(self, ids: Sequence[int] | torch.Tensor) -> list[str]:
+        """The item tokens of n internal ids."""
+        return [self._tokens[i] for i in self._checked(ids)]
+
+    def texts(self, ids: Sequence[int] | torch.Tensor) -> list[str]:
+        """The texts of n internal ids; "" where an item has none. Raises LookupError if the data set has no texts."""
+        if self._texts is None:
+            raise LookupError("this data set has no texts")
+        return [self._texts[i] for i in self._checked(ids)]
+
+    def images(self, ids: Sequence[int] | torch.Tensor) -> torch.Tensor:
+        """uint8 (n, 3, H, W) of n internal ids; all zero where an item has no picture. Raises LookupError if the data set has no
+        pictures, and InputError as `use_preprocessing`, which this calls with `default_geometry` if nobody did before."""
+        if self._paths is None:
+            raise LookupError("this data set has no pictures")
+        if self._pack is None:
+            self.use_preprocessing(default_geometry, "default", DEFAULT_SIZE)
+        return self._pack.read(self._rows[self._checked(ids)])
+
+    def use_preprocessing(self, preprocess: Preprocess, key: str, size: tuple[int, int]) -> None:
+        """From now on pictures come as `preprocess` (RGB image -> uint8 (3, H, W)) makes them; packs those not packed yet.
+
+        `key` names the preprocessing, `size` is (H, W); a second call with the same two does nothing, and without pictures every
+        call does nothing. Unreadable pictures are named in one warning and become missing.
+
+        Raises:
+            InputError: more than `max_broken_images` of the items that name a picture have an unreadable one.
+        """
+        if self._paths is None or self._preprocessing == (key, tuple(size)):
+            return
+        pack, rows, broken = ImagePack.build(self.cache_dir, self._paths, preprocess, key, size, self.show_progress)
+        if broken:
+            self._report(broken)
+        self._pack, self._rows, self._preprocessing = pack, rows, (key, tuple(size))
+        self.present["image"].copy_(torch.from_numpy(rows >= 0))
+
+    def _report(self, broken: dict[int, str]) -> None:
+        named = sum(path is not None for path in self._paths)
+        shown = [f"item {self._tokens[i]}: {self._paths[i]} ({broken[i]})" for i in sorted(broken)[:NAMED_IN_MESSAGE]]
+        more = f"; and {len(broken) - len(shown)} more" if len(broken) > len(shown) else ""
+        facts = f"{len(broken)} of {named} pictures cannot be used: {'; '.join(shown)}{more}"
+        if len(broken) > self.max_broken_images * named:
+            raise InputError(f"{facts}. Repair or replace them, empty their image field, or raise max_broken_images "
+                             f"(now {self.max_broken_images:g}, a share).")
+        logger.warning("%s. These items are treated as having no picture.", facts)
+
+    def _resolve(self, image_names: Sequence[str], image_dir: Path | None) -> list[Path | None]:
+        if image_dir is None:
+            raise InputError("items name pictures, but image_dir is not set; set it to the folder that holds them.")
+        if not Path(image_dir).is_dir():
+            raise InputError(f"image_dir {image_dir} is not a folder; set image_dir to the folder that holds the pictures.")
+        paths: list[Path | None] = [None]
+        for token, name in zip(self._tokens[1:], image_names[1:], strict=True):
+            try:
+                paths.append(resolve_image_path(Path(image_dir), name.strip()) if name.strip() else None)
+            except InputError as error:
+                raise InputError(f"item {token}: {error}") from None
+        return paths
+
+    def _checked(self, ids: Sequence[int] | torch.Tensor) -> np.ndarray:
+        ids = torch.as_tensor(ids, dtype=torch.long).reshape(-1).cpu().numpy()
+        if ids.size and (ids.min() < 0 or ids.max() >= len(self)):
+            raise IndexError(f"item ids from {ids.min()} to {ids.max()}, but the content has items 0 to {len(self) - 1}")
+        return ids
+
+
+def writable_cache(preferred: Path) -> Path:
+    """`preferred` if it can be written (it is created if need be), else a folder of its own under `$XDG_CACHE_HOME/recbole_mm`
+    (default `~/.cache/recbole_mm`). Raises InputError if neither can be written."""
+    base = os.environ.get("XDG_CACHE_HOME", "")
+    base = Path(base) if os.path.isabs(base) else Path.home() / ".cache"
+    fallback = base / "recbole_mm" / blake2b(os.path.abspath(preferred).encode(), digest_size=8).hexdigest()
+    for folder in (Path(preferred), fallback):
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryFile(dir=folder):
+                return folder
+        except OSError:
+            continue
+    raise InputError(f"no cache folder can be written: neither {preferred} nor {fallback}; set XDG_CACHE_HOME to one.")

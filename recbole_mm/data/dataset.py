@@ -1,0 +1,84 @@
+"""MultiModalDataset: RecBole's Dataset, whose items have pictures and texts beside it in ``content``."""
+
+from logging import getLogger
+from pathlib import Path
+
+from recbole.data.dataset import Dataset
+from recbole.utils import FeatureSource
+
+from recbole_mm.data.content import ItemContent, writable_cache
+from recbole_mm.data.text import join_fields, read_item_table
+from recbole_mm.errors import InputError
+
+
+class MultiModalDataset(Dataset):
+    """RecBole's Dataset with ``content``, an ItemContent whose row i belongs to internal item id i.
+
+    ``image_field`` (one column of the ``.item`` file: paths below ``image_dir``) and ``text_field`` (columns, joined in order) are
+    read beside RecBole: they get no vocabulary, no id, and are in no batch.
+
+    Raises:
+        InputError: a column that was asked for and is not there, no ``.item`` file, no picture folder, a picture path outside it.
+    """
+
+    def _get_load_and_unload_col(self, source: FeatureSource | str) -> tuple[set | None, set | None]:
+        load, unload = super()._get_load_and_unload_col(source)
+        if source == FeatureSource.ITEM:
+            raw = {field for field in (self.config["image_field"], *(self.config["text_field"] or [])) if field}
+            if load is None:
+                unload = (unload or set()) | raw
+            else:
+                load = load - raw
+        return load, unload
+
+    def _data_processing(self) -> None:
+        super()._data_processing()
+        self.content = self.read_content()
+
+    def read_content(self) -> ItemContent:
+        """Pictures' names and texts of the items that are left after filtering, found by item token."""
+        folder = Path(self.dataset_path)
+        file = folder / f"{self.dataset_name}.item"
+        if not file.is_file():
+            raise InputError(f"no item file {file}: pictures and texts come from its columns (image_field, text_field)")
+        table = read_item_table(file, self.config["field_separator"], self.config["encoding"] or "utf-8")
+        if self.iid_field not in table:
+            raise InputError(f"{file} has no column '{self.iid_field}' (ITEM_ID_FIELD); it has {', '.join(table)}")
+        image_field, text_fields = self._content_fields(table, file)
+        row_of = {}
+        for row, token in enumerate(table[self.iid_field]):
+            row_of.setdefault(token, row)
+        tokens = [str(token) for token in self.field2id_token[self.iid_field]]
+        rows = [None, *(row_of.get(token) for token in tokens[1:])]
+        image_dir = folder / (self.config["image_dir"] or "images")
+        return ItemContent(
+            tokens,
+            image_names=_take(table[image_field], rows) if image_field else None,
+            texts=_take([join_fields(parts) for parts in zip(*(table[f] for f in text_fields), strict=True)], rows)
+            if text_fields
+            else None,
+            image_dir=image_dir,
+            cache_dir=Path(self.config["cache_dir"] or writable_cache(folder / ".recbole_mm")),
+            max_broken_images=self.config["max_broken_images"],
+            show_progress=bool(self.config["show_progress"]),
+        )
+
+    def _content_fields(self, table: dict[str, list[str]], file: Path) -> tuple[str | None, list[str]]:
+        """The image column and the text columns to read: those asked for, or, of the defaults, those that are there."""
+        image_field, text_fields = self.config["image_field"], list(self.config["text_field"] or [])
+        asked = self.config.external_config_dict
+        for key, fields in (("image_field", [image_field] if image_field else []), ("text_field", text_fields)):
+            for field in fields:
+                if field not in table and key in asked:
+                    raise InputError(f"{file} has no column '{field}' ({key}); it has {', '.join(table)}")
+        if image_field not in table:
+            image_field = None
+        text_fields = [field for field in text_fields if field in table]
+        if not image_field and not text_fields:
+            raise InputError(f"{file} has no picture and no text column; set image_field and text_field to some of {', '.join(table)}")
+        getLogger().info(f"Item content of {file}: image_field = {image_field}, text_field = {text_fields}")
+        return image_field, text_fields
+
+
+def _take(column: list[str], rows: list[int | None]) -> list[str]:
+    return ["" if row is None else column[row] for row in rows]

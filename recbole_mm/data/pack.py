@@ -1,0 +1,246 @@
+"""ImagePack: pictures decoded and resized once into a memory-mapped file of uint8 rows, resumable after a kill at any moment."""
+
+import logging
+import os
+import re
+import time
+from collections import deque
+from collections.abc import Callable, Container, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from hashlib import blake2b
+from io import BytesIO
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from filelock import AcquireReturnProxy, FileLock, Timeout
+from PIL import Image
+from tqdm import tqdm
+
+from recbole_mm.data.image import BrokenImage, FileIndex, load_image, read_error
+
+CHUNK_ROWS = 256
+SAVE_SECONDS = 5.0
+
+Preprocess = Callable[[Image.Image], torch.Tensor]
+logger = logging.getLogger(__name__)
+
+
+class ImagePack:
+    """The valid rows of a pack directory, read without a lock while others may be appending.
+
+    `pixels.bin` holds rows of 3*H*W bytes and `rows.txt` the blake2b-128 hash of each row's picture file, one a line. A hash is
+    written only after its pixels are on disk, so the rows that both files hold completely are always right.
+    """
+
+    def __init__(self, directory: Path, size: tuple[int, int]):
+        self.directory, self.size = Path(directory), tuple(size)
+        self._count = len(_read_journal(self.directory, self.size))
+        self._pixels: np.memmap | None = None
+
+    def __len__(self) -> int:
+        return self._count
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_pixels": None}
+
+    def read(self, rows: Sequence[int] | np.ndarray | torch.Tensor) -> torch.Tensor:
+        """uint8 (n, 3, H, W) of the given row numbers; a row of -1 is all zero. Raises IndexError for a row not in the pack."""
+        rows = np.asarray(rows, dtype=np.int64).reshape(-1)
+        out = np.zeros((len(rows), 3, *self.size), dtype=np.uint8)
+        wanted = rows >= 0
+        if wanted.any():
+            if rows.max() >= self._count:
+                raise IndexError(f"row {rows.max()} of a pack of {self._count} rows")
+            if self._pixels is None:
+                self._pixels = np.memmap(self.directory / "pixels.bin", np.uint8, "r", shape=(self._count, 3, *self.size))
+            out[wanted] = self._pixels[rows[wanted]]
+        return torch.from_numpy(out)
+
+    @classmethod
+    def build(
+        cls, cache_dir: Path, paths: Sequence[Path | None], preprocess: Preprocess, key: str, size: tuple[int, int],
+        show_progress: bool = False,
+    ) -> tuple["ImagePack", np.ndarray, dict[int, str]]:
+        """Opens the pack of this preprocessing and adds the pictures it lacks.
+
+        Args:
+            paths: n picture files; None = no picture.
+            preprocess: RGB image -> uint8 (3, H, W); called from several threads.
+            key: names the preprocessing; with `size` = (H, W) it names the pack directory.
+
+        Returns:
+            the pack, the row of each path (int64 (n,), -1 = none), and the reason for each index whose picture is broken.
+
+        Raises:
+            ValueError: `preprocess` returned another shape or dtype.
+        """
+        name = key if re.fullmatch(r"[\w.+-]{1,128}", key) else blake2b(key.encode(), digest_size=16).hexdigest()
+        directory = Path(cache_dir) / f"images-{name}-{size[0]}x{size[1]}"
+        paths = [Path(path) if path is not None else None for path in paths]
+        distinct = [path for path in dict.fromkeys(paths) if path is not None]
+        survey = _survey(distinct, FileIndex(cache_dir), _read_journal(directory, size))
+        if survey.unread:
+            directory.mkdir(parents=True, exist_ok=True)
+            with _acquire(directory / "build.lock"):
+                files, writer = FileIndex(cache_dir), _Writer(directory, size)
+                survey = _survey(distinct, files, writer.rows)
+                _fill(survey, files, writer, preprocess, show_progress)
+        row_of = np.array([survey.rows.get(path, -1) for path in paths], dtype=np.int64)
+        broken = {i: survey.broken[path] for i, path in enumerate(paths) if path in survey.broken}
+        return cls(directory, size), row_of, broken
+
+
+def _read_journal(directory: Path, size: tuple[int, int]) -> dict[str, int]:
+    """hash -> row of the valid rows. The journal is read before the pixels' length, so a row seen here is complete."""
+    try:
+        lines = (directory / "rows.txt").read_bytes().split(b"\n")[:-1]
+        whole = (directory / "pixels.bin").stat().st_size // (3 * size[0] * size[1])
+    except FileNotFoundError:
+        return {}
+    rows: dict[str, int] = {}
+    for row, line in enumerate(lines[:whole]):
+        digest = line.decode("latin-1")
+        if digest in rows or not re.fullmatch("[0-9a-f]{32}", digest):
+            break
+        rows[digest] = row
+    return rows
+
+
+class _Writer:
+    """Appends rows under the lock; on opening it cuts off what a killed writer left half done."""
+
+    def __init__(self, directory: Path, size: tuple[int, int]):
+        self.shape, self.row_bytes = (3, *size), 3 * size[0] * size[1]
+        self.rows = _read_journal(directory, size)
+        self.chunk: dict[str, torch.Tensor] = {}
+        self.pixels_path, self.journal_path = directory / "pixels.bin", directory / "rows.txt"
+        for path, row_bytes in ((self.pixels_path, self.row_bytes), (self.journal_path, 33)):
+            path.touch()
+            os.truncate(path, len(self.rows) * row_bytes)
+
+    def add(self, digest: str, pixels: torch.Tensor) -> None:
+        if pixels.dtype != torch.uint8 or tuple(pixels.shape) != self.shape:
+            raise ValueError(f"preprocess gave {pixels.dtype} {tuple(pixels.shape)}, the pack needs torch.uint8 {self.shape}")
+        if digest not in self.rows:
+            self.chunk.setdefault(digest, pixels)
+
+    def flush(self) -> None:
+        """Writes the chunk at its own offset, so that a flush that failed halfway can be repeated."""
+        start, digests = len(self.rows), list(self.chunk)
+        _write(self.pixels_path, start * self.row_bytes, b"".join(p.numpy().tobytes() for p in self.chunk.values()))
+        _write(self.journal_path, start * 33, "".join(digest + "\n" for digest in digests).encode())
+        self.rows.update(zip(digests, range(start, start + len(digests)), strict=True))
+        self.chunk.clear()
+
+
+def _write(path: Path, offset: int, data: bytes) -> None:
+    with open(path, "r+b") as file:
+        file.seek(offset)
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+class _Survey(NamedTuple):
+    """What is known of each distinct path: its row, its [size, mtime_ns] if it must be read, or why it is broken."""
+
+    rows: dict[Path, int]
+    unread: dict[Path, list[int]]
+    broken: dict[Path, str]
+
+
+def _survey(paths: list[Path], files: FileIndex, packed: dict[str, int]) -> _Survey:
+    survey = _Survey({}, {}, {})
+    for path in paths:
+        try:
+            status = os.stat(path)
+        except OSError as error:
+            survey.broken[path] = read_error(error)
+            continue
+        stamp = [status.st_size, status.st_mtime_ns]
+        digest = files.digest(path, stamp)
+        if digest in packed:
+            survey.rows[path] = packed[digest]
+        else:
+            survey.unread[path] = stamp
+    return survey
+
+
+class _Read(NamedTuple):
+    digest: str | None
+    pixels: torch.Tensor | None = None
+    reason: str | None = None
+
+
+def _read(path: Path, preprocess: Preprocess, packed: Container[str]) -> _Read:
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        return _Read(None, reason=read_error(error))
+    digest = blake2b(data, digest_size=16).hexdigest()
+    if digest in packed:
+        return _Read(digest)
+    try:
+        return _Read(digest, preprocess(load_image(BytesIO(data))))
+    except BrokenImage as error:
+        return _Read(digest, reason=str(error))
+    except Exception as error:  # one odd picture must not end a long run; too many of them do, with this reason
+        return _Read(digest, reason=f"preprocessing failed: {type(error).__name__}: {error}")
+
+
+def _fill(survey: _Survey, files: FileIndex, writer: _Writer, preprocess: Preprocess, show_progress: bool) -> None:
+    """Reads `survey.unread` into the pack and moves each of its paths to `survey.rows` or `survey.broken`."""
+    digests: dict[Path, str] = {}
+    saved = time.monotonic()
+    results = _read_ahead(lambda path: _read(path, preprocess, writer.rows), survey.unread)
+    try:
+        with tqdm(results, "Packing pictures", len(survey.unread), unit="picture", disable=not show_progress) as progress:
+            for path, (digest, pixels, reason) in progress:
+                if reason is not None:
+                    survey.broken[path] = reason
+                    continue
+                if pixels is not None:
+                    writer.add(digest, pixels)
+                digests[path] = digest
+                files.record(path, survey.unread[path], digest)
+                if len(writer.chunk) >= CHUNK_ROWS:
+                    writer.flush()
+                    if time.monotonic() - saved > SAVE_SECONDS:
+                        files.save()
+                        saved = time.monotonic()
+    finally:
+        results.close()
+        writer.flush()
+        files.save()
+    survey.rows.update((path, writer.rows[digest]) for path, digest in digests.items())
+
+
+def _read_ahead(work: Callable[[Path], _Read], paths: Iterable[Path]) -> Iterator[tuple[Path, _Read]]:
+    """(path, work(path)) in order, worked on in parallel, with at most four results a worker waiting in memory."""
+    workers = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    waiting: deque = deque()
+    with ThreadPoolExecutor(workers) as pool:
+        try:
+            for path in paths:
+                waiting.append((path, pool.submit(work, path)))
+                if len(waiting) >= 4 * workers:
+                    done, future = waiting.popleft()
+                    yield done, future.result()
+            while waiting:
+                done, future = waiting.popleft()
+                yield done, future.result()
+        finally:
+            for _, future in waiting:
+                future.cancel()
+
+
+def _acquire(path: Path) -> AcquireReturnProxy:
+    """The lock, held until the end of the `with`; says so when another process has it."""
+    lock = FileLock(path)
+    try:
+        return lock.acquire(timeout=0)
+    except Timeout:
+        logger.info("Waiting for another process that is packing pictures in %s", path.parent)
+        return lock.acquire()

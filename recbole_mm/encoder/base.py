@@ -1,0 +1,123 @@
+"""The contract every encoder meets."""
+
+import hashlib
+import json
+from abc import ABC, abstractmethod
+
+import torch
+from PIL import Image
+from torch import Tensor, nn
+
+from recbole_mm.encoder.contrastive import image_text_contrastive
+from recbole_mm.errors import InputError
+
+
+class ItemEncoder(nn.Module, ABC):
+    """A network that turns item pictures and texts into rows of features.
+
+    A subclass sets the attributes below and implements ``forward``, ``layers``, ``geometry`` and ``describe``; with pictures
+    also ``preprocess_image``, with texts also ``tokenize``, with both also ``similarity``.
+
+    Attributes:
+        name: how the user asked for it, for messages.
+        modalities: what it encodes, e.g. ("image", "text").
+        output_dims: modality -> width of its rows.
+        image_size: (height, width) in pixels, None without pictures.
+        image_mean, image_std: per RGB channel, for pixels scaled to 0..1.
+        pad_id: the token id that pads texts, None without texts.
+        from_scratch: its weights are random (a tiny encoder's), so it wants larger learning rates than a pretrained one.
+    """
+
+    name: str = "encoder"
+    modalities: tuple[str, ...] = ()
+    output_dims: dict[str, int] = {}
+    image_size: tuple[int, int] | None = None
+    image_mean: tuple[float, ...] = (0.0, 0.0, 0.0)
+    image_std: tuple[float, ...] = (1.0, 1.0, 1.0)
+    pad_id: int | None = None
+    from_scratch: bool = False
+
+    @abstractmethod
+    def forward(self, inputs: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Encode n items.
+
+        Args:
+            inputs: any of "image": uint8 (n, 3, H, W), and "text": int64 (n, L), on the encoder's device.
+
+        Returns:
+            One (n, output_dims[m]) row an item for every modality given, in the dtype of the weights, NOT L2-normalised.
+        """
+
+    @abstractmethod
+    def layers(self) -> list[nn.Module]:
+        """The transformer blocks (or stages) in order from input to output; of two towers, the image tower's come first."""
+
+    @abstractmethod
+    def geometry(self) -> dict:
+        """Everything that decides which pixels ``preprocess_image`` returns, as JSON-able values; nothing about weights."""
+
+    @abstractmethod
+    def describe(self) -> dict:
+        """Architecture and preprocessing as JSON-able values: all of the fingerprint that is not weights."""
+
+    def preprocess_image(self, image: Image.Image) -> Tensor:
+        """An RGB picture -> uint8 (3, H, W): geometry only, no normalisation. May be an attribute rather than a method; either
+        way it can be sent to worker processes, and should then not carry the weights along."""
+        raise InputError(f"{self.name} does not read pictures")
+
+    def tokenize(self, texts: list[str]) -> Tensor:
+        """Texts -> int64 (n, L) token ids, truncated by token and padded with ``pad_id``."""
+        raise InputError(f"{self.name} does not read texts")
+
+    def similarity(self) -> tuple[Tensor, Tensor | None]:
+        """The encoder's own (positive scale, bias or None) for cosines of its image and text rows, with their graph."""
+        raise NotImplementedError(f"{type(self).__name__} has no image-text similarity")
+
+    @property
+    def preprocess_key(self) -> str:
+        """16 hexadecimal digits that name the geometry: pictures packed under the same key can be shared by encoders."""
+        return hashlib.sha256(_canonical(self.geometry())).hexdigest()[:16]
+
+    def fingerprint(self) -> str:
+        """32 hexadecimal digits over architecture, weights (names, dtypes, shapes, bytes) and preprocessing (geometry, mean,
+        std, tokenizer). The same in every process and on every device; any change of any part changes it."""
+        digest = hashlib.blake2b(_canonical({"geometry": self.geometry(), **self.describe()}), digest_size=16)
+        for key, tensor in sorted(self.state_dict().items()):
+            digest.update(f"\0{key}\0{tensor.dtype}\0{tuple(tensor.shape)}\0".encode())
+            digest.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy())
+        return digest.hexdigest()
+
+    def contrastive_loss(self, features: dict[str, Tensor]) -> Tensor:
+        """Symmetric image-text contrastive loss over the rows given, under the encoder's own scale (see ``contrastive``).
+
+        Args:
+            features: what ``forward`` returned for items that have both a picture and a text: "image" and "text", (n, d) each.
+
+        Raises:
+            InputError: the encoder lacks one of the two modalities.
+            ValueError: ``features`` does.
+        """
+        if not {"image", "text"} <= set(self.modalities):
+            raise InputError(f"{self.name} encodes only {' and '.join(self.modalities)}: a contrastive loss needs image and text")
+        if not {"image", "text"} <= set(features):
+            raise ValueError(f"the contrastive loss needs image and text rows, not {sorted(features)}")
+        return image_text_contrastive(features["image"], features["text"], *self.similarity())
+
+    def normalise(self, pixels: Tensor, dtype: torch.dtype) -> Tensor:
+        """uint8 (n, 3, H, W) -> (pixels / 255 - mean) / std on the same device, computed in float32 or finer, as ``dtype``.
+
+        Raises:
+            TypeError: the pixels are not uint8 (already normalised ones would be encoded into nonsense).
+            ValueError: the shape is not (n, 3, *image_size).
+        """
+        if pixels.dtype != torch.uint8:
+            raise TypeError(f"{self.name} takes uint8 pixels and normalises them itself, not {pixels.dtype}")
+        if pixels.dim() != 4 or tuple(pixels.shape[1:]) != (3, *self.image_size):
+            raise ValueError(f"{self.name} takes pictures of shape {(3, *self.image_size)}, not {tuple(pixels.shape[1:])}")
+        working = torch.promote_types(dtype, torch.float32)
+        mean, std = torch.tensor([self.image_mean, self.image_std], dtype=working, device=pixels.device).view(2, 3, 1, 1)
+        return pixels.to(working).div_(255).sub_(mean).div_(std).to(dtype)
+
+
+def _canonical(description: dict) -> bytes:
+    return json.dumps(description, sort_keys=True, separators=(",", ":")).encode()

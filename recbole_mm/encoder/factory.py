@@ -1,0 +1,96 @@
+"""One string names any encoder: ``backend:name[@tag-or-path]``."""
+
+import difflib
+import inspect
+from collections.abc import Callable, Iterable
+
+from recbole_mm.encoder.base import ItemEncoder
+from recbole_mm.errors import InputError
+
+Backend = Callable[..., ItemEncoder]
+GRAMMAR = "backend:name[@tag-or-path]"
+
+_backends: dict[str, Backend] = {}
+
+
+def register_backend(name: str) -> Callable[[Backend], Backend]:
+    """Decorator: ``function(name, source, *, seed, **options) -> ItemEncoder`` builds the encoders of backend ``name``.
+
+    ``source`` is the tag or path after the "@", None without one. The function's keyword arguments are the backend's options.
+
+    Raises:
+        ValueError: the backend is registered already.
+    """
+    if not name.isidentifier():
+        raise ValueError(f"a backend's name is an identifier, not '{name}'")
+
+    def register(function: Backend) -> Backend:
+        if name in _backends:
+            raise ValueError(f"the encoder backend '{name}' is registered already")
+        _backends[name] = function
+        return function
+
+    return register
+
+
+def list_backends() -> list[str]:
+    """The names that may stand before the colon, sorted."""
+    return sorted(_backends)
+
+
+def create_encoder(name: str, *, seed: int = 0, **options: object) -> ItemEncoder:
+    """Build the encoder that ``name`` asks for, on the CPU, in eval mode.
+
+    Args:
+        name: ``backend:name[@tag-or-path]``, e.g. ``open_clip:ViT-B-16-quickgelu@openai``, ``open_clip:ViT-B-32@/w.safetensors``,
+            ``open_clip:local-dir:/folder``, ``open_clip:tiny``.
+        seed: draws whatever weights do not come from a file (the tiny encoders); the global random state stays as it is.
+        options: the backend's own, e.g. ``gradient_checkpointing=True``.
+
+    Raises:
+        InputError: malformed name, unknown backend, name, tag or option; weights that cannot be had or do not fit.
+    """
+    backend, rest, source = parse_name(name)
+    function = _backends[backend]
+    parameters = inspect.signature(function).parameters.values()
+    if not any(p.kind is p.VAR_KEYWORD for p in parameters):
+        valid = [p.name for p in parameters if p.kind is p.KEYWORD_ONLY and p.name != "seed"]
+        for option in options:
+            if option not in valid:
+                raise InputError(f"{name}: no encoder option '{option}'{nearest(option, valid)}; its options: {listed(valid)}")
+    return function(rest, source, seed=seed, **options)
+
+
+def parse_name(name: str) -> tuple[str, str, str | None]:
+    """``backend:name[@source]`` -> (backend, name, source or None).
+
+    The first "@" splits, so a path after it may hold more of them. A name that is itself a path (``local-dir:/folder``,
+    ``/folder``, ``./folder``, ``~/folder``) is never split.
+
+    Raises:
+        InputError: malformed, or an unknown backend.
+    """
+    known = f"the backends: {listed(list_backends())}"
+    backend, colon, rest = name.strip().partition(":") if isinstance(name, str) else ("", "", "")
+    if not (backend and colon and rest):
+        raise InputError(f"encoder '{name}' is not of the form {GRAMMAR}{nearest(backend, _backends)}; {known}")
+    if backend not in _backends:
+        raise InputError(f"encoder '{name}': unknown backend '{backend}'{nearest(backend, _backends)}; {known}")
+    if rest.startswith(("local-dir:", "/", "./", "../", "~")):
+        return backend, rest, None
+    model, at, source = rest.partition("@")
+    if not model or (at and not source):
+        raise InputError(f"encoder '{name}' is not of the form {GRAMMAR}: nothing {'before' if not model else 'after'} the '@'")
+    return backend, model, source or None
+
+
+def nearest(word: str, words: Iterable[str], n: int = 1) -> str:
+    """`` (did you mean 'x'?)`` for an error message; empty where nothing in ``words`` is near."""
+    folded = {w.lower(): w for w in words}
+    found = [folded[w] for w in difflib.get_close_matches(word.lower(), folded, n=n, cutoff=0.5)]
+    return f" (did you mean {' or '.join(repr(w) for w in found)}?)" if found else ""
+
+
+def listed(words: Iterable[str]) -> str:
+    """``a, b, c`` for an error message; "none" for no words."""
+    return ", ".join(words) or "none"

@@ -1,0 +1,212 @@
+"""ItemFeatures: one vector an item and modality, from a table when the encoder is frozen, from the live encoder when it trains."""
+
+from collections.abc import Sequence
+from logging import getLogger
+
+import torch
+from torch import Tensor, nn
+from tqdm import tqdm
+
+from recbole_mm.data.content import ItemContent
+from recbole_mm.encoder import ItemEncoder, create_encoder
+from recbole_mm.errors import InputError
+from recbole_mm.feature.cost import EncodingCost
+
+
+class ItemFeatures(nn.Module):
+    """Item features by internal item id.
+
+    Args:
+        encoder: reads the items. With ``trainable`` it is a submodule and gets gradients; without, it encodes the catalogue once,
+            its features are non-persistent buffers (no checkpoint holds them), and it is kept, frozen, outside the module tree.
+        content: pictures and texts by item id.
+        modalities: which of the encoder's and the content's modalities to use; None for all that both have.
+        trainable: train the encoder with the recommender (end-to-end).
+        missing: what an item gets in a modality it lacks: ``learned`` (one trained vector a modality), ``mean`` (of the items at
+            hand that have it: the batch's in training, the catalogue's in a table) or ``zero``.
+        chunk_size: items an encoder call; beyond about 1,000 a CPU slows down, on a GPU it bounds the memory of a refresh.
+        show_progress: a progress bar over catalogue-wide encoding.
+
+    Attributes:
+        dims: ``{modality: d}``.
+        live: whether ``forward`` asks the encoder (True only if trainable; set it to False to train on cached features for a while).
+    """
+
+    def __init__(
+        self,
+        encoder: ItemEncoder,
+        content: ItemContent,
+        modalities: Sequence[str] | None = None,
+        *,
+        trainable: bool,
+        missing: str = "learned",
+        chunk_size: int = 256,
+        show_progress: bool = False,
+    ) -> None:
+        super().__init__()
+        self.modalities = _choose_modalities(modalities, encoder, content)
+        self.dims = {m: encoder.output_dims[m] for m in self.modalities}
+        self.content, self.missing, self.chunk_size, self.show_progress = content, missing, chunk_size, show_progress
+        self.trainable = self.live = trainable
+        self.cost = EncodingCost()
+        self.fingerprint = encoder.fingerprint()
+        if "image" in self.modalities:
+            content.use_preprocessing(encoder.preprocess_image, encoder.preprocess_key, encoder.image_size)
+        self._token_ids = encoder.tokenize(content.texts(range(len(content)))) if "text" in self.modalities else None
+        for m in self.modalities:
+            self.register_buffer(f"present_{m}", content.present[m].clone(), persistent=False)
+        absent = [m for m in self.modalities if not bool(content.present[m][1:].all())]
+        self.missing_vectors = nn.ParameterDict(
+            {m: nn.Parameter(torch.randn(self.dims[m]) * 0.02) for m in absent} if missing == "learned" else {}
+        )
+        self._cache: dict[str, Tensor] | None = None
+        self._cache_key: tuple | None = None
+        if trainable:
+            self.encoder = encoder
+        else:
+            object.__setattr__(self, "encoder", encoder.requires_grad_(False).eval())
+            for m, rows in self._encode_catalogue().items():
+                self.register_buffer(f"table_{m}", rows, persistent=False)
+
+    @classmethod
+    def from_config(cls, config, dataset) -> "ItemFeatures":
+        """The features that a configuration asks for, over a MultiModalDataset's content.
+
+        Raises:
+            InputError: no such encoder, weights that cannot be had, a modality that encoder or data set does not have.
+        """
+        encoder = create_encoder(config["encoder"], seed=config["seed"]).to(config["device"])
+        return cls(
+            encoder,
+            dataset.content,
+            config["modalities"],
+            trainable=config["encoder_training"] == "end2end",
+            missing=config["missing"],
+            chunk_size=config["encoder_chunk_size"],
+            show_progress=bool(config["show_progress"]),
+        )
+
+    def __len__(self) -> int:
+        return len(self.content)
+
+    @property
+    def device(self) -> torch.device:
+        return getattr(self, f"present_{self.modalities[0]}").device
+
+    def present(self, modality: str) -> Tensor:
+        """Which items have that modality: bool (n_items,)."""
+        return getattr(self, f"present_{modality}")
+
+    def forward(self, item_ids: Tensor) -> dict[str, Tensor]:
+        """Features of items, any number of times each: (n,) -> {modality: (n, d)}. Live, each distinct one is encoded once."""
+        if not self.live:
+            return self._fill_learned({m: rows[item_ids] for m, rows in self._cached().items()}, item_ids)
+        distinct, inverse = torch.unique(item_ids, return_inverse=True)
+        rows = self._encode_filled(distinct)
+        return {m: row[inverse] for m, row in rows.items()}
+
+    def table(self, fresh_ids: Tensor | None = None) -> dict[str, Tensor]:
+        """Features of the whole catalogue: {modality: (n_items, d)}, row = item id.
+
+        With a live encoder the rows come from a cache without gradient, re-encoded in eval mode where the encoder has changed since
+        (while the module is training, the last one is good enough); the rows of ``fresh_ids`` are encoded anew, with gradient.
+        """
+        rows = self._fill_learned(self._cached(), slice(None))
+        if fresh_ids is None or not self.live:
+            return rows
+        distinct = torch.unique(fresh_ids)
+        fresh = self._encode_filled(distinct)
+        return {m: rows[m].index_copy(0, distinct, fresh[m].to(rows[m].dtype)) for m in rows}
+
+    @torch.no_grad()
+    def refresh(self) -> None:
+        """Encodes the catalogue anew: eval mode, no gradient, in chunks. Nothing to do for a frozen encoder."""
+        if self.trainable:
+            self._cache, self._cache_key = self._encode_catalogue(), self._encoder_version()
+
+    def contrastive_loss(self, item_ids: Tensor, features: dict[str, Tensor]) -> Tensor:
+        """The encoder's image-text contrastive loss over those of ``item_ids`` (distinct) that have both a picture and a text.
+
+        ``features`` are theirs, as ``forward(item_ids)`` gave them. Returns a scalar.
+        """
+        both = self.present("image")[item_ids] & self.present("text")[item_ids]
+        return self.encoder.contrastive_loss({m: features[m][both] for m in ("image", "text")})
+
+    def _encoder_version(self) -> tuple:
+        """Changes with every update of the encoder's weights: an optimiser's step, a load, a move to another dtype or device."""
+        return tuple((id(p), p._version, p.dtype, p.device) for p in self.encoder.parameters())
+
+    def _cached(self) -> dict[str, Tensor]:
+        if not self.trainable:
+            return {m: getattr(self, f"table_{m}") for m in self.modalities}
+        if self._cache is None or (not self.training and self._cache_key != self._encoder_version()):
+            self.refresh()
+        return self._cache
+
+    def _encode_catalogue(self) -> dict[str, Tensor]:
+        training = self.encoder.training
+        self.encoder.eval()
+        chunks = torch.arange(len(self)).split(self.chunk_size)
+        slow = self.show_progress and len(self) > 8 * self.chunk_size
+        parts = []
+        with torch.no_grad():
+            for ids in tqdm(chunks, desc="Encoding items", ncols=100, disable=not slow, leave=False):
+                parts.append(self._encode(ids.to(self.device)))
+        self.encoder.train(training)
+        rows = {m: torch.cat([part[m] for part in parts]) for m in self.modalities}
+        return self._fill_mean(rows, slice(None))
+
+    def _encode_filled(self, distinct: Tensor) -> dict[str, Tensor]:
+        return self._fill_learned(self._fill_mean(self._encode(distinct), distinct), distinct)
+
+    def _encode(self, distinct: Tensor) -> dict[str, Tensor]:
+        """(n,) distinct ids -> {modality: (n, d)}, in chunks; zeros in the rows of items that lack the modality."""
+        chunks = distinct.split(self.chunk_size) if len(distinct) else (distinct,)
+        with self.cost.measure(len(distinct), self.device):
+            parts = [self._encode_chunk(ids) for ids in chunks]
+        return {m: torch.cat([part[m] for part in parts]) for m in self.modalities}
+
+    def _encode_chunk(self, ids: Tensor) -> dict[str, Tensor]:
+        rows = {}
+        for m in self.modalities:
+            here = self.present(m)[ids]
+            encoded = self.encoder({m: self._inputs(m, ids[here])})[m] if bool(here.any()) else None
+            dtype = next(self.encoder.parameters()).dtype if encoded is None else encoded.dtype
+            row = torch.zeros(len(ids), self.dims[m], dtype=dtype, device=ids.device)
+            rows[m] = row if encoded is None else row.index_copy(0, here.nonzero().squeeze(1), encoded)
+        return rows
+
+    def _inputs(self, modality: str, ids: Tensor) -> Tensor:
+        source = self.content.images(ids.cpu()) if modality == "image" else self._token_ids[ids.cpu()]
+        return source.to(self.device, non_blocking=True)
+
+    def _fill_learned(self, rows: dict[str, Tensor], ids: Tensor | slice) -> dict[str, Tensor]:
+        return {
+            m: torch.where(self.present(m)[ids].unsqueeze(1), row, self.missing_vectors[m].to(row.dtype))
+            if m in self.missing_vectors
+            else row
+            for m, row in rows.items()
+        }
+
+    def _fill_mean(self, rows: dict[str, Tensor], ids: Tensor | slice) -> dict[str, Tensor]:
+        if self.missing != "mean":
+            return rows
+        masks = {m: self.present(m)[ids].unsqueeze(1) for m in rows}
+        return {m: torch.where(masks[m], row, row.sum(0) / masks[m].sum().clamp(min=1)) for m, row in rows.items()}
+
+
+def _choose_modalities(wanted: Sequence[str] | None, encoder: ItemEncoder, content: ItemContent) -> tuple[str, ...]:
+    if wanted is None:
+        chosen = tuple(m for m in encoder.modalities if m in content.modalities)
+        if chosen != encoder.modalities:
+            getLogger().info(f"Modalities in use: {chosen} (the encoder reads {encoder.modalities}, the items have {content.modalities})")
+    else:
+        chosen = tuple(dict.fromkeys(wanted))
+        for m in chosen:
+            if m not in encoder.modalities:
+                raise InputError(f"modalities: the encoder has no '{m}', it reads {', '.join(encoder.modalities)}")
+            if m not in content.modalities:
+                raise InputError(f"modalities: the data set's items have no '{m}'; set {m}_field to a column of the .item file")
+    if not chosen:
+        raise InputError(f"the encoder reads {', '.join(encoder.modalities)} and the items have {', '.join(content.modalities)}")
+    return chosen

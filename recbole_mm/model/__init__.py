@@ -1,0 +1,28 @@
+"""The registry of recommenders: ours first, then RecBole's."""
+
+import importlib
+
+from recbole.utils import get_model as get_recbole_model
+
+from recbole_mm.properties import RECBOLE_PROPERTIES
+
+OUR_MODELS = {"CLIPRec": "recbole_mm.model.cliprec"}
+
+
+def list_models() -> list[str]:
+    """The names of all models that --model takes."""
+    return [*OUR_MODELS, *sorted(file.stem for file in (RECBOLE_PROPERTIES / "model").glob("*.yaml"))]
+
+
+def get_model(name: str) -> type | None:
+    """The class of that name, or None where neither recbole_mm nor RecBole has one."""
+    if name in OUR_MODELS:
+        return getattr(importlib.import_module(OUR_MODELS[name]), name)
+    return get_recbole_model(name) if name in list_models() else None
+
+
+def is_ours(model_class: type) -> bool:
+    """Does it take its items from ItemFeatures (and so want a MultiModalDataset and a MultiModalTrainer)?"""
+    from recbole_mm.model.base import MultiModalRecommender
+
+    return issubclass(model_class, MultiModalRecommender)

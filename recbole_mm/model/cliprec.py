@@ -1,0 +1,105 @@
+"""CLIPRec: id embeddings plus a content part, trained end-to-end with the encoder that reads the items."""
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from recbole_mm.data.dataset import MultiModalDataset
+from recbole_mm.model.base import MultiModalRecommender, UserPositives
+from recbole_mm.model.loss import bpr_loss, log_inclusion, sampled_softmax_loss, squared_norm
+
+
+class CLIPRec(MultiModalRecommender):
+    """score(u, i) = p_u . q_i + c_u . g(f_i)
+
+    p, q are id embeddings (``use_id``), c_u is the user's content embedding, f_i the item's features in every modality in use, each
+    L2-normalised, and g one Linear over their concatenation. The objective is that of "Large Multi-modal Encoders for
+    Recommendation" (Yi et al., arXiv 2310.20343): the recommendation loss + ``contrastive_weight`` * the encoder's image-text
+    contrastive loss over the batch's distinct items, with gradients through both to the encoder.
+
+    The recommendation loss is in-batch sampled softmax with log-popularity correction, the user's other training items masked
+    (``loss_type: SSM``), or BPR over RecBole's sampled negatives (``loss_type: BPR``). With ``use_id: False`` nothing belongs to a
+    single item, so items without interactions are ranked by their content. ``id_dropout`` hides the id part of that share of
+    the batch's items from the loss, so that the content part has to learn what the ids would tell.
+
+    Deviation: the paper plugs encoders into existing recommenders; this model is the plain one that shows what its encoder brings.
+    """
+
+    choices = {"loss_type": ("SSM", "BPR"), "use_id": (True, False)}
+
+    def __init__(self, config, dataset: MultiModalDataset) -> None:
+        super().__init__(config, dataset)
+        size = config["embedding_size"]
+        self.use_id, self.loss_type, self.id_dropout = config["use_id"], config["loss_type"], config["id_dropout"]
+        self.contrastive_weight, self.reg_weight = config["contrastive_weight"], config["reg_weight"]
+        if self.use_id:
+            self.user_embedding = nn.Embedding(self.n_users, size)
+            self.item_embedding = nn.Embedding(self.n_items, size)
+            nn.init.normal_(self.user_embedding.weight, std=size**-0.5)
+            nn.init.normal_(self.item_embedding.weight, std=config["id_init_std"])
+        if self.item_features is not None:
+            self.user_content = nn.Embedding(self.n_users, size)
+            nn.init.normal_(self.user_content.weight, std=size**-0.5)
+            self.project = nn.Linear(sum(self.item_features.dims.values()), size)
+        interactions = dataset.inter_feat
+        users, items = interactions[self.USER_ID].numpy(), interactions[self.ITEM_ID].numpy()
+        popularity = np.bincount(items, minlength=self.n_items) / max(len(items), 1)
+        self.register_buffer("popularity", torch.tensor(popularity, dtype=torch.float32), persistent=False)
+        self.positives = UserPositives(users, items, self.n_items)
+
+    def calculate_loss(self, interaction) -> tuple[Tensor, ...]:
+        users, positive = interaction[self.USER_ID], interaction[self.ITEM_ID]
+        batch = [positive] if self.loss_type == "SSM" else [positive, interaction[self.NEG_ITEM_ID]]
+        distinct, columns = torch.unique(torch.cat(batch), return_inverse=True)
+        features = self.item_features(distinct) if self.item_features is not None else {}
+        item_parts = self._item_parts(distinct, features, dropout=self.id_dropout if self.training else 0.0)
+        user_parts = self._user_parts(users)
+        if self.loss_type == "SSM":
+            scores = sum(u @ i.T for u, i in zip(user_parts, item_parts, strict=True))
+            masked = self.positives.among(users, distinct)
+            log_sampling = log_inclusion(self.popularity[distinct], len(positive)).to(scores.dtype)
+            loss = sampled_softmax_loss(scores, columns, log_sampling, masked)
+        else:
+            scores = sum((u.repeat(2, 1) * i[columns]).sum(-1) for u, i in zip(user_parts, item_parts, strict=True))
+            loss = bpr_loss(*scores.chunk(2))
+        losses = (loss, self.reg_weight * squared_norm(*user_parts, *item_parts))
+        if self.contrastive_weight and self._contrasts:
+            losses += (self.contrastive_weight * self.item_features.contrastive_loss(distinct, features),)
+        return losses
+
+    def predict(self, interaction) -> Tensor:
+        """Scores of (user, item) pairs: (n,)."""
+        users, items = interaction[self.USER_ID], interaction[self.ITEM_ID]
+        pairs = zip(self._user_parts(users), self._catalogue(items), strict=True)
+        return sum((u * i).sum(-1) for u, i in pairs)
+
+    def full_sort_predict(self, interaction) -> Tensor:
+        """Scores of users and the whole catalogue, flat: (n * n_items,)."""
+        parts = zip(self._user_parts(interaction[self.USER_ID]), self._catalogue(slice(None)), strict=True)
+        return sum(u @ i.T for u, i in parts).view(-1)
+
+    @property
+    def _contrasts(self) -> bool:
+        features = self.item_features
+        return features is not None and features.live and {"image", "text"} <= set(features.modalities)
+
+    def _user_parts(self, users: Tensor) -> list[Tensor]:
+        tables = [self.user_embedding] if self.use_id else []
+        return [table(users) for table in (*tables, *([self.user_content] if self.item_features is not None else []))]
+
+    def _item_parts(self, items: Tensor | slice, features: dict[str, Tensor], dropout: float = 0.0) -> list[Tensor]:
+        """The item side of each dot product, in the order of ``_user_parts``: (n, embedding_size) each."""
+        parts = []
+        if self.use_id:
+            ids = self.item_embedding.weight[items]
+            if dropout:
+                ids = ids * (torch.rand(len(ids), 1, device=ids.device) >= dropout)
+            parts.append(ids)
+        if features:
+            normalised = [nn.functional.normalize(f, dim=-1) for f in features.values()]
+            parts.append(self.project(torch.cat(normalised, dim=-1)))
+        return parts
+
+    def _catalogue(self, items: Tensor | slice) -> list[Tensor]:
+        features = self.item_features.table() if self.item_features is not None else {}
+        return self._item_parts(items, {m: rows[items] for m, rows in features.items()})

@@ -1,0 +1,38 @@
+"""Losses that recommenders share."""
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+
+def bpr_loss(positive: Tensor, negative: Tensor) -> Tensor:
+    """Mean of -log sigmoid(positive - negative) (Rendle et al., UAI 2009). Scores: (n,) each; returns a scalar."""
+    return functional.softplus(negative - positive).mean()
+
+
+def log_inclusion(popularity: Tensor, batch_size: int) -> Tensor:
+    """Log probability that an item is among the distinct items of a batch: log(1 - (1 - p)^batch_size).
+
+    ``popularity``: each item's share of the training interactions, (n,). Items never interacted with get a finite floor.
+    """
+    inclusion = -torch.expm1(batch_size * torch.log1p(-popularity.double().clamp(0, 1 - 1e-12)))
+    return torch.log(inclusion.clamp(min=1e-12)).to(popularity.dtype)
+
+
+def sampled_softmax_loss(scores: Tensor, target: Tensor, log_sampling: Tensor, masked: Tensor) -> Tensor:
+    """In-batch sampled softmax with log-popularity correction (Bengio & Senecal 2008; Yi et al., RecSys 2019), mean over rows.
+
+    Args:
+        scores: (n, c), row = one positive interaction, column = one distinct candidate item of the batch.
+        target: (n,), the column of each row's own positive.
+        log_sampling: (c,), log probability that a candidate is in the batch; it is taken off its score.
+        masked: bool (n, c), candidates that are no negatives of the row (the user's other positives); the target's is ignored.
+    """
+    own = functional.one_hot(target, scores.shape[1]).bool()
+    logits = (scores - log_sampling).masked_fill(masked & ~own, float("-inf"))
+    return functional.cross_entropy(logits, target)
+
+
+def squared_norm(*embeddings: Tensor) -> Tensor:
+    """Half the squared L2 norm of the rows, summed over the embeddings and averaged over their rows: the usual batch L2 term."""
+    return sum(e.pow(2).sum() / (2 * max(len(e), 1)) for e in embeddings)

@@ -1,0 +1,175 @@
+"""run, objective_function, load_data_and_model: RecBole's quick start, over our models and RecBole's alike."""
+
+import logging
+from collections import OrderedDict
+from collections.abc import Callable
+from logging import getLogger
+from pathlib import Path
+
+import recbole.data.utils as recbole_data
+from recbole.model.abstract_recommender import AbstractRecommender
+from recbole.utils import ModelType, get_environment, get_trainer, init_logger, init_seed, set_color
+
+from recbole_mm.checkpoint import checkpoint_name, load_checkpoint
+from recbole_mm.compat import fix_recbole_checkpoints
+from recbole_mm.config import MultiModalConfig
+from recbole_mm.data.dataset import MultiModalDataset
+from recbole_mm.data.demo import write_demo
+from recbole_mm.data.preflight import check_dataset
+from recbole_mm.model import is_ours
+from recbole_mm.trainer import MultiModalTrainer, load_model_state
+
+fix_recbole_checkpoints()
+SCORES_AT_ONCE = 2**24
+PAIRS_AT_ONCE = 2**16
+
+
+def run(
+    model: str | type | None,
+    dataset: str | None,
+    config_file_list: list[str] | None = None,
+    config_dict: dict | None = None,
+    saved: bool = True,
+) -> dict:
+    """Trains and tests a model (ours or RecBole's, by name or class) on a data set.
+
+    Args:
+        config_file_list, config_dict: as in RecBole.
+        saved: keep the best checkpoint in checkpoint_dir, and test that; without, the last epoch is tested.
+
+    Returns:
+        RecBole's result: best_valid_score, valid_score_bigger, best_valid_result, test_result.
+
+    Raises:
+        InputError: bad input, in one line.
+    """
+    config = MultiModalConfig(model, dataset, config_file_list, config_dict)
+    return _train(config, saved=saved, verbose=True)
+
+
+def objective_function(
+    config_dict: dict | None = None, config_file_list: list[str] | None = None, saved: bool = True
+) -> dict:
+    """What RecBole's HyperTuning calls for each trial: one quiet run, its result with the model's name."""
+    config = MultiModalConfig(config_dict=config_dict, config_file_list=config_file_list)
+    return {"model": config["model"], **_train(config, saved=saved, verbose=False)}
+
+
+def load_data_and_model(model_file: str) -> tuple:
+    """The run behind a checkpoint, ours or RecBole's.
+
+    Returns:
+        config, model (eval mode is the caller's), dataset, train_data, valid_data, test_data.
+
+    Raises:
+        InputError: no such checkpoint, or one that does not fit the data set or encoder found now.
+    """
+    checkpoint = load_checkpoint(model_file)
+    stored = checkpoint["config"]
+    config = MultiModalConfig.from_final(stored if isinstance(stored, dict) else stored.final_config_dict)
+    _start(config)
+    data = create_dataset(config)
+    loaders = data_preparation(config, data)
+    model = build_model(config, loaders[0])
+    if is_ours(config.model_class):
+        load_model_state(model, checkpoint, model_file)
+    else:
+        model.load_state_dict(checkpoint["state_dict"])
+        model.load_other_parameter(checkpoint.get("other_parameter"))
+    return config, model, data, *loaders
+
+
+def create_dataset(config: MultiModalConfig):
+    """A MultiModalDataset for our models, RecBole's data set for RecBole's. ``demo`` is drawn where it does not exist yet."""
+    if config["dataset"] == "demo" and not Path(config["data_path"]).exists():
+        getLogger().info(f"Drawing the demo shop into {config['data_path']}")
+        write_demo(Path(config["data_path"]))
+    check_dataset(config)
+    if not is_ours(config.model_class):
+        return recbole_data.create_dataset(config)
+    dataset = MultiModalDataset(config)
+    if config["save_dataset"]:
+        dataset.save()
+    return dataset
+
+
+def data_preparation(config: MultiModalConfig, dataset) -> tuple:
+    """RecBole's, with ``eval_batch_size: auto`` resolved for this data set and model."""
+    if config["eval_batch_size"] == "auto":
+        config["eval_batch_size"] = _auto_eval_batch_size(config, dataset.item_num)
+    return recbole_data.data_preparation(config, dataset)
+
+
+def build_model(config: MultiModalConfig, train_data) -> AbstractRecommender:
+    """The model of a configuration, seeded as RecBole seeds it, on its device."""
+    init_seed(config["seed"] + config["local_rank"], config["reproducibility"])
+    return config.model_class(config, train_data._dataset).to(config["device"])
+
+
+def build_trainer(config: MultiModalConfig, model: AbstractRecommender):
+    """MultiModalTrainer for our models, RecBole's trainer for RecBole's; with a checkpoint name that no other run has."""
+    ours = is_ours(config.model_class)
+    trainer = (MultiModalTrainer if ours else get_trainer(config["MODEL_TYPE"], config["model"]))(config, model)
+    trainer.saved_model_file = checkpoint_name(config)
+    return trainer
+
+
+def _train(config: MultiModalConfig, saved: bool, verbose: bool) -> dict:
+    _start(config)
+    say: Callable[[str], None] = getLogger().info if verbose else lambda _: None
+    say(str(config))
+    dataset = create_dataset(config)
+    say(str(dataset))
+    train_data, valid_data, test_data = data_preparation(config, dataset)
+    model = build_model(config, train_data)
+    say(str(model))
+    trainer = build_trainer(config, model)
+    progress = bool(config["show_progress"]) and verbose
+    best_valid_score, best_valid_result = trainer.fit(
+        train_data, valid_data, verbose=verbose, saved=saved, show_progress=progress
+    )
+    test_result = trainer.evaluate(test_data, load_best_model=saved, show_progress=progress)
+    best_valid_result, test_result = _floats(best_valid_result), _floats(test_result)
+    say("The running environment of this training is as follows:\n" + get_environment(config).draw())
+    say(set_color("best valid ", "yellow") + f": {dict(best_valid_result or {})}")
+    say(set_color("test result", "yellow") + f": {dict(test_result or {})}")
+    if isinstance(trainer, MultiModalTrainer):
+        say(trainer.cost_line())
+    return {
+        "best_valid_score": best_valid_score,
+        "valid_score_bigger": config["valid_metric_bigger"],
+        "best_valid_result": best_valid_result,
+        "test_result": test_result,
+    }
+
+
+def _floats(result: dict | None) -> dict | None:
+    """RecBole's metrics are numpy's floats under numpy 2, which print as such."""
+    return None if result is None else OrderedDict((metric, float(value)) for metric, value in result.items())
+
+
+def _start(config: MultiModalConfig) -> None:
+    init_seed(config["seed"], config["reproducibility"])
+    _init_logger(config)
+
+
+def _init_logger(config: MultiModalConfig) -> None:
+    """RecBole's init_logger, but a second run in the same process gets a log file of its own."""
+    root = logging.getLogger()
+    others = [handler for handler in root.handlers if not getattr(handler, "of_run", False)]
+    for handler in set(root.handlers) - set(others):
+        handler.close()
+    root.handlers = []
+    init_logger(config)
+    for handler in root.handlers:
+        handler.of_run = True
+    root.handlers += others
+
+
+def _auto_eval_batch_size(config: MultiModalConfig, n_items: int) -> int:
+    full_sort = config.model_class.full_sort_predict is not AbstractRecommender.full_sort_predict
+    if not full_sort or set(config["eval_args"]["mode"].values()) != {"full"}:
+        return PAIRS_AT_ONCE
+    if config["MODEL_TYPE"] == ModelType.SEQUENTIAL:
+        return max(1, SCORES_AT_ONCE // n_items)
+    return max(SCORES_AT_ONCE, n_items)

@@ -1,0 +1,26 @@
+"""Fixtures: the planted shop, and a working directory of its own for every test."""
+
+from pathlib import Path
+
+import pytest
+
+from tests.planted import write_planted
+
+
+@pytest.fixture(autouse=True)
+def _quiet_command_line(monkeypatch, tmp_path):
+    """RecBole reads sys.argv and writes logs below the working directory."""
+    monkeypatch.setattr("sys.argv", ["pytest"])
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.fixture(scope="session")
+def planted(tmp_path_factory) -> Path:
+    """The folder of the planted data set; its parent is the data_path."""
+    return write_planted(tmp_path_factory.mktemp("data") / "planted")
+
+
+@pytest.fixture(scope="session")
+def planted_missing(tmp_path_factory) -> Path:
+    """The planted data set with pictures and texts missing here and there."""
+    return write_planted(tmp_path_factory.mktemp("data") / "gaps", missing=True)

@@ -1,0 +1,277 @@
+"""The picture pack: right rows, nothing decoded twice, and whole again after a kill."""
+
+import json
+import os
+import pickle
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from filelock import FileLock
+from PIL import Image
+
+from recbole_mm.data import pack as pack_module
+from recbole_mm.data.pack import ImagePack
+
+SIZE = (4, 6)
+ROOT = Path(__file__).parents[2]
+CHILD = """
+import sys, time
+from pathlib import Path
+import numpy as np, torch
+from recbole_mm.data import pack
+cache, pictures, delay = Path(sys.argv[1]), Path(sys.argv[2]), float(sys.argv[3])
+pack.CHUNK_ROWS = 8
+def preprocess(image):
+    time.sleep(delay)
+    return torch.from_numpy(np.array(image)).permute(2, 0, 1)
+packed, rows, broken = pack.ImagePack.build(cache, sorted(pictures.iterdir()), preprocess, "k", (4, 6))
+print(len(packed), len(set(rows.tolist())), len(broken))
+"""
+
+
+def preprocess(image: Image.Image) -> torch.Tensor:
+    return torch.from_numpy(np.array(image)).permute(2, 0, 1)
+
+
+class Counting:
+    """`preprocess`, counting its calls."""
+
+    def __init__(self) -> None:
+        self.calls = 0
+
+    def __call__(self, image: Image.Image) -> torch.Tensor:
+        self.calls += 1
+        return preprocess(image)
+
+
+def draw(folder: Path, count: int, seed: int = 0) -> tuple[list[Path], torch.Tensor]:
+    """Random lossless pictures of SIZE, written a minute ago, and their pixels (count, 3, 4, 6)."""
+    folder.mkdir(parents=True, exist_ok=True)
+    pixels = np.random.default_rng(seed).integers(0, 256, (count, *SIZE, 3), dtype=np.uint8)
+    paths = [folder / f"{index:04}.png" for index in range(count)]
+    for path, picture in zip(paths, pixels, strict=True):
+        Image.fromarray(picture).save(path)
+        age(path, 60)
+    return paths, torch.from_numpy(pixels).permute(0, 3, 1, 2)
+
+
+def age(path: Path, seconds: float) -> None:
+    then = time.time() - seconds
+    os.utime(path, (then, then))
+
+
+def build(cache: Path, paths: list[Path | None], prepare=preprocess, key: str = "k", size=SIZE):
+    return ImagePack.build(cache, paths, prepare, key, size)
+
+
+@pytest.fixture
+def pictures(tmp_path: Path) -> tuple[list[Path], torch.Tensor]:
+    return draw(tmp_path / "pictures", 20)
+
+
+def test_rows_hold_the_pictures(tmp_path: Path, pictures, monkeypatch) -> None:
+    monkeypatch.setattr(pack_module, "CHUNK_ROWS", 3)
+    paths, pixels = pictures
+    pack, rows, broken = build(tmp_path / "cache", [None, *paths, paths[4]])
+    assert rows.dtype == np.int64 and rows[0] == -1 and rows[-1] == rows[5] and not broken
+    assert len(pack) == 20
+    order = np.random.default_rng(3).permutation(20)
+    assert torch.equal(pack.read(rows[1:21][order]), pixels[order])
+    repeated = pack.read([int(rows[2]), -1, int(rows[2])])
+    assert torch.equal(repeated, torch.stack([pixels[1], torch.zeros_like(pixels[1]), pixels[1]]))
+    assert pack.read([]).shape == (0, 3, *SIZE)
+    with pytest.raises(IndexError):
+        pack.read([20])
+
+
+def test_layout(tmp_path: Path, pictures) -> None:
+    build(tmp_path / "cache", pictures[0], key="clip-1a")
+    build(tmp_path / "cache", pictures[0], key="a/../b c")
+    folder = tmp_path / "cache" / "images-clip-1a-4x6"
+    assert (folder / "pixels.bin").stat().st_size == 20 * 3 * 4 * 6
+    assert [len(line) for line in (folder / "rows.txt").read_text().splitlines()] == [32] * 20
+    assert sorted(json.loads((tmp_path / "cache/files.json").read_text()))[0] == "../pictures/0000.png"
+    assert len(list((tmp_path / "cache").glob("images-*"))) == 2
+
+
+def test_nothing_is_read_or_decoded_twice(tmp_path: Path, pictures, monkeypatch) -> None:
+    paths, pixels = pictures
+    build(tmp_path / "cache", paths)
+    monkeypatch.setattr(pack_module, "_read", lambda *_: pytest.fail("read again"))
+    pack, rows, _ = build(tmp_path / "cache", paths)
+    assert torch.equal(pack.read(rows), pixels)
+
+
+def test_only_an_added_picture_is_packed(tmp_path: Path, pictures) -> None:
+    paths, pixels = pictures
+    counting = Counting()
+    build(tmp_path / "cache", paths[:19], counting)
+    pack, rows, _ = build(tmp_path / "cache", paths[::-1], counting)
+    assert counting.calls == 20 and len(pack) == 20
+    assert torch.equal(pack.read(rows), pixels.flip(0))
+
+
+def test_a_moved_picture_is_not_decoded_again(tmp_path: Path, pictures) -> None:
+    paths, pixels = pictures
+    counting = Counting()
+    build(tmp_path / "cache", paths, counting)
+    moved = paths[3].rename(paths[3].with_name("moved.png"))
+    pack, rows, _ = build(tmp_path / "cache", [moved], counting)
+    assert counting.calls == 20 and torch.equal(pack.read(rows)[0], pixels[3])
+
+
+@pytest.mark.parametrize("age_seconds", [30, 0])
+def test_a_changed_picture_gives_its_new_pixels(tmp_path: Path, pictures, age_seconds: int) -> None:
+    paths, pixels = pictures
+    before, old_rows, _ = build(tmp_path / "cache", paths)
+    Image.fromarray(np.full((*SIZE, 3), 7, dtype=np.uint8)).save(paths[2])
+    age(paths[2], age_seconds)
+    pack, rows, _ = build(tmp_path / "cache", paths)
+    expected = pixels.clone()
+    expected[2] = 7
+    assert torch.equal(pack.read(rows), expected) and torch.equal(before.read(old_rows), pixels)
+
+
+def test_a_picture_changed_within_one_clock_tick_is_seen(tmp_path: Path) -> None:
+    path, now = tmp_path / "p.bmp", time.time_ns()
+    for value in (1, 2):
+        Image.new("RGB", SIZE[::-1], (value, 0, 0)).save(path)
+        os.utime(path, ns=(now, now))
+        pack, rows, _ = build(tmp_path / "cache", [path])
+        assert pack.read(rows)[0, 0].unique().tolist() == [value]
+
+
+def test_broken_pictures_are_named_and_not_packed(tmp_path: Path, pictures) -> None:
+    paths, pixels = pictures
+    paths[1].write_bytes(b"")
+    paths[3].write_bytes(paths[3].read_bytes()[:60])
+    paths[5].unlink()
+    pack, rows, broken = build(tmp_path / "cache", paths)
+    assert {index: reason.split(":")[0] for index, reason in broken.items()} == {1: "empty file", 3: "damaged", 5: "no such file"}
+    assert len(pack) == 17 and (np.flatnonzero(rows < 0) == [1, 3, 5]).all()
+    assert torch.equal(pack.read(rows)[6:], pixels[6:])
+    Image.fromarray(pixels[1].permute(1, 2, 0).numpy()).save(paths[1])
+    pack, rows, broken = build(tmp_path / "cache", paths)
+    assert set(broken) == {3, 5} and torch.equal(pack.read(rows[1:2])[0], pixels[1])
+
+
+def test_preprocess_faults(tmp_path: Path, pictures) -> None:
+    _, rows, broken = build(tmp_path / "cache", pictures[0][:1], lambda image: 1 / 0)
+    assert rows[0] == -1 and "preprocessing failed: ZeroDivisionError" in broken[0]
+    with pytest.raises(ValueError, match=r"the pack needs torch.uint8 \(3, 8, 8\)"):
+        build(tmp_path / "cache", pictures[0], size=(8, 8))
+    with pytest.raises(ValueError, match=r"torch.float32"):
+        build(tmp_path / "cache", pictures[0], lambda image: preprocess(image).float())
+
+
+def test_an_interrupt_keeps_what_was_done(tmp_path: Path, pictures) -> None:
+    counting, paths = Counting(), pictures[0]
+
+    def interrupted(image: Image.Image) -> torch.Tensor:
+        if counting.calls >= 10:
+            raise KeyboardInterrupt
+        return counting(image)
+
+    with pytest.raises(KeyboardInterrupt):
+        build(tmp_path / "cache", paths, interrupted)
+    packed = len(ImagePack(tmp_path / "cache/images-k-4x6", SIZE))
+    assert packed >= 8
+    counting.calls = 0
+    pack, rows, _ = build(tmp_path / "cache", paths, counting)
+    assert counting.calls == 20 - packed and torch.equal(pack.read(rows), pictures[1])
+
+
+@pytest.mark.parametrize("damage", [
+    "half journal line", "half pixel row", "garbage line", "no journal", "no pixels", "files.json",
+])
+def test_a_damaged_pack_is_made_whole(tmp_path: Path, pictures, damage: str) -> None:
+    paths, pixels = pictures
+    build(tmp_path / "cache", paths[:10])
+    folder = tmp_path / "cache/images-k-4x6"
+    journal, raw = folder / "rows.txt", folder / "pixels.bin"
+    if damage == "half journal line":
+        journal.write_bytes(journal.read_bytes()[:-7])
+    elif damage == "half pixel row":
+        raw.write_bytes(raw.read_bytes() + bytes(50))
+        journal.write_bytes(journal.read_bytes() + b"0" * 32 + b"\n")
+    elif damage == "garbage line":
+        journal.write_bytes(journal.read_bytes()[:33 * 4] + bytes(33 * 6))
+    elif damage == "no journal":
+        journal.unlink()
+    elif damage == "no pixels":
+        raw.unlink()
+    else:
+        (tmp_path / "cache/files.json").write_text('{"a": [1, ')
+    pack, rows, broken = build(tmp_path / "cache", paths)
+    assert torch.equal(pack.read(rows), pixels) and not broken
+    assert raw.stat().st_size == 20 * 72 and journal.stat().st_size == 20 * 33 and len(pack) == 20
+
+
+@pytest.mark.parametrize("content", ["[]", "3", '{"../pictures/0000.png": 4, "b": ["x", 2, null]}', "\x80"])
+def test_odd_files_json_is_ignored(tmp_path: Path, pictures, content: str) -> None:
+    (tmp_path / "cache").mkdir()
+    (tmp_path / "cache/files.json").write_text(content, encoding="latin-1")
+    pack, rows, _ = build(tmp_path / "cache", pictures[0])
+    assert torch.equal(pack.read(rows), pictures[1])
+    assert len(json.loads((tmp_path / "cache/files.json").read_text())) == 20
+
+
+def test_pickle_and_late_opening(tmp_path: Path, pictures) -> None:
+    pack, rows, _ = build(tmp_path / "cache", pictures[0])
+    pack.read(rows)
+    data = pickle.dumps(pack)
+    assert len(data) < 1000
+    assert torch.equal(pickle.loads(data).read(rows), pictures[1])
+
+
+def test_reading_needs_no_lock(tmp_path: Path, pictures) -> None:
+    build(tmp_path / "cache", pictures[0])
+    with FileLock(tmp_path / "cache/images-k-4x6/build.lock"):
+        pack, rows, _ = build(tmp_path / "cache", pictures[0])
+        assert torch.equal(pack.read(rows), pictures[1])
+
+
+def test_progress_bar_only_when_there_is_work(tmp_path: Path, pictures, capsys) -> None:
+    for expected in (True, False):
+        ImagePack.build(tmp_path / "cache", pictures[0], preprocess, "k", SIZE, show_progress=True)
+        assert ("Packing pictures" in capsys.readouterr().err) == expected
+
+
+def start(cache: Path, folder: Path, delay: float) -> subprocess.Popen:
+    return subprocess.Popen(
+        [sys.executable, "-c", CHILD, str(cache), str(folder), str(delay)], stdout=subprocess.PIPE, text=True,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+    )
+
+
+def test_sigkill_in_the_middle_of_packing(tmp_path: Path) -> None:
+    paths, pixels = draw(tmp_path / "pictures", 400)
+    journal = tmp_path / "cache/images-k-4x6/rows.txt"
+    child = start(tmp_path / "cache", tmp_path / "pictures", 0.05)
+    deadline = time.monotonic() + 60
+    while not (journal.exists() and journal.stat().st_size >= 16 * 33) and time.monotonic() < deadline:
+        time.sleep(0.002)
+    child.send_signal(signal.SIGKILL)
+    child.communicate()
+    assert child.returncode == -signal.SIGKILL
+    packed = len(ImagePack(journal.parent, SIZE))
+    assert 16 <= packed < 400
+    counting = Counting()
+    pack, rows, _ = build(tmp_path / "cache", paths, counting)
+    assert counting.calls == 400 - packed
+    fresh, fresh_rows, _ = build(tmp_path / "fresh", paths)
+    assert torch.equal(pack.read(rows), pixels) and torch.equal(fresh.read(fresh_rows), pixels)
+
+
+def test_two_processes_at_once(tmp_path: Path) -> None:
+    paths, pixels = draw(tmp_path / "pictures", 60)
+    children = [start(tmp_path / "cache", tmp_path / "pictures", 0.005) for _ in range(2)]
+    assert [child.communicate(timeout=60)[0].strip() for child in children] == ["60 60 0"] * 2
+    pack, rows, _ = build(tmp_path / "cache", paths)
+    assert len(pack) == 60 and torch.equal(pack.read(rows), pixels)

@@ -1,0 +1,105 @@
+"""Shared by the encoder tests: one thread (spinning OpenMP threads on a shared machine cost 30x), no network, no user cache."""
+
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+import torch
+from PIL import Image
+
+from recbole_mm.encoder import create_encoder
+
+
+@pytest.fixture(autouse=True, scope="module")
+def one_thread():
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture(autouse=True)
+def no_network(monkeypatch, tmp_path_factory):
+    from huggingface_hub import constants
+
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path_factory.mktemp("empty_cache")))
+
+
+@pytest.fixture(scope="session")
+def tiny():
+    """Read-only: whoever changes weights makes a new one."""
+    return create_encoder("open_clip:tiny")
+
+
+@pytest.fixture(scope="session")
+def small_config():
+    return {
+        "embed_dim": 24,
+        "vision_cfg": {"image_size": [32, 48], "layers": 2, "width": 32, "head_width": 16, "patch_size": 16},
+        "text_cfg": {"context_length": 16, "vocab_size": 49408, "width": 32, "heads": 2, "layers": 1},
+    }
+
+
+@pytest.fixture()
+def architecture(small_config, tmp_path, monkeypatch):
+    """``architecture(name, tags, **changes)`` teaches open_clip a small architecture for the length of a test."""
+    import open_clip
+    from open_clip import factory, pretrained
+
+    for registry in (factory._MODEL_CONFIGS, pretrained._PRETRAINED):
+        for key in list(registry):
+            monkeypatch.setitem(registry, key, registry[key])
+    monkeypatch.setattr(factory, "_MODEL_CONFIG_PATHS", list(factory._MODEL_CONFIG_PATHS))
+    monkeypatch.setattr(factory, "_MODEL_CONFIGS", dict(factory._MODEL_CONFIGS))
+    monkeypatch.setattr(pretrained, "_PRETRAINED", dict(pretrained._PRETRAINED))
+
+    def add(name, tags=None, **changes):
+        path = tmp_path / f"{name}.json"
+        path.write_text(json.dumps({**small_config, **changes}))
+        open_clip.add_model_config(path)
+        if tags:
+            pretrained._PRETRAINED[name] = tags
+        return name
+
+    return add
+
+
+@pytest.fixture(scope="session")
+def picture():
+    """``picture(width, height)``: an RGB picture of noise over a gradient."""
+
+    def make(width, height, seed=0):
+        generator = torch.Generator().manual_seed(seed)
+        noise = torch.randint(0, 128, (height, width, 3), generator=generator)
+        ramp = torch.linspace(0, 127, width).view(1, width, 1).long()
+        return Image.fromarray((noise + ramp).to(torch.uint8).numpy())
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def batch(tiny):
+    """``batch(encoder, n)``: inputs for any encoder with CLIP's tokenizer."""
+
+    def make(encoder, n=4, seed=0):
+        generator = torch.Generator().manual_seed(seed)
+        pixels = torch.randint(0, 256, (n, 3, *encoder.image_size), generator=generator, dtype=torch.uint8)
+        return {"image": pixels, "text": encoder.tokenize([f"item number {i} of the shop" for i in range(n)])}
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def in_new_process():
+    """``in_new_process(code)``: what a fresh interpreter prints for it."""
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), "HF_HUB_OFFLINE": "1"}
+
+    def run(code):
+        done = subprocess.run([sys.executable, "-W", "ignore", "-c", code], capture_output=True, text=True, env=environment)
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    return run

@@ -1,0 +1,125 @@
+"""ItemFeatures: the same features and gradients however often an item occurs, and nothing stale."""
+
+import pytest
+import torch
+
+from recbole_mm.encoder import create_encoder
+from recbole_mm.errors import InputError
+from recbole_mm.feature import ItemFeatures
+from tests.planted import built
+
+
+def features_of(folder, **keys) -> ItemFeatures:
+    return built(folder, **keys)[1].item_features
+
+
+def gradients(features: ItemFeatures) -> list[torch.Tensor]:
+    return [p.grad.clone() for p in features.encoder.parameters() if p.grad is not None]
+
+
+def test_each_distinct_item_is_encoded_once_and_nothing_changes_by_it(planted):
+    features = features_of(planted).double()
+    ids = torch.tensor([3, 5, 3, 3, 9, 5, 1])
+    weights = {m: torch.randn(len(ids), d, dtype=torch.float64) for m, d in features.dims.items()}
+    before = features.cost.items
+    rows = features(ids)
+    assert features.cost.items - before == 4
+    sum((weights[m] * rows[m]).sum() for m in rows).backward()
+    shared = gradients(features)
+
+    features.zero_grad()
+    content = features.content
+    inputs = {"image": content.images(ids), "text": features.encoder.tokenize(content.texts(ids))}
+    every = features.encoder(inputs)
+    for m in rows:
+        torch.testing.assert_close(rows[m], every[m])
+    sum((weights[m] * every[m]).sum() for m in every).backward()
+    for ours, wanted in zip(shared, gradients(features), strict=True):
+        torch.testing.assert_close(ours, wanted, rtol=1e-9, atol=1e-12)
+
+
+def test_chunks_do_not_matter(planted):
+    whole, chunked = features_of(planted), features_of(planted, encoder_chunk_size=5)
+    ids = torch.arange(1, 30)
+    for m, rows in whole(ids).items():
+        torch.testing.assert_close(rows, chunked(ids)[m])
+    for m, rows in whole.table().items():
+        torch.testing.assert_close(rows, chunked.table()[m])
+
+
+def test_frozen_features_are_a_table_and_no_state(planted):
+    features = features_of(planted, encoder_training="pretrained")
+    start = [p.clone() for p in create_encoder("open_clip:tiny", seed=2020).parameters()]
+    ids = torch.tensor([4, 4, 2])
+    before = features.cost.items
+    for m, rows in features(ids).items():
+        torch.testing.assert_close(rows, features.table()[m][ids])
+        assert not rows.requires_grad
+    assert features.cost.items == before
+    assert features.state_dict() == {} and list(features.parameters()) == []
+    assert all(torch.equal(a, b) for a, b in zip(start, features.encoder.parameters(), strict=True))
+
+
+def test_a_table_follows_the_weights_in_eval_mode_and_is_encoded_once(planted):
+    features = features_of(planted)
+    features.eval()
+    first = features.table()["image"].clone()
+    items = features.cost.items
+    features.table()
+    assert features.cost.items == items, "the catalogue was encoded twice though nothing changed"
+    with torch.no_grad():
+        next(features.encoder.parameters()).add_(0.1)
+    assert not torch.equal(first, features.table()["image"])
+    features.load_state_dict(features.state_dict())
+    features.train()
+    items = features.cost.items
+    features.table()
+    assert features.cost.items == items, "in training the last refresh is good enough"
+
+
+def test_fresh_rows_carry_the_gradient_and_equal_full_encoding(planted):
+    features = features_of(planted).double()
+    features.eval()
+    everything = torch.arange(len(features))
+    weights = {m: torch.randn(len(features), d, dtype=torch.float64) for m, d in features.dims.items()}
+    sum((weights[m] * rows).sum() for m, rows in features.table(everything).items()).backward()
+    fresh = gradients(features)
+    features.zero_grad()
+    sum((weights[m] * rows).sum() for m, rows in features(everything).items()).backward()
+    for ours, wanted in zip(fresh, gradients(features), strict=True):
+        torch.testing.assert_close(ours, wanted)
+    rows = features.table(torch.tensor([7]))["image"]
+    assert torch.autograd.grad(rows[8].sum(), features.encoder.parameters(), allow_unused=True, retain_graph=True)[0] is None
+    assert any(g is not None for g in torch.autograd.grad(rows[7].sum(), features.encoder.parameters(), allow_unused=True))
+
+
+@pytest.mark.parametrize("training", ["end2end", "pretrained"])
+def test_missing_modalities(planted_missing, training):
+    learned = features_of(planted_missing, encoder_training=training)
+    absent = (~learned.present("image")).nonzero().squeeze(1)
+    assert len(absent) > 3 and set(learned.missing_vectors) == {"image", "text"}
+    rows = learned(absent)["image"]
+    assert torch.equal(rows, learned.missing_vectors["image"].expand_as(rows))
+    rows.sum().backward()
+    assert learned.missing_vectors["image"].grad.abs().sum() > 0
+    zero = features_of(planted_missing, encoder_training=training, missing="zero")
+    assert zero(absent)["image"].abs().sum() == 0 and len(zero.missing_vectors) == 0
+    mean = features_of(planted_missing, encoder_training=training, missing="mean").eval()
+    table = mean.table()["image"]
+    torch.testing.assert_close(table[absent[1]], table[mean.present("image")].mean(0))
+
+
+def test_modalities_in_use(planted):
+    assert features_of(planted, modalities=["text"]).modalities == ("text",)
+    assert features_of(planted, text_field=[]).modalities == ("image",)
+    with pytest.raises(InputError, match="joint"):
+        features_of(planted, modalities=["joint"])
+    with pytest.raises(InputError, match="image_field"):
+        features_of(planted, modalities=["image"], image_field=None)
+
+
+def test_building_features_leaves_the_global_random_state_to_the_seed(planted):
+    torch.manual_seed(1)
+    state = torch.get_rng_state()
+    create_encoder("open_clip:tiny", seed=5)
+    assert torch.equal(state, torch.get_rng_state())

@@ -1,0 +1,52 @@
+"""A tiny shop with a known right answer, and configurations for quick runs on it."""
+
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from recbole_mm.config import MultiModalConfig
+from recbole_mm.quick_start import build_model, create_dataset, data_preparation
+
+COLOURS = ((200, 30, 30), (30, 60, 200))
+WORDS = ("leather boots for the mountain", "silk dress for the evening")
+N_USERS, N_ITEMS, PER_USER = 40, 48, 10
+
+
+def write_planted(folder: Path, n_users: int = N_USERS, n_items: int = N_ITEMS, missing: bool = False, seed: int = 0) -> Path:
+    """Two user groups x two visual x two textual styles: a user of group g interacts with items whose colour AND words are g
+    only (items 0, 4, 8, ... are style (0, 0), 1, 5, ... (1, 0), and so on). ``missing`` takes every 7th picture and 5th text."""
+    rng = np.random.default_rng(seed)
+    (folder / "images").mkdir(parents=True)
+    lines = ["item_id:token\ttitle:token_seq\tdescription:token_seq\timage:token"]
+    for i in range(n_items):
+        colour, words = COLOURS[i % 2], WORDS[i // 2 % 2]
+        picture = np.clip(np.array(colour) + rng.integers(-25, 26, (32, 32, 3)), 0, 255).astype(np.uint8)
+        Image.fromarray(picture).save(folder / "images" / f"{i}.png")
+        image, text = f"{i}.png", words
+        if missing:
+            image, text = ("" if i % 7 == 0 else image), ("" if i % 5 == 0 else text)
+        lines.append(f"i{i}\t{text}\t\t{image}")
+    (folder / f"{folder.name}.item").write_text("\n".join(lines) + "\n")
+    rows = ["user_id:token\titem_id:token\ttimestamp:float"]
+    for u in range(n_users):
+        own = [i for i in range(n_items) if i % 2 == u % 2 and i // 2 % 2 == u % 2]
+        rows += [f"u{u}\ti{i}\t{t}" for t, i in enumerate(rng.permutation(own)[:PER_USER])]
+    (folder / f"{folder.name}.inter").write_text("\n".join(rows) + "\n")
+    return folder
+
+
+def settings(folder: Path, **keys) -> dict:
+    """A configuration for a few quick epochs of CLIPRec on ``folder``."""
+    return {
+        "data_path": str(folder.parent), "encoder": "open_clip:tiny", "epochs": 3, "train_batch_size": 64, "show_progress": False,
+        "use_gpu": False, "state": "WARNING", "topk": [5, 10], "valid_metric": "Recall@10", "metrics": ["Recall", "NDCG"], **keys,
+    }  # fmt: skip
+
+
+def built(folder: Path, model: str = "CLIPRec", **keys):
+    """config, model, train / valid / test loaders of a configuration, untrained."""
+    config = MultiModalConfig(model, folder.name, config_dict=settings(folder, **keys))
+    dataset = create_dataset(config)
+    loaders = data_preparation(config, dataset)
+    return config, build_model(config, loaders[0]), *loaders

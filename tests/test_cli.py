@@ -1,0 +1,140 @@
+"""Bad input ends in one clear line and status 2, before training; good input runs."""
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from recbole_mm.cli import main, main_run
+from recbole_mm.config import MultiModalConfig
+from tests.planted import settings, write_planted
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+@pytest.fixture
+def shop(planted, tmp_path) -> Path:
+    """A copy of the planted data set to break."""
+    folder = tmp_path / "data" / "shop"
+    shutil.copytree(planted, folder)
+    for suffix in ("item", "inter"):
+        (folder / f"planted.{suffix}").rename(folder / f"shop.{suffix}")
+    return folder
+
+
+def arguments(folder: Path, **keys) -> list[str]:
+    keys = {"model": "CLIPRec", "dataset": folder.name, **settings(folder), "epochs": 1, **keys}
+    return [f"--{key}={str(value).replace(' ', '')}" for key, value in keys.items() if value is not None]
+
+
+def fails(capsys, args: list[str], *facts: str) -> None:
+    assert main_run(args) == 2
+    error = capsys.readouterr().err.strip().splitlines()
+    assert len(error) == 1 and error[0].startswith("error: "), error
+    for fact in facts:
+        assert fact in error[0], error[0]
+    assert not list(Path("saved").glob("*.pth")) if Path("saved").exists() else True
+
+
+def edit(file: Path, old: str, new: str) -> None:
+    text = file.read_text()
+    assert old in text
+    file.write_text(text.replace(old, new))
+
+
+@pytest.mark.parametrize(
+    ("keys", "facts"),
+    [
+        ({"model": "ClipRec"}, ["ClipRec", "'CLIPRec'"]),
+        ({"model": "BPRR"}, ["BPRR", "'BPR'"]),
+        ({"dataset": "shpo"}, ["shpo", "'shop'"]),
+        ({"encoder_trainig": "end2end"}, ["encoder_trainig", "'encoder_training'"]),
+        ({"encoder_lr": 1e-3}, ["encoder_lr", "'encoder_learning_rate'"]),
+        ({"encoder_training": "endtoend"}, ["endtoend", "pretrained", "end2end"]),
+        ({"loss_type": "BRP"}, ["loss_type", "SSM", "BPR"]),
+        ({"missing": "median"}, ["missing", "learned", "mean", "zero"]),
+        ({"encoder": "open_clp:tiny"}, ["open_clp", "open_clip"]),
+        ({"encoder": "open_clip:ViT-B-61@openai"}, ["ViT-B-61", "ViT-B-16"]),
+        ({"encoder": "open_clip:ViT-B-32@/nowhere/weights.pt"}, ["/nowhere/weights.pt"]),
+        ({"encoder": "open_clip:ViT-B-16-quickgelu@openai"}, ["ViT-B-16-quickgelu@/path/to/file", "download"]),
+        ({"valid_metric": "Recall@7"}, ["Recall@7", "topk", "[5, 10]"]),
+        ({"valid_metric": "MRR@10"}, ["MRR", "metrics"]),
+        ({"text_field": "title,blurb"}, ["blurb", "shop.item", "title"]),
+        ({"image_field": "photo"}, ["photo", "shop.item", "image"]),
+        ({"image_dir": "photos"}, ["photos"]),
+        ({"modalities": "joint"}, ["joint", "image"]),
+        ({"use_id": False, "modalities": "[]"}, ["use_id", "modalities"]),
+        ({"nproc": 2}, ["nproc"]),
+        ({"USER_ID_FIELD": "customer"}, ["customer", "shop.inter", "user_id"]),
+        ({"config_files": "missing.yaml"}, ["missing.yaml"]),
+        ({"eval_batch_size": "big"}, ["eval_batch_size"]),
+        ({"id_dropout": 1.5}, ["id_dropout"]),
+    ],
+    ids=str,
+)
+def test_bad_settings(shop, capsys, keys, facts):
+    fails(capsys, arguments(shop, **keys), *facts)
+
+
+def test_bad_data(shop, capsys):
+    edit(shop / "shop.item", "\t1.png", "\t../../secret.png")
+    fails(capsys, arguments(shop), "i1", "../../secret.png")
+    edit(shop / "shop.item", "\t../../secret.png", "\t1.png")
+    (shop / "images" / "1.png").write_bytes(b"no picture")
+    fails(capsys, arguments(shop), "1 of 48", "i1", "1.png", "max_broken_images")
+    (shop / "shop.item").unlink()
+    fails(capsys, arguments(shop), "shop.item")
+
+
+def test_a_few_broken_pictures_are_named_counted_and_missing(shop, caplog):
+    (shop / "images" / "1.png").write_bytes(b"no picture")
+    assert main_run(arguments(shop, max_broken_images=0.05)) == 0
+    warning = next(r.getMessage() for r in caplog.records if "1.png" in r.getMessage())
+    assert "1 of 48" in warning and "i1" in warning
+
+
+def test_no_data_set_means_no_download(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr("recbole.data.dataset.dataset.download_url", lambda *_: pytest.fail("tried to download"))
+    fails(capsys, ["--model=BPR", "--dataset=ml-1m", f"--data_path={tmp_path}", "--use_gpu=False"], "ml-1m")
+
+
+def test_arguments_that_are_no_settings(capsys):
+    fails(capsys, ["--model=CLIPRec", "--dataset=demo", "--verbose"], "--verbose", "--key=value")
+    fails(capsys, ["--dataset=demo"], "model")
+    fails(capsys, ["--model=CLIPRec"], "data set")
+
+
+def test_yaml_that_is_none(tmp_path, capsys):
+    (tmp_path / "a.yaml").write_text("epochs: [1\n")
+    fails(capsys, ["--model=CLIPRec", "--dataset=demo", f"--config_files={tmp_path / 'a.yaml'}"], "a.yaml", "YAML")
+
+
+def test_help_shows_what_a_recbole_user_expects():
+    shown = subprocess.run([sys.executable, ROOT / "run_recbole_mm.py", "--help"], capture_output=True, text=True, check=True).stdout
+    for word in ("--model", "--dataset", "--config_files", "--key=value", "--encoder", "topk"):
+        assert word in shown
+
+
+def test_subcommand_and_script_take_the_same_arguments(shop, capsys):
+    assert main(["run", *arguments(shop, model="Pop")]) == 0
+    assert MultiModalConfig.command_line is None
+
+
+@pytest.mark.parametrize("model", ["BPR", "LightGCN", "ItemKNN", "Pop"])
+def test_recboles_models_run_on_the_same_settings(shop, model):
+    assert main_run(arguments(shop, model=model)) == 0
+
+
+def test_sequential_models_too(shop):
+    extra = {"train_neg_sample_args": "~", "load_col": "{'inter':['user_id','item_id','timestamp']}", "epochs": 1}
+    assert main_run(arguments(shop, model="SASRec", encoder=None, **extra)) == 0
+
+
+def test_pictures_of_every_kind_train(tmp_path):
+    folder = write_planted(tmp_path / "data" / "odd")
+    Image.new("L", (40, 20)).save(folder / "images" / "0.png")
+    Image.new("RGBA", (5, 50)).save(folder / "images" / "1.png")
+    assert main_run(arguments(folder)) == 0

@@ -1,0 +1,89 @@
+"""MultiModalConfig: precedence, types, and whose arguments it reads."""
+
+import os
+
+import pytest
+from recbole.utils import InputType
+
+from recbole_mm.config import MultiModalConfig
+from recbole_mm.errors import InputError
+from recbole_mm.keys import our_keys, recbole_keys
+from recbole_mm.model.cliprec import CLIPRec
+
+
+def config(model="CLIPRec", dataset="demo", files=None, **keys) -> MultiModalConfig:
+    return MultiModalConfig(model, dataset, files, {"use_gpu": False, **keys})
+
+
+def test_precedence_is_recboles(tmp_path, monkeypatch):
+    assert config(dataset="other")["topk"] == [10, 20] and config(dataset="other")["valid_metric"] == "MRR@10"
+    assert config()["valid_metric"] == "Recall@20", "data set properties come over the model's"
+    (tmp_path / "a.yaml").write_text("epochs: 7\nembedding_size: 8\nvalid_metric: NDCG@20\nlearning_rate: 1e-4\n")
+    files = [str(tmp_path / "a.yaml")]
+    read = config(files=files)
+    assert (read["epochs"], read["embedding_size"], read["valid_metric"], read["learning_rate"]) == (7, 8, "NDCG@20", 1e-4)
+    assert config(files=files, epochs=9)["epochs"] == 9
+    monkeypatch.setattr("sys.argv", ["script.py", "--epochs=11", "--text_field=title,tags", "--topk=20,50"])
+    read = config(files=files, epochs=9)
+    assert (read["epochs"], read["text_field"], read["topk"]) == (11, ["title", "tags"], [20, 50])
+
+
+def test_arguments_of_somebody_elses_program_are_left_alone(monkeypatch):
+    monkeypatch.setattr("sys.argv", ["pytest", "-k", "x", "--cov=recbole_mm", "--encoder=open_clip:tiny"])
+    assert config(dataset="other")["encoder"] == "open_clip:tiny"
+
+
+def test_a_value_may_hold_an_equals_sign_and_is_never_evaluated(monkeypatch):
+    monkeypatch.setattr("sys.argv", ["x", "--encoder=separate:image=a,text=b", "--image_dir=__import__('os').getcwd()"])
+    read = config()
+    assert read["encoder"] == "separate:image=a,text=b" and read["image_dir"] == "__import__('os').getcwd()"
+
+
+def test_recboles_models_keep_recboles_defaults():
+    stock = config("BPR", "ml-100k")
+    assert (stock["topk"], stock["valid_metric"], stock["epochs"], stock["train_batch_size"]) == ([10], "MRR@10", 300, 2048)
+    assert "encoder" not in stock
+
+
+def test_our_keys_are_ours():
+    assert {"encoder", "encoder_training", "text_field", "image_dir", "use_id", "contrastive_weight"} <= our_keys()
+    assert {"epochs", "learning_rate", "topk", "embedding_size"} <= recbole_keys()
+    assert not our_keys() & recbole_keys()
+
+
+def test_unknown_keys():
+    with pytest.raises(InputError, match="'encoder_training'"):
+        config(encoder_trainning="end2end")
+    with pytest.raises(InputError, match="unknown key 'nonsense'"):
+        config(nonsense=1)
+    assert config("BPR", "ml-100k", some_key_of_their_own=1)["some_key_of_their_own"] == 1
+    with pytest.raises(InputError, match="'encoder_training'"):
+        config("BPR", "ml-100k", encoder_trainning="end2end")
+
+
+def test_the_loss_decides_about_negatives():
+    assert config()["train_neg_sample_args"]["distribution"] == "none"
+    paired = config(loss_type="BPR")
+    assert paired["train_neg_sample_args"]["distribution"] == "uniform" and paired["MODEL_INPUT_TYPE"] == InputType.PAIRWISE
+
+
+def test_a_subclass_of_the_users_inherits_its_parents_properties():
+    class Mine(CLIPRec):
+        pass
+
+    read = config(Mine)
+    assert read.model_class is Mine and read["model"] == "Mine"
+    assert read["loss_type"] == "SSM" and read["train_neg_sample_args"]["distribution"] == "none"
+
+
+def test_devices(monkeypatch):
+    assert config(gpu_id="0")["device"].type == "cpu", "use_gpu: False means the CPU"
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "3")
+    MultiModalConfig("CLIPRec", "demo")
+    assert os.environ["CUDA_VISIBLE_DEVICES"] == "3", "the user's choice of GPU stands"
+
+
+def test_from_final_gives_the_same_configuration():
+    first = config(seed=7)
+    again = MultiModalConfig.from_final(first.final_config_dict)
+    assert again.final_config_dict == first.final_config_dict and again.model_class is CLIPRec
