@@ -4,6 +4,7 @@ import itertools
 import os
 import pickle
 import random
+import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -40,13 +41,13 @@ def load_checkpoint(file: str | Path, device: torch.device | str = "cpu") -> dic
     """
     if not Path(file).is_file():
         raise InputError(f"no checkpoint {file}")
+    if not zipfile.is_zipfile(file):
+        raise InputError(f"{file} is not a checkpoint of recbole_mm or RecBole")
     try:
         with torch.serialization.safe_globals(SAFE_TYPES):
             return torch.load(file, map_location=device, weights_only=True)
-    except pickle.UnpicklingError:
+    except (pickle.UnpicklingError, LookupError):  # RecBole pickles with protocol 4, on which the safe unpickler fails in its ways
         pass
-    except (RuntimeError, EOFError, ValueError) as error:
-        raise InputError(f"{file} is not a checkpoint: {str(error).splitlines()[0]}") from error
     checkpoint = torch.load(file, map_location=device, weights_only=False)
     if not isinstance(checkpoint, dict) or "state_dict" not in checkpoint:
         raise InputError(f"{file} is not a checkpoint of recbole_mm or RecBole")

@@ -13,6 +13,7 @@ from recbole_mm.model import is_ours
 from recbole_mm.properties import RECBOLE_PROPERTIES, properties_dir
 
 COMMAND_KEYS = {"model", "dataset", "config_files", "nproc", "ip", "port", "world_size", "group_offset"}
+ABBREVIATIONS = {"lr": "learning_rate", "wd": "weight_decay"}
 CHOICES = {
     "encoder_training": ("pretrained", "end2end"),
     "missing": ("learned", "mean", "zero"),
@@ -56,7 +57,8 @@ def check_keys(keys: Iterable[str], ours: bool) -> None:
         InputError: naming the unknown key and the nearest known one.
     """
     for key in unknown_keys(keys):
-        hint = nearest(key, our_keys(), cutoff=0.55 if ours else 0.85)
+        spelt_out = "_".join(ABBREVIATIONS.get(part, part) for part in key.split("_"))
+        hint = nearest(spelt_out, our_keys(), cutoff=0.55 if ours else 0.85)
         if ours or hint:
             raise InputError(f"unknown key '{key}'{hint or nearest(key, recbole_keys())}")
 

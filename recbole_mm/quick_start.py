@@ -1,6 +1,7 @@
 """run, objective_function, load_data_and_model: RecBole's quick start, over our models and RecBole's alike."""
 
 import logging
+import sys
 from collections import OrderedDict
 from collections.abc import Callable
 from logging import getLogger
@@ -80,11 +81,12 @@ def load_data_and_model(model_file: str) -> tuple:
 
 
 def create_dataset(config: MultiModalConfig):
-    """A MultiModalDataset for our models, RecBole's data set for RecBole's. ``demo`` is drawn where it does not exist yet."""
-    if config["dataset"] == "demo" and not Path(config["data_path"]).exists():
-        getLogger().info(f"Drawing the demo shop into {config['data_path']}")
-        write_demo(Path(config["data_path"]))
-    check_dataset(config)
+    """A MultiModalDataset for our models, RecBole's data set for RecBole's. ``demo`` is drawn where it does not exist yet.
+
+    Raises:
+        InputError: a folder, file or column that is not there. Nothing is ever downloaded.
+    """
+    _find_dataset(config)
     if not is_ours(config.model_class):
         return recbole_data.create_dataset(config)
     dataset = MultiModalDataset(config)
@@ -115,6 +117,7 @@ def build_trainer(config: MultiModalConfig, model: AbstractRecommender):
 
 
 def _train(config: MultiModalConfig, saved: bool, verbose: bool) -> dict:
+    _find_dataset(config)
     _start(config)
     say: Callable[[str], None] = getLogger().info if verbose else lambda _: None
     say(str(config))
@@ -141,6 +144,14 @@ def _train(config: MultiModalConfig, saved: bool, verbose: bool) -> dict:
         "best_valid_result": best_valid_result,
         "test_result": test_result,
     }
+
+
+def _find_dataset(config: MultiModalConfig) -> None:
+    folder = Path(config["data_path"])
+    if config["dataset"] == "demo" and not folder.exists():
+        print(f"Drawing the demo shop into {folder} ...", file=sys.stderr)
+        write_demo(folder)
+    check_dataset(config)
 
 
 def _floats(result: dict | None) -> dict | None:

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+import torch
 
 from tests.planted import write_planted
 
@@ -24,3 +25,9 @@ def planted(tmp_path_factory) -> Path:
 def planted_missing(tmp_path_factory) -> Path:
     """The planted data set with pictures and texts missing here and there."""
     return write_planted(tmp_path_factory.mktemp("data") / "gaps", missing=True)
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _one_thread():
+    """The models of these tests are too small for more, and several test processes may share the machine."""
+    torch.set_num_threads(1)

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 from PIL import Image
+from recbole.utils import init_seed
 
 from recbole_mm.config import MultiModalConfig
 from recbole_mm.quick_start import build_model, create_dataset, data_preparation
@@ -14,8 +15,8 @@ N_USERS, N_ITEMS, PER_USER = 40, 48, 10
 
 
 def write_planted(folder: Path, n_users: int = N_USERS, n_items: int = N_ITEMS, missing: bool = False, seed: int = 0) -> Path:
-    """Two user groups x two visual x two textual styles: a user of group g interacts with items whose colour AND words are g
-    only (items 0, 4, 8, ... are style (0, 0), 1, 5, ... (1, 0), and so on). ``missing`` takes every 7th picture and 5th text."""
+    """Two visual x two textual styles: item i has colour i % 2 and words i // 2 % 2, and user u interacts with items of colour
+    u % 2 and words u // 2 % 2 alone. ``missing`` takes every 7th picture and every 5th text away."""
     rng = np.random.default_rng(seed)
     (folder / "images").mkdir(parents=True)
     lines = ["item_id:token\ttitle:token_seq\tdescription:token_seq\timage:token"]
@@ -30,7 +31,7 @@ def write_planted(folder: Path, n_users: int = N_USERS, n_items: int = N_ITEMS, 
     (folder / f"{folder.name}.item").write_text("\n".join(lines) + "\n")
     rows = ["user_id:token\titem_id:token\ttimestamp:float"]
     for u in range(n_users):
-        own = [i for i in range(n_items) if i % 2 == u % 2 and i // 2 % 2 == u % 2]
+        own = [i for i in range(n_items) if i % 2 == u % 2 and i // 2 % 2 == u // 2 % 2]
         rows += [f"u{u}\ti{i}\t{t}" for t, i in enumerate(rng.permutation(own)[:PER_USER])]
     (folder / f"{folder.name}.inter").write_text("\n".join(rows) + "\n")
     return folder
@@ -47,6 +48,7 @@ def settings(folder: Path, **keys) -> dict:
 def built(folder: Path, model: str = "CLIPRec", **keys):
     """config, model, train / valid / test loaders of a configuration, untrained."""
     config = MultiModalConfig(model, folder.name, config_dict=settings(folder, **keys))
+    init_seed(config["seed"], config["reproducibility"])
     dataset = create_dataset(config)
     loaders = data_preparation(config, dataset)
     return config, build_model(config, loaders[0]), *loaders

@@ -113,7 +113,8 @@ def test_yaml_that_is_none(tmp_path, capsys):
 
 
 def test_help_shows_what_a_recbole_user_expects():
-    shown = subprocess.run([sys.executable, ROOT / "run_recbole_mm.py", "--help"], capture_output=True, text=True, check=True).stdout
+    script = [sys.executable, ROOT / "run_recbole_mm.py", "--help"]
+    shown = subprocess.run(script, capture_output=True, text=True, check=True).stdout
     for word in ("--model", "--dataset", "--config_files", "--key=value", "--encoder", "topk"):
         assert word in shown
 

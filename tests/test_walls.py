@@ -19,7 +19,8 @@ def imports(file: Path) -> set[str]:
             found |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
             base = ".".join(package[: len(package) - node.level + 1]) + "." if node.level else ""
-            found |= {f"{base}{node.module or ''}".strip("."), *(f"{base}{node.module or ''}.{a.name}".strip(".") for a in node.names)}
+            module = f"{base}{node.module or ''}".strip(".")
+            found |= {module, *(f"{module}.{alias.name}" for alias in node.names)}
     return found
 
 

@@ -61,7 +61,8 @@ def test_other_positives_of_the_user_are_no_negatives(planted):
 
 def test_user_positives_survive_ids_at_the_edges():
     positives = UserPositives(torch.tensor([5, 5]).numpy(), torch.tensor([9, 0]).numpy(), n_items=10)
-    assert positives.among(torch.tensor([0, 5, 6]), torch.tensor([9, 0])).tolist() == [[False, False], [True, True], [False, False]]
+    among = positives.among(torch.tensor([0, 5, 6]), torch.tensor([9, 0]))
+    assert among.tolist() == [[False, False], [True, True], [False, False]]
 
 
 def test_id_dropout_only_in_training_and_only_hides_ids(planted):

@@ -1,0 +1,90 @@
+"""Checkpoints are written whole, load without running code, and do not fit what they were not made for."""
+
+import pickle
+import random
+
+import numpy as np
+import pytest
+import torch
+
+from recbole_mm.checkpoint import checkpoint_name, load_checkpoint, plain, random_state, save_checkpoint, set_random_state
+from recbole_mm.errors import InputError
+from recbole_mm.quick_start import build_trainer, load_data_and_model, run
+from tests.planted import built, settings
+
+
+def test_a_kill_while_writing_leaves_the_previous_checkpoint(tmp_path, monkeypatch):
+    file = tmp_path / "a.pth"
+    save_checkpoint({"state_dict": {}, "n": 1}, file)
+
+    def killed(state, target):
+        target.write_bytes(b"half")
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(torch, "save", killed)
+    with pytest.raises(KeyboardInterrupt):
+        save_checkpoint({"n": 2}, file)
+    assert load_checkpoint(file)["n"] == 1
+
+
+def test_ours_loads_without_running_code(planted):
+    config, model, train, valid, _ = built(planted, epochs=1)
+    trainer = build_trainer(config, model)
+    trainer.fit(train, valid, verbose=False, saved=True)
+    with open(trainer.saved_model_file, "rb") as file:
+        assert file.read(2) == b"PK"
+    checkpoint = load_checkpoint(trainer.saved_model_file)
+    assert isinstance(checkpoint["config"], dict) and checkpoint["config"]["model"] == "CLIPRec"
+    assert checkpoint["epoch"] == 0 and checkpoint["best_valid_result"].keys() == {"recall@5", "recall@10", "ndcg@5", "ndcg@10"}
+
+
+def test_what_is_no_checkpoint(tmp_path):
+    with pytest.raises(InputError, match="no checkpoint"):
+        load_checkpoint(tmp_path / "none.pth")
+    (tmp_path / "text.pth").write_text("hello")
+    with pytest.raises(InputError, match="text.pth"):
+        load_checkpoint(tmp_path / "text.pth")
+
+
+def test_recboles_own_checkpoints_load_too(planted):
+    run("Pop", planted.name, config_dict=settings(planted))
+    from pathlib import Path
+
+    (file,) = Path("saved").glob("Pop-planted-*.pth")
+    _, model, *_ = load_data_and_model(str(file))
+    assert model.item_cnt.sum() > 0
+
+
+def test_a_checkpoint_of_another_encoder_or_catalogue_is_refused(planted, planted_missing):
+    config, model, train, valid, _ = built(planted, epochs=1, encoder_training="pretrained")
+    trainer = build_trainer(config, model)
+    trainer.fit(train, valid, verbose=False, saved=True)
+    other_config, other, *_ = built(planted, epochs=1, encoder_training="pretrained", seed=99)
+    with pytest.raises(InputError, match="another encoder"):
+        build_trainer(other_config, other).resume_checkpoint(trainer.saved_model_file)
+    smaller_config, smaller, *_ = built(planted, epochs=1, encoder_training="pretrained", embedding_size=8)
+    with pytest.raises(InputError, match="does not fit"):
+        build_trainer(smaller_config, smaller).resume_checkpoint(trainer.saved_model_file)
+
+
+def test_names_do_not_collide(tmp_path):
+    config = {"checkpoint_dir": str(tmp_path), "model": "CLIPRec", "dataset": "demo"}
+    names = set()
+    for _ in range(3):
+        name = checkpoint_name(config)
+        open(name, "w").close()
+        names.add(name)
+    assert len(names) == 3
+
+
+def test_random_states_come_back():
+    random.seed(1), np.random.seed(2), torch.manual_seed(3)
+    random.gauss(0, 1), np.random.randn()
+    state = pickle.loads(pickle.dumps(random_state()))
+    drawn = [random.gauss(0, 1), np.random.randn(), torch.rand(1).item()]
+    set_random_state(state)
+    assert drawn == [random.gauss(0, 1), np.random.randn(), torch.rand(1).item()]
+
+
+def test_plain_values():
+    assert plain({"a": np.float64(1), "b": (1, [2]), 3: object}) == {"a": 1.0, "b": [1, [2]], "3": str(object)}

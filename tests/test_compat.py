@@ -1,0 +1,57 @@
+"""Each shim answers a line of RecBole, and does nothing where it is not needed."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import scipy.sparse
+import torch
+
+from recbole_mm import compat
+
+
+def test_what_recbole_reads_of_numpy_is_there():
+    assert np.float_ is np.float64 and np.complex_ is np.complex128 and np.unicode_ is np.str_
+
+
+def test_a_numpy_that_has_them_is_left_alone(monkeypatch):
+    monkeypatch.setattr(np, "float_", "mine", raising=False)
+    compat.fix_numpy()
+    assert np.float_ == "mine"
+
+
+def test_dok_matrix_update():
+    matrix = scipy.sparse.dok_matrix((2, 3), dtype=np.float32)
+    matrix._update({(0, 1): 2.0, (1, 2): 3.0})
+    assert matrix.toarray().tolist() == [[0, 2, 0], [0, 0, 3]]
+
+
+def test_dok_matrix_that_has_it_is_left_alone(monkeypatch):
+    monkeypatch.setattr(scipy.sparse.dok_matrix, "_update", "mine", raising=False)
+    compat.fix_scipy()
+    assert scipy.sparse.dok_matrix._update == "mine"
+
+
+def test_torchvision_imports_and_transforms():
+    code = "import recbole_mm, torchvision.transforms as t, PIL.Image as i; t.Resize(4)(i.new('RGB', (8, 8)))"
+    assert subprocess.run([sys.executable, "-c", code], cwd=Path(__file__).parents[1]).returncode == 0
+
+
+def test_torchvision_whose_library_loads_is_left_alone(monkeypatch):
+    monkeypatch.setattr(compat, "_declared", [])
+    monkeypatch.setattr(torch.ops, "load_library", lambda path: None)
+    compat.fix_torchvision()
+    assert compat._declared == []
+
+
+def test_recbole_reads_its_own_checkpoints_and_nobody_elses_load_changes(tmp_path):
+    import recbole.trainer.trainer as module
+
+    compat.fix_recbole_checkpoints()
+    torch.save({"config": pytest.approx(1)}, tmp_path / "own.pth")
+    assert "config" in module.torch.load(tmp_path / "own.pth")
+    assert module.torch.Tensor is torch.Tensor
+    with pytest.raises(Exception, match="weights_only|Weights only"):
+        torch.load(tmp_path / "own.pth")
