@@ -2,7 +2,6 @@
 
 import argparse
 import sys
-import warnings
 from logging import getLogger
 
 from recbole_mm.errors import InputError
@@ -49,7 +48,6 @@ def _add_run(parser: argparse.ArgumentParser) -> None:
 
 
 def _guarded(arguments: argparse.Namespace, rest: list[str]) -> int:
-    warnings.filterwarnings("ignore", message=r".*(pkg_resources|GradScaler|lr_scheduler).*")
     try:
         return _run(arguments, rest)
     except InputError as error:

@@ -30,10 +30,11 @@ def fix_scipy() -> None:
         scipy.sparse.dok_matrix._update = lambda self, data: self._dict.update(data)
 
 
-def fix_pandas() -> None:
-    """recbole/data/dataset/dataset.py:509 and :670 chain ``inplace`` on a column: right under pandas 2, but one warning a column."""
-    for module in (r"recbole\.data\.dataset\.dataset", r"recbole\.data\.dataset\.sequential_dataset"):
-        warnings.filterwarnings("ignore", category=FutureWarning, module=module)
+def fix_warnings() -> None:
+    """Lines that work, but warn about the future every time: recbole/data/dataset/dataset.py:509, ``inplace`` on a column (right
+    under pandas 2), trainer.py:235, ``torch.cuda.amp.GradScaler``, and lightgcn.py:125, ``torch.sparse.FloatTensor``."""
+    for category in (FutureWarning, UserWarning):
+        warnings.filterwarnings("ignore", category=category, module=r"recbole\.(data|trainer|model)\.")
 
 
 def fix_torchvision() -> None:
@@ -75,5 +76,5 @@ def apply() -> None:
     """What must be in place before recbole or an encoder library is imported."""
     fix_numpy()
     fix_scipy()
-    fix_pandas()
+    fix_warnings()
     fix_torchvision()

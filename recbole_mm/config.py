@@ -11,7 +11,7 @@ import yaml
 from recbole.config import Config
 from recbole.utils import InputType
 
-from recbole_mm.errors import InputError, nearest
+from recbole_mm.errors import InputError, nearest, recbole_complaints
 from recbole_mm.keys import check_keys, check_values, our_keys, unknown_keys
 from recbole_mm.model import get_model, is_ours, list_models
 from recbole_mm.properties import RECBOLE_PROPERTIES, properties_dir
@@ -40,7 +40,8 @@ class MultiModalConfig(Config):
         config_file_list: list[str] | None = None,
         config_dict: dict | None = None,
     ) -> None:
-        super().__init__(model, dataset, config_file_list, config_dict)
+        with recbole_complaints():
+            super().__init__(model, dataset, config_file_list, config_dict)
         check_values(self)
 
     @classmethod

@@ -1,15 +1,27 @@
 """Bad input, and how to say it."""
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 
 
 class InputError(ValueError):
     """Bad input: one line that says which file, item or key, and what to do. The commands print it and exit with status 2."""
 
 
-def nearest(name: str, names: Iterable[str], cutoff: float = 0.55) -> str:
-    """``; did you mean '...'?`` for the nearest of ``names``, or nothing where none is near."""
-    by_lower = {candidate.lower(): candidate for candidate in sorted(names)}
-    found = difflib.get_close_matches(name.lower(), by_lower, n=1, cutoff=cutoff)
-    return f"; did you mean '{by_lower[found[0]]}'?" if found else ""
+def nearest(word: str, words: Iterable[str], n: int = 1, cutoff: float = 0.5) -> str:
+    """`` (did you mean 'x'?)`` for an error message; empty where nothing in ``words`` is near."""
+    folded = {w.lower(): w for w in sorted(words)}
+    found = [folded[w] for w in difflib.get_close_matches(word.lower(), folded, n=n, cutoff=cutoff)]
+    return f" (did you mean {' or '.join(repr(w) for w in found)}?)" if found else ""
+
+
+@contextmanager
+def recbole_complaints() -> Iterator[None]:
+    """What RecBole raises while it reads settings and data is about them: one line, as for our own."""
+    try:
+        yield
+    except InputError:
+        raise
+    except (ValueError, NotImplementedError) as error:
+        raise InputError(" ".join(str(error).split())) from error

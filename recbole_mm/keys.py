@@ -58,7 +58,7 @@ def check_keys(keys: Iterable[str], ours: bool) -> None:
     """
     for key in unknown_keys(keys):
         spelt_out = "_".join(ABBREVIATIONS.get(part, part) for part in key.split("_"))
-        hint = nearest(spelt_out, our_keys(), cutoff=0.55 if ours else 0.85)
+        hint = nearest(spelt_out, our_keys(), cutoff=0.5 if ours else 0.85)
         if ours or hint:
             raise InputError(f"unknown key '{key}'{hint or nearest(key, recbole_keys())}")
 

@@ -17,6 +17,7 @@ from recbole_mm.config import MultiModalConfig
 from recbole_mm.data.dataset import MultiModalDataset
 from recbole_mm.data.demo import write_demo
 from recbole_mm.data.preflight import check_dataset
+from recbole_mm.errors import recbole_complaints
 from recbole_mm.model import is_ours
 from recbole_mm.trainer import MultiModalTrainer, load_model_state
 
@@ -87,9 +88,10 @@ def create_dataset(config: MultiModalConfig):
         InputError: a folder, file or column that is not there. Nothing is ever downloaded.
     """
     _find_dataset(config)
-    if not is_ours(config.model_class):
-        return recbole_data.create_dataset(config)
-    dataset = MultiModalDataset(config)
+    with recbole_complaints():
+        if not is_ours(config.model_class):
+            return recbole_data.create_dataset(config)
+        dataset = MultiModalDataset(config)
     if config["save_dataset"]:
         dataset.save()
     return dataset
@@ -99,7 +101,8 @@ def data_preparation(config: MultiModalConfig, dataset) -> tuple:
     """RecBole's, with ``eval_batch_size: auto`` resolved for this data set and model."""
     if config["eval_batch_size"] == "auto":
         config["eval_batch_size"] = _auto_eval_batch_size(config, dataset.item_num)
-    return recbole_data.data_preparation(config, dataset)
+    with recbole_complaints():
+        return recbole_data.data_preparation(config, dataset)
 
 
 def build_model(config: MultiModalConfig, train_data) -> AbstractRecommender:

@@ -72,6 +72,8 @@ def edit(file: Path, old: str, new: str) -> None:
         ({"config_files": "missing.yaml"}, ["missing.yaml"]),
         ({"eval_batch_size": "big"}, ["eval_batch_size"]),
         ({"id_dropout": 1.5}, ["id_dropout"]),
+        ({"metrics": "Recall,Precison"}, ["Precison"]),
+        ({"user_inter_num_interval": "[99,inf)"}, ["filter"]),
     ],
     ids=str,
 )

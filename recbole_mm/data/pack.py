@@ -19,6 +19,7 @@ from PIL import Image
 from tqdm import tqdm
 
 from recbole_mm.data.image import BrokenImage, FileIndex, load_image, read_error
+from recbole_mm.data.journal import PackWriter, read_journal
 
 CHUNK_ROWS = 256
 SAVE_SECONDS = 5.0
@@ -36,7 +37,7 @@ class ImagePack:
 
     def __init__(self, directory: Path, size: tuple[int, int]):
         self.directory, self.size = Path(directory), tuple(size)
-        self._count = len(_read_journal(self.directory, self.size))
+        self._count = len(read_journal(self.directory, self.size))
         self._pixels: np.memmap | None = None
 
     def __len__(self) -> int:
@@ -80,67 +81,16 @@ class ImagePack:
         directory = Path(cache_dir) / f"images-{name}-{size[0]}x{size[1]}"
         paths = [Path(path) if path is not None else None for path in paths]
         distinct = [path for path in dict.fromkeys(paths) if path is not None]
-        survey = _survey(distinct, FileIndex(cache_dir), _read_journal(directory, size))
+        survey = _survey(distinct, FileIndex(cache_dir), read_journal(directory, size))
         if survey.unread:
             directory.mkdir(parents=True, exist_ok=True)
             with _acquire(directory / "build.lock"):
-                files, writer = FileIndex(cache_dir), _Writer(directory, size)
+                files, writer = FileIndex(cache_dir), PackWriter(directory, size)
                 survey = _survey(distinct, files, writer.rows)
                 _fill(survey, files, writer, preprocess, show_progress)
         row_of = np.array([survey.rows.get(path, -1) for path in paths], dtype=np.int64)
         broken = {i: survey.broken[path] for i, path in enumerate(paths) if path in survey.broken}
         return cls(directory, size), row_of, broken
-
-
-def _read_journal(directory: Path, size: tuple[int, int]) -> dict[str, int]:
-    """hash -> row of the valid rows. The journal is read before the pixels' length, so a row seen here is complete."""
-    try:
-        lines = (directory / "rows.txt").read_bytes().split(b"\n")[:-1]
-        whole = (directory / "pixels.bin").stat().st_size // (3 * size[0] * size[1])
-    except FileNotFoundError:
-        return {}
-    rows: dict[str, int] = {}
-    for row, line in enumerate(lines[:whole]):
-        digest = line.decode("latin-1")
-        if digest in rows or not re.fullmatch("[0-9a-f]{32}", digest):
-            break
-        rows[digest] = row
-    return rows
-
-
-class _Writer:
-    """Appends rows under the lock; on opening it cuts off what a killed writer left half done."""
-
-    def __init__(self, directory: Path, size: tuple[int, int]):
-        self.shape, self.row_bytes = (3, *size), 3 * size[0] * size[1]
-        self.rows = _read_journal(directory, size)
-        self.chunk: dict[str, torch.Tensor] = {}
-        self.pixels_path, self.journal_path = directory / "pixels.bin", directory / "rows.txt"
-        for path, row_bytes in ((self.pixels_path, self.row_bytes), (self.journal_path, 33)):
-            path.touch()
-            os.truncate(path, len(self.rows) * row_bytes)
-
-    def add(self, digest: str, pixels: torch.Tensor) -> None:
-        if pixels.dtype != torch.uint8 or tuple(pixels.shape) != self.shape:
-            raise ValueError(f"preprocess gave {pixels.dtype} {tuple(pixels.shape)}, the pack needs torch.uint8 {self.shape}")
-        if digest not in self.rows:
-            self.chunk.setdefault(digest, pixels)
-
-    def flush(self) -> None:
-        """Writes the chunk at its own offset, so that a flush that failed halfway can be repeated."""
-        start, digests = len(self.rows), list(self.chunk)
-        _write(self.pixels_path, start * self.row_bytes, b"".join(p.numpy().tobytes() for p in self.chunk.values()))
-        _write(self.journal_path, start * 33, "".join(digest + "\n" for digest in digests).encode())
-        self.rows.update(zip(digests, range(start, start + len(digests)), strict=True))
-        self.chunk.clear()
-
-
-def _write(path: Path, offset: int, data: bytes) -> None:
-    with open(path, "r+b") as file:
-        file.seek(offset)
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
 
 
 class _Survey(NamedTuple):
@@ -190,7 +140,7 @@ def _read(path: Path, preprocess: Preprocess, packed: Container[str]) -> _Read:
         return _Read(digest, reason=f"preprocessing failed: {type(error).__name__}: {error}")
 
 
-def _fill(survey: _Survey, files: FileIndex, writer: _Writer, preprocess: Preprocess, show_progress: bool) -> None:
+def _fill(survey: _Survey, files: FileIndex, writer: PackWriter, preprocess: Preprocess, show_progress: bool) -> None:
     """Reads `survey.unread` into the pack and moves each of its paths to `survey.rows` or `survey.broken`."""
     digests: dict[Path, str] = {}
     saved = time.monotonic()

@@ -1,11 +1,10 @@
 """One string names any encoder: ``backend:name[@tag-or-path]``."""
 
-import difflib
 import inspect
 from collections.abc import Callable, Iterable
 
 from recbole_mm.encoder.base import ItemEncoder
-from recbole_mm.errors import InputError
+from recbole_mm.errors import InputError, nearest
 
 Backend = Callable[..., ItemEncoder]
 GRAMMAR = "backend:name[@tag-or-path]"
@@ -82,13 +81,6 @@ def parse_name(name: str) -> tuple[str, str, str | None]:
     if not model or (at and not source):
         raise InputError(f"encoder '{name}' is not of the form {GRAMMAR}: nothing {'before' if not model else 'after'} the '@'")
     return backend, model, source or None
-
-
-def nearest(word: str, words: Iterable[str], n: int = 1) -> str:
-    """`` (did you mean 'x'?)`` for an error message; empty where nothing in ``words`` is near."""
-    folded = {w.lower(): w for w in words}
-    found = [folded[w] for w in difflib.get_close_matches(word.lower(), folded, n=n, cutoff=0.5)]
-    return f" (did you mean {' or '.join(repr(w) for w in found)}?)" if found else ""
 
 
 def listed(words: Iterable[str]) -> str:

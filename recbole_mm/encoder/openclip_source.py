@@ -5,9 +5,9 @@ import logging
 from dataclasses import dataclass
 from pathlib import Path
 
-from recbole_mm.encoder.factory import listed, nearest
+from recbole_mm.encoder.factory import listed
 from recbole_mm.encoder.hub import hub_access
-from recbole_mm.errors import InputError
+from recbole_mm.errors import InputError, nearest
 
 logger = logging.getLogger(__name__)
 

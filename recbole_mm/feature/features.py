@@ -52,9 +52,10 @@ class ItemFeatures(nn.Module):
         self.fingerprint = encoder.fingerprint()
         if "image" in self.modalities:
             content.use_preprocessing(encoder.preprocess_image, encoder.preprocess_key, encoder.image_size)
+        device = next(encoder.parameters()).device
         self._token_ids = encoder.tokenize(content.texts(range(len(content)))) if "text" in self.modalities else None
         for m in self.modalities:
-            self.register_buffer(f"present_{m}", content.present[m].clone(), persistent=False)
+            self.register_buffer(f"present_{m}", content.present[m].to(device, copy=True), persistent=False)
         absent = [m for m in self.modalities if not bool(content.present[m][1:].all())]
         self.missing_vectors = nn.ParameterDict(
             {m: nn.Parameter(torch.randn(self.dims[m]) * 0.02) for m in absent} if missing == "learned" else {}

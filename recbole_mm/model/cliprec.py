@@ -57,7 +57,7 @@ class CLIPRec(MultiModalRecommender):
         if self.loss_type == "SSM":
             scores = sum(u @ i.T for u, i in zip(user_parts, item_parts, strict=True))
             masked = self.positives.among(users, distinct)
-            log_sampling = log_inclusion(self.popularity[distinct], len(positive)).to(scores.dtype)
+            log_sampling = log_inclusion(self.popularity[distinct], len(positive))
             loss = sampled_softmax_loss(scores, columns, log_sampling, masked)
         else:
             scores = sum((u.repeat(2, 1) * i[columns]).sum(-1) for u, i in zip(user_parts, item_parts, strict=True))

@@ -28,6 +28,7 @@ def sampled_softmax_loss(scores: Tensor, target: Tensor, log_sampling: Tensor, m
         log_sampling: (c,), log probability that a candidate is in the batch; it is taken off its score.
         masked: bool (n, c), candidates that are no negatives of the row (the user's other positives); the target's is ignored.
     """
+    scores = scores.to(torch.promote_types(scores.dtype, torch.float32))
     own = functional.one_hot(target, scores.shape[1]).bool()
     logits = (scores - log_sampling).masked_fill(masked & ~own, float("-inf"))
     return functional.cross_entropy(logits, target)

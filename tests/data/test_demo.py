@@ -79,7 +79,7 @@ def test_files_and_headers(shop: Path, truth: dict) -> None:
     assert '"' not in (shop / "demo.item").read_text()
     for token, title, description, image in item[1:]:
         assert title and description and image == f"{token}.jpg"
-        with Image.open(shop / image) as picture:
+        with Image.open(shop / "images" / image) as picture:
             assert (picture.format, picture.mode, picture.size) == ("JPEG", "RGB", (128, 128))
     assert len(list((shop / "images").iterdir())) == 400
 

@@ -1,0 +1,58 @@
+"""The two files of a picture pack, and how rows are appended so that a kill at any moment leaves them usable."""
+
+import os
+import re
+from pathlib import Path
+
+import torch
+
+
+def read_journal(directory: Path, size: tuple[int, int]) -> dict[str, int]:
+    """hash -> row of the valid rows. The journal is read before the pixels' length, so a row seen here is complete."""
+    try:
+        lines = (directory / "rows.txt").read_bytes().split(b"\n")[:-1]
+        whole = (directory / "pixels.bin").stat().st_size // (3 * size[0] * size[1])
+    except FileNotFoundError:
+        return {}
+    rows: dict[str, int] = {}
+    for row, line in enumerate(lines[:whole]):
+        digest = line.decode("latin-1")
+        if digest in rows or not re.fullmatch("[0-9a-f]{32}", digest):
+            break
+        rows[digest] = row
+    return rows
+
+
+class PackWriter:
+    """Appends rows under the lock; on opening it cuts off what a killed writer left half done."""
+
+    def __init__(self, directory: Path, size: tuple[int, int]):
+        self.shape, self.row_bytes = (3, *size), 3 * size[0] * size[1]
+        self.rows = read_journal(directory, size)
+        self.chunk: dict[str, torch.Tensor] = {}
+        self.pixels_path, self.journal_path = directory / "pixels.bin", directory / "rows.txt"
+        for path, row_bytes in ((self.pixels_path, self.row_bytes), (self.journal_path, 33)):
+            path.touch()
+            os.truncate(path, len(self.rows) * row_bytes)
+
+    def add(self, digest: str, pixels: torch.Tensor) -> None:
+        if pixels.dtype != torch.uint8 or tuple(pixels.shape) != self.shape:
+            raise ValueError(f"preprocess gave {pixels.dtype} {tuple(pixels.shape)}, the pack needs torch.uint8 {self.shape}")
+        if digest not in self.rows:
+            self.chunk.setdefault(digest, pixels)
+
+    def flush(self) -> None:
+        """Writes the chunk at its own offset, so that a flush that failed halfway can be repeated."""
+        start, digests = len(self.rows), list(self.chunk)
+        _write(self.pixels_path, start * self.row_bytes, b"".join(p.numpy().tobytes() for p in self.chunk.values()))
+        _write(self.journal_path, start * 33, "".join(digest + "\n" for digest in digests).encode())
+        self.rows.update(zip(digests, range(start, start + len(digests)), strict=True))
+        self.chunk.clear()
+
+
+def _write(path: Path, offset: int, data: bytes) -> None:
+    with open(path, "r+b") as file:
+        file.seek(offset)
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
