@@ -1,9 +1,12 @@
 """CLIPRec is really trained end-to-end: its gradients at the encoder are those of its loss."""
 
+import math
+
 import pytest
 import torch
 
 from recbole_mm.model.base import UserPositives
+from recbole_mm.quick_start import build_trainer
 from tests.planted import built
 
 
@@ -82,3 +85,52 @@ def test_without_content_it_is_matrix_factorisation(planted):
     scores = model.full_sort_predict(batch).view(len(batch), -1)
     torch.testing.assert_close(scores, model.user_embedding.weight[batch["user_id"]] @ model.item_embedding.weight.T)
     assert {name for name, _ in model.named_parameters()} == {"user_embedding.weight", "item_embedding.weight"}
+
+
+@pytest.mark.parametrize("keys", [{"loss_type": "SSM"}, {"loss_type": "BPR"}], ids=str)
+def test_loss_and_gradients_are_those_of_encoding_every_occurrence(planted, keys):
+    """Against the model's equations, written for one pair at a time, with an encoder call for every occurrence of an item."""
+    _, model, train, *_ = built(planted, contrastive_weight=0.0, id_dropout=0.0, train_batch_size=10, **keys)
+    model.double()
+    batch = batch_of(train)
+    users, items = batch["user_id"], batch["item_id"]
+    loss = model.calculate_loss(batch)[0]
+    loss.backward()
+    ours = {name: p.grad.clone() for name, p in model.named_parameters() if p.grad is not None}
+    model.zero_grad()
+
+    def score(user, item):
+        content, encoder = model.item_features.content, model.item_features.encoder
+        rows = encoder({"image": content.images([item]), "text": encoder.tokenize(content.texts([item]))})
+        fused = model.project(torch.cat([torch.nn.functional.normalize(rows[m][0], dim=0) for m in ("image", "text")]))
+        ids = model.user_embedding.weight[user] @ model.item_embedding.weight[item]
+        return ids + model.user_content.weight[user] @ fused
+
+    losses = []
+    if keys["loss_type"] == "BPR":
+        for user, item, other in zip(users.tolist(), items.tolist(), batch["neg_item_id"].tolist(), strict=True):
+            losses.append(-torch.nn.functional.logsigmoid(score(user, item) - score(user, other)))
+    else:
+        interactions = train.dataset.inter_feat
+        known = set(zip(interactions["user_id"].tolist(), interactions["item_id"].tolist(), strict=True))
+        share = {i: (interactions["item_id"] == i).double().mean().item() for i in set(items.tolist())}
+        for user, item in zip(users.tolist(), items.tolist(), strict=True):
+            allowed = [i for i in share if i == item or (user, i) not in known]
+            logits = {i: score(user, i) - math.log(1 - (1 - share[i]) ** len(items)) for i in allowed}
+            losses.append(torch.logsumexp(torch.stack(list(logits.values())), 0) - logits[item])
+    slow = torch.stack(losses).mean()
+    torch.testing.assert_close(loss, slow, rtol=1e-6, atol=1e-8)
+    slow.backward()
+    for name, parameter in model.named_parameters():
+        if parameter.grad is not None:
+            torch.testing.assert_close(ours[name], parameter.grad, rtol=1e-4, atol=1e-7)
+
+
+def test_one_epoch_changes_both_towers(planted):
+    config, model, train, *_ = built(planted)
+    clip = model.item_features.encoder.model
+    towers = {"image": clip.visual, "text": clip.transformer}
+    start = {name: [p.detach().clone() for p in tower.parameters()] for name, tower in towers.items()}
+    build_trainer(config, model)._train_epoch(train, 0)
+    for name, tower in towers.items():
+        assert all(not torch.equal(a, b) for a, b in zip(start[name], tower.parameters(), strict=True)), name
