@@ -2,6 +2,10 @@
 
 import pickle
 import random
+import subprocess
+import sys
+import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,6 +15,8 @@ from recbole_mm.checkpoint import checkpoint_name, load_checkpoint, plain, rando
 from recbole_mm.errors import InputError
 from recbole_mm.quick_start import build_trainer, load_data_and_model, run
 from tests.planted import built, settings
+
+ROOT = Path(__file__).resolve().parents[1]
 
 
 def test_a_kill_while_writing_leaves_the_previous_checkpoint(tmp_path, monkeypatch):
@@ -48,8 +54,6 @@ def test_what_is_no_checkpoint(tmp_path):
 
 def test_recboles_own_checkpoints_load_too(planted):
     run("Pop", planted.name, config_dict=settings(planted))
-    from pathlib import Path
-
     (file,) = Path("saved").glob("Pop-planted-*.pth")
     _, model, *_ = load_data_and_model(str(file))
     assert model.item_cnt.sum() > 0
@@ -88,3 +92,22 @@ def test_random_states_come_back():
 
 def test_plain_values():
     assert plain({"a": np.float64(1), "b": (1, [2]), 3: object}) == {"a": 1.0, "b": [1, [2]], "3": str(object)}
+
+
+def test_a_run_killed_while_training_leaves_a_whole_checkpoint_and_starts_again(planted, tmp_path):
+    arguments = [f"--{key}={value}".replace(" ", "") for key, value in settings(planted, epochs=500, state="INFO").items()]
+    command = [sys.executable, str(ROOT / "run_recbole_mm.py"), "--model=CLIPRec", "--dataset=planted", *arguments]
+    running = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        until = time.monotonic() + 120
+        while not list(tmp_path.glob("saved/*.pth")) and time.monotonic() < until:
+            time.sleep(0.05)
+    finally:
+        running.kill()
+        running.wait()
+    (checkpoint,) = tmp_path.glob("saved/*.pth")
+    config, model, train, valid, _ = built(planted, epochs=load_checkpoint(checkpoint)["epoch"] + 2)
+    trainer = build_trainer(config, model)
+    trainer.resume_checkpoint(str(checkpoint))
+    trainer.fit(train, valid, verbose=False)
+    assert run("CLIPRec", "planted", config_dict=settings(planted, epochs=1))["test_result"]
