@@ -17,7 +17,7 @@ import torch
 
 from recbole_mm.config import MultiModalConfig
 from recbole_mm.data.demo import write_demo
-from recbole_mm.quick_start import _start, build_model, build_trainer, create_dataset, data_preparation
+from recbole_mm.quick_start import build_model, build_trainer, create_dataset, data_preparation, start
 
 K = 20
 RUNS = {
@@ -35,7 +35,7 @@ def measure(model_name: str, folder: Path, **keys) -> dict[str, float]:
     """Trains on the demo in ``folder`` and returns recall@20: all, visual, textual, both (users by taste), cold (items), random."""
     settings = {"data_path": str(folder.parent), "use_gpu": False, "show_progress": False, "state": "ERROR", **keys}
     config = MultiModalConfig(model_name, "demo", config_dict=settings)
-    _start(config)
+    start(config)
     dataset = create_dataset(config)
     train, valid, test = data_preparation(config, dataset)
     model = build_model(config, train)

@@ -6,15 +6,14 @@ import pickle
 import random
 import zipfile
 from collections.abc import Mapping
+from enum import Enum
 from pathlib import Path
 
 import numpy as np
 import torch
-from recbole.utils import EvaluatorType, InputType, ModelType, get_local_time
+from recbole.utils import get_local_time
 
 from recbole_mm.errors import InputError
-
-SAFE_TYPES = [ModelType, InputType, EvaluatorType]
 
 
 def checkpoint_name(config) -> str:
@@ -32,38 +31,42 @@ def save_checkpoint(state: dict, file: str | Path) -> None:
     os.replace(temporary, file)
 
 
-def load_checkpoint(file: str | Path, device: torch.device | str = "cpu") -> dict:
-    """A checkpoint of ours (no code in it runs), or one that RecBole's own trainer wrote, which is a pickle: the user named it
-    as their own.
+def load_checkpoint(file: str | Path, device: torch.device | str = "cpu", pickled: bool = False) -> dict:
+    """A checkpoint of ours; no code in it runs. With ``pickled`` also one of RecBole's own trainer, which is a pickle: only for a
+    file that the user names as their own.
 
     Raises:
         InputError: no such file, or no checkpoint.
     """
     if not Path(file).is_file():
         raise InputError(f"no checkpoint {file}")
-    if not zipfile.is_zipfile(file):
-        raise InputError(f"{file} is not a checkpoint of recbole_mm or RecBole")
-    try:
-        with torch.serialization.safe_globals(SAFE_TYPES):
-            return torch.load(file, map_location=device, weights_only=True)
-    except (pickle.UnpicklingError, LookupError):  # RecBole pickles with protocol 4, on which the safe unpickler fails in its ways
-        pass
-    checkpoint = torch.load(file, map_location=device, weights_only=False)
-    if not isinstance(checkpoint, dict) or "state_dict" not in checkpoint:
-        raise InputError(f"{file} is not a checkpoint of recbole_mm or RecBole")
+    checkpoint = None
+    if zipfile.is_zipfile(file):
+        try:
+            checkpoint = torch.load(file, map_location=device, weights_only=True)
+        except (pickle.UnpicklingError, LookupError, RuntimeError):  # a pickle of protocol 4 fails in any of these ways
+            checkpoint = torch.load(file, map_location=device, weights_only=False) if pickled and _is_torchs(file) else None
+    if not (isinstance(checkpoint, dict) and {"config", "state_dict"} <= set(checkpoint)):
+        raise InputError(f"{file} is not a checkpoint of recbole_mm{' or RecBole' if pickled else ''}")
     return checkpoint
 
 
+def _is_torchs(file: str | Path) -> bool:
+    with zipfile.ZipFile(file) as archive:
+        return any(name.endswith("/data.pkl") for name in archive.namelist())
+
+
 def plain(value: object) -> object:
-    """``value`` as what a checkpoint may hold: containers, numbers, strings, RecBole's enums; anything else as text."""
+    """``value`` as what a checkpoint may hold: containers, numbers, strings, devices, enums by name; anything else as text."""
     if isinstance(value, Mapping):
         return {str(key): plain(item) for key, item in value.items()}
     if isinstance(value, list | tuple | set):
         return [plain(item) for item in value]
     if isinstance(value, np.generic):
         return value.item()
-    allowed = (str, int, float, bool, type(None), torch.device, *SAFE_TYPES)
-    return value if isinstance(value, allowed) else str(value)
+    if isinstance(value, Enum):
+        return value.name
+    return value if isinstance(value, str | int | float | bool | torch.device | None) else str(value)
 
 
 def random_state() -> dict:

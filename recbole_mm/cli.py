@@ -2,6 +2,7 @@
 
 import argparse
 import sys
+import traceback
 from logging import getLogger
 
 from recbole_mm.errors import InputError
@@ -50,8 +51,11 @@ def _add_run(parser: argparse.ArgumentParser) -> None:
 def _guarded(arguments: argparse.Namespace, rest: list[str]) -> int:
     try:
         return _run(arguments, rest)
-    except InputError as error:
-        print(f"error: {error}", file=sys.stderr)
+    except (InputError, OSError) as error:
+        if "--state=DEBUG" in rest:
+            traceback.print_exc()
+        told = error if isinstance(error, InputError) else f"{error.filename or ''}: {error.strerror or error}".lstrip(": ")
+        print(f"error: {told}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
@@ -74,7 +78,7 @@ def _run(arguments: argparse.Namespace, rest: list[str]) -> int:
 
 def _next_step(arguments: argparse.Namespace) -> str:
     if arguments.dataset != "demo":
-        return "next: the same command with --model=BPR (or LightGCN, ItemKNN) compares on the same split"
+        return "next: --model=BPR (or LightGCN, ItemKNN, ...) and the same --topk and --valid_metric compare on the same split"
     if arguments.model != "CLIPRec":
         return "next: --model=CLIPRec --dataset=demo reads the pictures and texts as well"
     return "next: --model=BPR --dataset=demo for ids alone, --use_id=False for cold items, or your own pictures (README, 'Your own data')"

@@ -7,16 +7,20 @@ from collections.abc import Mapping
 from logging import getLogger
 from pathlib import Path
 
+import torch
 import yaml
 from recbole.config import Config
-from recbole.utils import InputType
+from recbole.utils import EvaluatorType, InputType, ModelType
 
 from recbole_mm.errors import InputError, nearest, recbole_complaints
-from recbole_mm.keys import check_keys, check_values, our_keys, unknown_keys
+from recbole_mm.keys import check_keys, known_keys, our_keys
 from recbole_mm.model import get_model, is_ours, list_models
 from recbole_mm.properties import RECBOLE_PROPERTIES, properties_dir
+from recbole_mm.values import check_values
 
-LIST_KEYS = ("text_field", "modalities", "metrics")
+LIST_KEYS = ("text_field", "modalities", "metrics", "benchmark_filename")
+ENUMS = {"MODEL_TYPE": ModelType, "MODEL_INPUT_TYPE": InputType, "eval_type": EvaluatorType}
+USERS_GPUS = os.environ.get("CUDA_VISIBLE_DEVICES")
 
 
 class MultiModalConfig(Config):
@@ -40,21 +44,31 @@ class MultiModalConfig(Config):
         config_file_list: list[str] | None = None,
         config_dict: dict | None = None,
     ) -> None:
-        with recbole_complaints():
-            super().__init__(model, dataset, config_file_list, config_dict)
+        files = [config_file_list] if isinstance(config_file_list, str) else config_file_list
+        with recbole_complaints((ValueError, NotImplementedError, RuntimeError, TypeError, KeyError)):
+            super().__init__(model, dataset, files, dict(config_dict or {}))
         check_values(self)
 
     @classmethod
-    def from_final(cls, final_config: Mapping) -> "MultiModalConfig":
-        """A finished configuration (what a checkpoint holds) back as a config, on this machine's device."""
+    def from_final(cls, final_config: Mapping, model_class: type | None = None) -> "MultiModalConfig":
+        """A finished configuration (what a checkpoint holds) back as a config, on this machine's device.
+
+        Raises:
+            InputError: its model is of the user's own, and ``model_class`` does not say which class that is.
+        """
         self = cls.__new__(cls)
         self.compatibility_settings()
         self._init_parameters_category()
         self.yaml_loader = self._build_yaml_loader()
         self.external_config_dict = {}
         self.final_config_dict = dict(final_config)
+        for key, enum in ENUMS.items():
+            if isinstance(final_config[key], str):
+                self.final_config_dict[key] = enum[final_config[key]]
         self.model, self.dataset = final_config["model"], final_config["dataset"]
-        self.model_class = get_model(self.model)
+        self.model_class = model_class or get_model(self.model)
+        if self.model_class is None:
+            raise InputError(f"no model named '{self.model}' in recbole_mm or RecBole; give its class as model_class")
         self._init_device()
         return self
 
@@ -65,6 +79,8 @@ class MultiModalConfig(Config):
                 content = yaml.load(Path(file).read_text(encoding="utf-8"), Loader=self.yaml_loader)
             except OSError as error:
                 raise InputError(f"config file {file}: {error.strerror}") from error
+            except UnicodeDecodeError as error:
+                raise InputError(f"config file {file} is not UTF-8") from error
             except yaml.YAMLError as error:
                 raise InputError(f"config file {file} is not valid YAML: {' '.join(str(error).split())}") from error
             if content is not None and not isinstance(content, dict):
@@ -89,7 +105,7 @@ class MultiModalConfig(Config):
                 if strict:
                     raise InputError(f"argument '{argument}': settings are written --key=value")
                 continue
-            if not strict and unknown_keys([key]):
+            if not strict and key not in known_keys():
                 continue
             if known.get(key, value) != value:
                 raise InputError(f"--{key} is given twice, as '{known[key]}' and as '{value}'")
@@ -119,25 +135,33 @@ class MultiModalConfig(Config):
             name, model_class = model, get_model(model)
             if model_class is None:
                 raise InputError(f"no model named '{model}' in recbole_mm or RecBole{nearest(model, list_models())}")
-        check_keys(self.external_config_dict, ours=is_ours(model_class))
+        check_keys(self.external_config_dict, model_class)
         return name, model_class, str(dataset)
 
     def _load_internal_config_dict(self, model: str, model_class: type, dataset: str) -> None:
+        """RecBole's levels for RecBole's models, and only ``eval_batch_size`` and our data sets' RecBole keys on top; for ours, our
+        overall and model files below RecBole's data set file."""
         super()._load_internal_config_dict(model, model_class, dataset)
-        levels = [
-            properties_dir() / "overall.yaml",
-            *(properties_dir() / "model" / f"{parent.__name__}.yaml" for parent in reversed(model_class.__mro__)),
-            RECBOLE_PROPERTIES / "dataset" / f"{dataset}.yaml",
-            properties_dir() / "dataset" / f"{dataset}.yaml",
-        ]
-        hidden = set() if is_ours(model_class) else our_keys()
-        for file in levels:
-            if file.is_file():
-                content = yaml.load(file.read_text(encoding="utf-8"), Loader=self.yaml_loader) or {}
-                self.internal_config_dict.update({key: value for key, value in content.items() if key not in hidden})
+        internal, own_data = self.internal_config_dict, self._read_yaml(properties_dir() / "dataset" / f"{dataset}.yaml")
+        overall = self._read_yaml(properties_dir() / "overall.yaml")
+        if not is_ours(model_class):
+            internal["eval_batch_size"] = overall["eval_batch_size"]
+            internal.update({key: value for key, value in own_data.items() if key not in our_keys()})
+            return
+        internal.update(overall)
+        for parent in reversed(model_class.__mro__):
+            internal.update(self._read_yaml(properties_dir() / "model" / f"{parent.__name__}.yaml"))
+            internal.update(vars(parent).get("default_settings", {}))
+        internal.update(self._read_yaml(RECBOLE_PROPERTIES / "dataset" / f"{dataset}.yaml"))
+        internal.update(own_data)
+
+    def _read_yaml(self, file: Path) -> dict:
+        return (yaml.load(file.read_text(encoding="utf-8"), Loader=self.yaml_loader) or {}) if file.is_file() else {}
 
     def _set_default_parameters(self) -> None:
         final = self.final_config_dict
+        if not isinstance(final["data_path"], str):
+            raise InputError(f"data_path '{final['data_path']}': the folder that holds the data sets' folders")
         in_batch = is_ours(self.model_class) and final.get("loss_type") == "SSM"
         if in_batch:
             if "train_neg_sample_args" in self.external_config_dict and final["train_neg_sample_args"]:
@@ -148,16 +172,18 @@ class MultiModalConfig(Config):
             final["MODEL_INPUT_TYPE"] = InputType.POINTWISE
 
     def _init_device(self) -> None:
-        """RecBole's, but ``use_gpu: False`` means the CPU, and CUDA_VISIBLE_DEVICES stands unless gpu_id is given."""
+        """RecBole's, but ``use_gpu: False`` means the CPU (and leaves the environment alone for the process's next run), and the
+        user's CUDA_VISIBLE_DEVICES stands unless gpu_id is given."""
         final = self.final_config_dict
-        if int(final.get("nproc", 1) or 1) != 1 or int(final.get("world_size", -1) or -1) > 1:
+        if final.get("nproc", 1) not in (1, None) or final.get("world_size", -1) not in (-1, 0, 1, None):
             raise InputError("training in several processes is not supported yet: leave out nproc and world_size")
-        if not final["use_gpu"]:
-            final["gpu_id"] = ""
-        elif "gpu_id" not in self.external_config_dict and "CUDA_VISIBLE_DEVICES" in os.environ:
-            final["gpu_id"] = os.environ["CUDA_VISIBLE_DEVICES"]
+        if final["use_gpu"] and USERS_GPUS is not None and "gpu_id" not in self.external_config_dict:
+            final["gpu_id"] = USERS_GPUS
         final.pop("local_rank", None)
-        super()._init_device()
+        if final["use_gpu"]:
+            super()._init_device()
+        else:
+            final.update(gpu_id="", single_spec=True, local_rank=0, device=torch.device("cpu"))
 
 
 def _literal(text: str) -> object:

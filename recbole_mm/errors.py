@@ -17,11 +17,12 @@ def nearest(word: str, words: Iterable[str], n: int = 1, cutoff: float = 0.5) ->
 
 
 @contextmanager
-def recbole_complaints() -> Iterator[None]:
-    """What RecBole raises while it reads settings and data is about them: one line, as for our own."""
+def recbole_complaints(kinds: tuple[type[Exception], ...] = (ValueError, NotImplementedError)) -> Iterator[None]:
+    """What RecBole raises while it reads settings or data is about them: one line, as for our own. The traceback stays behind it,
+    and the commands show it with ``--state=DEBUG``."""
     try:
         yield
     except InputError:
         raise
-    except (ValueError, NotImplementedError) as error:
-        raise InputError(" ".join(str(error).split())) from error
+    except kinds as error:
+        raise InputError(" ".join(str(error).split()) or repr(error)) from error

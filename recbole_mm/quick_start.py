@@ -57,8 +57,11 @@ def objective_function(
     return {"model": config["model"], **_train(config, saved=saved, verbose=False)}
 
 
-def load_data_and_model(model_file: str) -> tuple:
-    """The run behind a checkpoint, ours or RecBole's.
+def load_data_and_model(model_file: str, model_class: type | None = None) -> tuple:
+    """The run behind a checkpoint, ours or RecBole's (which is a pickle: name only files of your own).
+
+    Args:
+        model_class: of a model that is neither recbole_mm's nor RecBole's.
 
     Returns:
         config, model (eval mode is the caller's), dataset, train_data, valid_data, test_data.
@@ -66,10 +69,10 @@ def load_data_and_model(model_file: str) -> tuple:
     Raises:
         InputError: no such checkpoint, or one that does not fit the data set or encoder found now.
     """
-    checkpoint = load_checkpoint(model_file)
+    checkpoint = load_checkpoint(model_file, pickled=True)
     stored = checkpoint["config"]
-    config = MultiModalConfig.from_final(stored if isinstance(stored, dict) else stored.final_config_dict)
-    _start(config)
+    config = MultiModalConfig.from_final(stored if isinstance(stored, dict) else stored.final_config_dict, model_class)
+    start(config)
     data = create_dataset(config)
     loaders = data_preparation(config, data)
     model = build_model(config, loaders[0])
@@ -91,16 +94,15 @@ def create_dataset(config: MultiModalConfig):
     with recbole_complaints():
         if not is_ours(config.model_class):
             return recbole_data.create_dataset(config)
-        dataset = MultiModalDataset(config)
-    if config["save_dataset"]:
-        dataset.save()
-    return dataset
+        return MultiModalDataset(config)
 
 
 def data_preparation(config: MultiModalConfig, dataset) -> tuple:
     """RecBole's, with ``eval_batch_size: auto`` resolved for this data set and model."""
     if config["eval_batch_size"] == "auto":
         config["eval_batch_size"] = _auto_eval_batch_size(config, dataset.item_num)
+    if is_ours(config.model_class):
+        config["dataloaders_save_path"] = "/nonexistent: pickled loaders do not notice changed pictures and texts"
     with recbole_complaints():
         return recbole_data.data_preparation(config, dataset)
 
@@ -121,7 +123,7 @@ def build_trainer(config: MultiModalConfig, model: AbstractRecommender):
 
 def _train(config: MultiModalConfig, saved: bool, verbose: bool) -> dict:
     _find_dataset(config)
-    _start(config)
+    start(config)
     say: Callable[[str], None] = getLogger().info if verbose else lambda _: None
     say(str(config))
     dataset = create_dataset(config)
@@ -162,7 +164,8 @@ def _floats(result: dict | None) -> dict | None:
     return None if result is None else OrderedDict((metric, float(value)) for metric, value in result.items())
 
 
-def _start(config: MultiModalConfig) -> None:
+def start(config: MultiModalConfig) -> None:
+    """What comes before everything else in a run: RecBole's seeds and log."""
     init_seed(config["seed"], config["reproducibility"])
     _init_logger(config)
 
@@ -183,7 +186,7 @@ def _init_logger(config: MultiModalConfig) -> None:
 def _auto_eval_batch_size(config: MultiModalConfig, n_items: int) -> int:
     full_sort = config.model_class.full_sort_predict is not AbstractRecommender.full_sort_predict
     if not full_sort or set(config["eval_args"]["mode"].values()) != {"full"}:
-        return PAIRS_AT_ONCE
+        return min(PAIRS_AT_ONCE, max(4096, 100 * SCORES_AT_ONCE // n_items))
     if config["MODEL_TYPE"] == ModelType.SEQUENTIAL:
         return max(1, SCORES_AT_ONCE // n_items)
     return max(SCORES_AT_ONCE, n_items)

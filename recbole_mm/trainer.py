@@ -30,7 +30,7 @@ class MultiModalTrainer(Trainer):
         features = model.item_features
         scratch = features is None or features.encoder.from_scratch
         frozen = config["encoder_freeze_epochs"]
-        self.freeze_epochs = AUTO_FREEZE_EPOCHS[scratch] if frozen == "auto" else frozen
+        self.freeze_epochs = min(AUTO_FREEZE_EPOCHS[scratch], self.epochs - 1) if frozen == "auto" else frozen
         self.cost = EncodingCost() if features is None else features.cost
         self.seconds = {"training": 0.0, "evaluating": 0.0}
         self.step = 0
@@ -65,6 +65,10 @@ class MultiModalTrainer(Trainer):
         self._loader = train_data
         if self._loader_state is not None:
             train_data.generator.set_state(self._loader_state.cpu())
+        if self.start_epoch >= self.epochs > 0:
+            self.logger.info(f"Nothing to train: the checkpoint has all {self.epochs} epochs")
+            self.eval_collector.data_collect(train_data)
+            return self.best_valid_score, self.best_valid_result
         return super().fit(train_data, *args, **kwargs)
 
     def _train_epoch(self, train_data, epoch_idx: int, loss_func=None, show_progress: bool = False):

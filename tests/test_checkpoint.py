@@ -13,6 +13,7 @@ import torch
 
 from recbole_mm.checkpoint import checkpoint_name, load_checkpoint, plain, random_state, save_checkpoint, set_random_state
 from recbole_mm.errors import InputError
+from recbole_mm.model.cliprec import CLIPRec
 from recbole_mm.quick_start import build_trainer, load_data_and_model, run
 from tests.planted import built, settings
 
@@ -21,7 +22,7 @@ ROOT = Path(__file__).resolve().parents[1]
 
 def test_a_kill_while_writing_leaves_the_previous_checkpoint(tmp_path, monkeypatch):
     file = tmp_path / "a.pth"
-    save_checkpoint({"state_dict": {}, "n": 1}, file)
+    save_checkpoint({"config": {}, "state_dict": {}, "n": 1}, file)
 
     def killed(state, target):
         target.write_bytes(b"half")
@@ -50,6 +51,44 @@ def test_what_is_no_checkpoint(tmp_path):
     (tmp_path / "text.pth").write_text("hello")
     with pytest.raises(InputError, match="text.pth"):
         load_checkpoint(tmp_path / "text.pth")
+
+
+def test_a_pickle_runs_only_where_the_user_names_it_as_theirs(planted, tmp_path):
+    class Shout:
+        def __reduce__(self):
+            return (print, ("executed",))
+
+    torch.save({"config": Shout(), "state_dict": {}}, tmp_path / "evil.pth")
+    config, model, *_ = built(planted, epochs=1)
+    with pytest.raises(InputError, match="not a checkpoint"):
+        build_trainer(config, model).resume_checkpoint(str(tmp_path / "evil.pth"))
+    torch.save(torch.zeros(3), tmp_path / "tensor.pth")
+    torch.save({"weight": torch.zeros(3)}, tmp_path / "weights.pth")
+    for name in ("tensor.pth", "weights.pth"):
+        with pytest.raises(InputError, match=name):
+            load_data_and_model(str(tmp_path / name))
+
+
+def test_a_model_class_of_the_users_comes_back(planted):
+    class Mine(CLIPRec):
+        pass
+
+    run(Mine, planted.name, config_dict=settings(planted, epochs=1))
+    (file,) = Path("saved").glob("Mine-planted-*.pth")
+    with pytest.raises(InputError, match="model_class"):
+        load_data_and_model(str(file))
+    assert isinstance(load_data_and_model(str(file), model_class=Mine)[1], Mine)
+
+
+def test_resuming_a_finished_run_changes_nothing(planted):
+    config, model, train, valid, _ = built(planted, epochs=1)
+    trainer = build_trainer(config, model)
+    trainer.fit(train, valid, verbose=False)
+    again = build_trainer(config, model)
+    again.resume_checkpoint(trainer.saved_model_file)
+    score, result = again.fit(train, valid, verbose=False)
+    assert (score, result) == (trainer.best_valid_score, dict(trainer.best_valid_result))
+    assert load_checkpoint(trainer.saved_model_file)["epoch"] == 0
 
 
 def test_recboles_own_checkpoints_load_too(planted):

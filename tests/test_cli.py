@@ -1,5 +1,6 @@
 """Bad input ends in one clear line and status 2, before training; good input runs."""
 
+import re
 import shutil
 import subprocess
 import sys
@@ -74,6 +75,25 @@ def edit(file: Path, old: str, new: str) -> None:
         ({"id_dropout": 1.5}, ["id_dropout"]),
         ({"metrics": "Recall,Precison"}, ["Precison"]),
         ({"user_inter_num_interval": "[99,inf)"}, ["filter"]),
+        ({"valid_metric": "Recall"}, ["Recall", "topk"]),
+        ({"metrics": "Recall,GAUC", "valid_metric": "GAUC@10"}, ["GAUC@10"]),
+        ({"metrics": "Recall,AUC"}, ["anking"]),
+        ({"topk": "ten"}, ["topk", "ten"]),
+        ({"epochs": "two"}, ["epochs", "two"]),
+        ({"learning_rate": "abc"}, ["learning_rate", "abc"]),
+        ({"seed": "abc"}, ["seed", "abc"]),
+        ({"clip_grad_norm": 5}, ["clip_grad_norm", "max_norm"]),
+        ({"embedding_size": 0}, ["embedding_size", "0"]),
+        ({"encoder_freeze_epochs": "two"}, ["encoder_freeze_epochs"]),
+        ({"encoder_freeze_epochs": 1}, ["never train"]),
+        ({"modalities": 3}, ["modalities"]),
+        ({"image_dir": 2020}, ["image_dir"]),
+        ({"data_path": "~"}, ["data_path"]),
+        ({"model": "lightgbm"}, ["lightgbm"]),
+        ({"save_dataset": True}, ["save_dataset"]),
+        ({"loss_type": "BPR", "train_neg_sample_args": "~"}, ["BPR", "train_neg_sample_args"]),
+        ({"learnin_rate": 0.1}, ["'learning_rate'"]),
+        ({"encoding": "foo-8"}, ["shop.inter", "foo-8"]),
     ],
     ids=str,
 )
@@ -89,6 +109,28 @@ def test_bad_data(shop, capsys):
     fails(capsys, arguments(shop), "1 of 48", "i1", "1.png", "max_broken_images")
     (shop / "shop.item").unlink()
     fails(capsys, arguments(shop), "shop.item")
+
+
+def test_content_that_belongs_to_no_item(shop, capsys):
+    text = (shop / "shop.item").read_text()
+    (shop / "shop.item").write_text(text.replace("\ni", "\nother"))
+    fails(capsys, arguments(shop), "shop.item", "other0")
+    (shop / "shop.item").write_text(re.sub(r"\d+\.png", "", text))
+    fails(capsys, arguments(shop), "no item has any image")
+    assert main_run(arguments(shop, modalities="text")) == 0
+
+
+def test_pictures_that_are_not_used_need_not_be_there(shop):
+    shutil.rmtree(shop / "images")
+    assert main_run(arguments(shop, modalities="text")) == 0
+    (shop / "shop.item").unlink()
+    assert main_run(arguments(shop, modalities="[]")) == 0
+
+
+def test_a_cache_or_checkpoint_folder_that_cannot_be(shop, tmp_path, capsys):
+    (tmp_path / "file").touch()
+    fails(capsys, arguments(shop, cache_dir=tmp_path / "file"), "file")
+    fails(capsys, arguments(shop, checkpoint_dir=tmp_path / "file"), "file")
 
 
 def test_a_few_broken_pictures_are_named_counted_and_missing(shop, caplog):
@@ -110,6 +152,8 @@ def test_arguments_that_are_no_settings(capsys):
 
 
 def test_yaml_that_is_none(tmp_path, capsys):
+    (tmp_path / "b.yaml").write_text("1: 2\n")
+    fails(capsys, ["--model=CLIPRec", "--dataset=demo", f"--config_files={tmp_path / 'b.yaml'}"], "unknown key '1'")
     (tmp_path / "a.yaml").write_text("epochs: [1\n")
     fails(capsys, ["--model=CLIPRec", "--dataset=demo", f"--config_files={tmp_path / 'a.yaml'}"], "a.yaml", "YAML")
 

@@ -3,6 +3,7 @@
 import os
 
 import pytest
+from recbole.config import Config
 from recbole.utils import InputType
 
 from recbole_mm.config import MultiModalConfig
@@ -77,10 +78,37 @@ def test_a_subclass_of_the_users_inherits_its_parents_properties():
 
 
 def test_devices(monkeypatch):
-    assert config(gpu_id="0")["device"].type == "cpu", "use_gpu: False means the CPU"
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "3")
+    assert config(gpu_id="0")["device"].type == "cpu" and os.environ["CUDA_VISIBLE_DEVICES"] == "3", "use_gpu: False means the CPU"
+    monkeypatch.setattr("recbole_mm.config.USERS_GPUS", "3")
     MultiModalConfig("CLIPRec", "demo")
     assert os.environ["CUDA_VISIBLE_DEVICES"] == "3", "the user's choice of GPU stands"
+    MultiModalConfig("CLIPRec", "demo", config_dict={"gpu_id": "1"})
+    assert os.environ["CUDA_VISIBLE_DEVICES"] == "1"
+
+
+@pytest.mark.parametrize("dataset", ["ml-100k", "other"])
+@pytest.mark.parametrize("model", ["BPR", "LightGCN", "SASRec", "GRU4RecF", "FM", "DIN", "KGAT", "ItemKNN"])
+def test_recboles_models_get_recboles_configuration(model, dataset):
+    extra = {"train_neg_sample_args": None} if model in ("SASRec", "GRU4RecF") else {}
+    stock = Config(model, dataset, config_dict={"use_gpu": False, "gpu_id": "", **extra}).final_config_dict
+    ours = config(model, dataset, gpu_id="", **extra).final_config_dict
+    assert {**ours, "eval_batch_size": None} == {**stock, "eval_batch_size": None}
+
+
+def test_a_model_of_the_users_may_have_keys_of_its_own():
+    class Mine(CLIPRec):
+        default_settings = {"my_alpha": 0.5, "epochs": 3}
+
+    assert config(Mine)["my_alpha"] == 0.5 and config(Mine, my_alpha=0.7)["my_alpha"] == 0.7 and config(Mine)["epochs"] == 3
+    with pytest.raises(InputError, match="'my_alpha'"):
+        config(Mine, my_alfa=1)
+
+
+def test_the_callers_dict_is_left_as_it_was():
+    given = {"use_gpu": False, "epochs": "3", "text_field": "title,tags"}
+    assert MultiModalConfig("CLIPRec", "demo", config_dict=given)["epochs"] == 3
+    assert given == {"use_gpu": False, "epochs": "3", "text_field": "title,tags"}
 
 
 def test_from_final_gives_the_same_configuration():

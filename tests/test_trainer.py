@@ -80,3 +80,16 @@ def test_the_cost_line(planted):
     (items,) = re.fullmatch(pattern, trainer.cost_line()).groups()
     distinct = sum(len(batch["item_id"].unique()) for batch in train)
     assert int(items) >= len(model.item_features) + distinct * 0.5
+
+
+def test_mixed_precision_with_frozen_epochs(planted):
+    trainer, model, train, valid, test = trainer_of(planted, enable_amp=True, encoder_freeze_epochs=1, epochs=2)
+    trainer.fit(train, valid, verbose=False, saved=False)
+    assert trainer.evaluate(test, load_best_model=False)
+
+
+@pytest.mark.parametrize("eval_args", [{"mode": "uni20"}, {"split": {"LS": "valid_and_test"}}, {"split": {"RS": [0.9, 0, 0.1]}}])
+def test_recboles_other_ways_to_evaluate(planted, eval_args):
+    trainer, model, train, valid, test = trainer_of(planted, eval_args=eval_args, epochs=1)
+    trainer.fit(train, valid, verbose=False, saved=True)
+    assert trainer.evaluate(test)["recall@10"] >= 0

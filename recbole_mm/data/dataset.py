@@ -18,7 +18,8 @@ class MultiModalDataset(Dataset):
     read beside RecBole: they get no vocabulary, no id, and are in no batch.
 
     Raises:
-        InputError: a column that was asked for and is not there, no ``.item`` file, no picture folder, a picture path outside it.
+        InputError: a column that was asked for and is not there, no ``.item`` file or none of the items in it, no picture folder,
+            a picture path outside it.
     """
 
     def _get_load_and_unload_col(self, source: FeatureSource | str) -> tuple[set | None, set | None]:
@@ -36,36 +37,57 @@ class MultiModalDataset(Dataset):
         self.content = self.read_content()
 
     def read_content(self) -> ItemContent:
-        """Pictures' names and texts of the items that are left after filtering, found by item token."""
-        folder = Path(self.dataset_path)
-        file = folder / f"{self.dataset_name}.item"
-        if not file.is_file():
-            raise InputError(f"no item file {file}: pictures and texts come from its columns (image_field, text_field)")
-        table = read_item_table(file, self.config["field_separator"], self.config["encoding"] or "utf-8")
-        if self.iid_field not in table:
-            raise InputError(f"{file} has no column '{self.iid_field}' (ITEM_ID_FIELD); it has {', '.join(table)}")
-        image_field, text_fields = self._content_fields(table, file)
-        row_of = {}
-        for row, token in enumerate(table[self.iid_field]):
-            row_of.setdefault(token, row)
+        """Pictures' names and texts of the items that are left after filtering, found by item token, of the modalities in use."""
         tokens = [str(token) for token in self.field2id_token[self.iid_field]]
-        rows = [None, *(row_of.get(token) for token in tokens[1:])]
-        image_dir = folder / (self.config["image_dir"] or "images")
+        folder = Path(self.dataset_path)
+        images = texts = None
+        if self.config["modalities"] != []:
+            file = folder / f"{self.dataset_name}.item"
+            table = self._item_table(file)
+            image_field, text_fields = self._content_fields(table, file)
+            rows = self._rows(table, tokens, file)
+            images = _take(table[image_field], rows) if image_field else None
+            if text_fields:
+                texts = _take([join_fields(parts) for parts in zip(*(table[f] for f in text_fields), strict=True)], rows)
         return ItemContent(
             tokens,
-            image_names=_take(table[image_field], rows) if image_field else None,
-            texts=_take([join_fields(parts) for parts in zip(*(table[f] for f in text_fields), strict=True)], rows)
-            if text_fields
-            else None,
-            image_dir=image_dir,
+            images,
+            texts,
+            image_dir=folder / (self.config["image_dir"] or "images"),
             cache_dir=Path(self.config["cache_dir"] or writable_cache(folder / ".recbole_mm")),
             max_broken_images=self.config["max_broken_images"],
             show_progress=bool(self.config["show_progress"]),
         )
 
+    def _item_table(self, file: Path) -> dict[str, list[str]]:
+        if not file.is_file():
+            raise InputError(f"no item file {file}: pictures and texts come from its columns (image_field, text_field)")
+        table = read_item_table(file, self.config["field_separator"], self.config["encoding"] or "utf-8")
+        if self.iid_field not in table:
+            raise InputError(f"{file} has no column '{self.iid_field}' (ITEM_ID_FIELD); it has {', '.join(table)}")
+        return table
+
+    def _rows(self, table: dict[str, list[str]], tokens: list[str], file: Path) -> list[int | None]:
+        """The table's row of every item, None for padding and for items it does not have; of a repeated token the first, as RecBole."""
+        row_of: dict[str, int] = {}
+        for row, token in enumerate(table[self.iid_field]):
+            if row_of.setdefault(token, row) != row:
+                getLogger().warning(f"{file} has item {token} more than once: its first row counts")
+        rows = [None, *(row_of.get(token) for token in tokens[1:])]
+        without = [token for token, row in zip(tokens[1:], rows[1:], strict=True) if row is None]
+        if len(without) == len(tokens) - 1:
+            there = next(iter(row_of), "nothing")
+            raise InputError(f"no item of the interactions is in {file}: they are called {tokens[1]}, ..., and there {there}, ...")
+        if without:
+            getLogger().warning(f"{len(without)} of {len(tokens) - 1} items have no row in {file}, the first of them {without[0]}")
+        return rows
+
     def _content_fields(self, table: dict[str, list[str]], file: Path) -> tuple[str | None, list[str]]:
         """The image column and the text columns to read: those asked for, or, of the defaults, those that are there."""
         image_field, text_fields = self.config["image_field"], list(self.config["text_field"] or [])
+        wanted = self.config["modalities"]
+        if wanted is not None and "joint" not in wanted:
+            image_field, text_fields = image_field if "image" in wanted else None, text_fields if "text" in wanted else []
         asked = self.config.external_config_dict
         for key, fields in (("image_field", [image_field] if image_field else []), ("text_field", text_fields)):
             for field in fields:

@@ -24,8 +24,13 @@ def check_dataset(config) -> None:
 
 
 def _columns(file: Path, config) -> list[str]:
-    with open(file, encoding=config["encoding"] or "utf-8") as lines:
-        header = lines.readline().rstrip("\r\n")
+    try:
+        with open(file, encoding=config["encoding"] or "utf-8") as lines:
+            header = lines.readline().rstrip("\r\n")
+    except (UnicodeDecodeError, LookupError) as error:
+        raise InputError(f"{file} cannot be read as {config['encoding'] or 'utf-8'}; set encoding") from error
+    if header.startswith("\ufeff"):
+        raise InputError(f"{file} starts with a byte-order mark; save it without one")
     cells = header.split(config["field_separator"])
     for cell in cells:
         if ":" not in cell:

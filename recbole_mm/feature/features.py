@@ -56,6 +56,8 @@ class ItemFeatures(nn.Module):
         self._token_ids = encoder.tokenize(content.texts(range(len(content)))) if "text" in self.modalities else None
         for m in self.modalities:
             self.register_buffer(f"present_{m}", content.present[m].to(device, copy=True), persistent=False)
+            if not bool(content.present[m].any()):
+                raise InputError(f"no item has any {m}: leave '{m}' out of modalities, or see {m}_field")
         absent = [m for m in self.modalities if not bool(content.present[m][1:].all())]
         self.missing_vectors = nn.ParameterDict(
             {m: nn.Parameter(torch.randn(self.dims[m]) * 0.02) for m in absent} if missing == "learned" else {}
@@ -68,6 +70,7 @@ class ItemFeatures(nn.Module):
             object.__setattr__(self, "encoder", encoder.requires_grad_(False).eval())
             for m, rows in self._encode_catalogue().items():
                 self.register_buffer(f"table_{m}", rows, persistent=False)
+            encoder.cpu()
 
     @classmethod
     def from_config(cls, config, dataset) -> "ItemFeatures":
@@ -76,12 +79,13 @@ class ItemFeatures(nn.Module):
         Raises:
             InputError: no such encoder, weights that cannot be had, a modality that encoder or data set does not have.
         """
-        encoder = create_encoder(config["encoder"], seed=config["seed"]).to(config["device"])
+        trainable = config["encoder_training"] == "end2end"
+        options = {"gradient_checkpointing": True} if trainable and config["gradient_checkpointing"] else {}
         return cls(
-            encoder,
+            create_encoder(config["encoder"], seed=config["seed"], **options).to(config["device"]),
             dataset.content,
             config["modalities"],
-            trainable=config["encoder_training"] == "end2end",
+            trainable=trainable,
             missing=config["missing"],
             chunk_size=config["encoder_chunk_size"],
             show_progress=bool(config["show_progress"]),
@@ -89,6 +93,12 @@ class ItemFeatures(nn.Module):
 
     def __len__(self) -> int:
         return len(self.content)
+
+    def train(self, mode: bool = True) -> "ItemFeatures":
+        """As any module's; a live encoder's cached catalogue counts as old after training, whichever way its weights changed."""
+        if mode and self.live:
+            self._cache_key = None
+        return super().train(mode)
 
     @property
     def device(self) -> torch.device:
@@ -150,7 +160,7 @@ class ItemFeatures(nn.Module):
         chunks = torch.arange(len(self)).split(self.chunk_size)
         slow = self.show_progress and len(self) > 8 * self.chunk_size
         parts = []
-        with torch.no_grad():
+        with torch.no_grad(), torch.autocast(self.device.type, enabled=False):
             for ids in tqdm(chunks, desc="Encoding items", ncols=100, disable=not slow, leave=False):
                 parts.append(self._encode(ids.to(self.device)))
         self.encoder.train(training)

@@ -4,6 +4,7 @@ import importlib
 
 from recbole.utils import get_model as get_recbole_model
 
+from recbole_mm.errors import InputError
 from recbole_mm.properties import RECBOLE_PROPERTIES
 
 OUR_MODELS = {"CLIPRec": "recbole_mm.model.cliprec"}
@@ -15,10 +16,17 @@ def list_models() -> list[str]:
 
 
 def get_model(name: str) -> type | None:
-    """The class of that name, or None where neither recbole_mm nor RecBole has one."""
+    """The class of that name, or None where neither recbole_mm nor RecBole has one.
+
+    Raises:
+        InputError: a model that needs a package which is not installed.
+    """
     if name in OUR_MODELS:
         return getattr(importlib.import_module(OUR_MODELS[name]), name)
-    return get_recbole_model(name) if name in list_models() else None
+    try:
+        return get_recbole_model(name) if name in list_models() else None
+    except ModuleNotFoundError as error:
+        raise InputError(f"model {name} needs the package {error.name}, which is not installed") from error
 
 
 def is_ours(model_class: type) -> bool:

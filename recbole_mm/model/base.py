@@ -20,9 +20,11 @@ class MultiModalRecommender(GeneralRecommender):
 
     Attributes:
         choices: what the model's own keys may hold, ``{key: values}``; checked when the configuration is read.
+        default_settings: keys of its own with their defaults, for a model that has no file in properties/model/.
     """
 
     choices: Mapping[str, tuple] = {}
+    default_settings: Mapping[str, object] = {}
 
     def __init__(self, config, dataset: MultiModalDataset) -> None:
         super().__init__(config, dataset)

@@ -13,9 +13,10 @@ class CLIPRec(MultiModalRecommender):
     """score(u, i) = p_u . q_i + c_u . g(f_i)
 
     p, q are id embeddings (``use_id``), c_u is the user's content embedding, f_i the item's features in every modality in use, each
-    L2-normalised, and g one Linear over their concatenation. The objective is that of "Large Multi-modal Encoders for
-    Recommendation" (Yi et al., arXiv 2310.20343): the recommendation loss + ``contrastive_weight`` * the encoder's image-text
-    contrastive loss over the batch's distinct items, with gradients through both to the encoder.
+    L2-normalised, and g one linear map of their concatenation (a bias would add the same to all of a user's scores). The objective
+    is that of "Large Multi-modal Encoders for Recommendation" (Yi et al., arXiv 2310.20343): the recommendation loss +
+    ``contrastive_weight`` * the encoder's image-text contrastive loss over the batch's distinct items, with gradients through both
+    to the encoder.
 
     The recommendation loss is in-batch sampled softmax with log-popularity correction, the user's other training items masked
     (``loss_type: SSM``), or BPR over RecBole's sampled negatives (``loss_type: BPR``). With ``use_id: False`` nothing belongs to a
@@ -40,7 +41,9 @@ class CLIPRec(MultiModalRecommender):
         if self.item_features is not None:
             self.user_content = nn.Embedding(self.n_users, size)
             nn.init.normal_(self.user_content.weight, std=size**-0.5)
-            self.project = nn.Linear(sum(self.item_features.dims.values()), size)
+            self.project = nn.Linear(sum(self.item_features.dims.values()), size, bias=False)
+        if self.contrastive_weight and not self._contrasts:
+            self.logger.info("contrastive_weight is not used: it takes a live encoder that reads both pictures and texts")
         interactions = dataset.inter_feat
         users, items = interactions[self.USER_ID].numpy(), interactions[self.ITEM_ID].numpy()
         popularity = np.bincount(items, minlength=self.n_items) / max(len(items), 1)
@@ -62,7 +65,8 @@ class CLIPRec(MultiModalRecommender):
         else:
             scores = sum((u.repeat(2, 1) * i[columns]).sum(-1) for u, i in zip(user_parts, item_parts, strict=True))
             loss = bpr_loss(*scores.chunk(2))
-        losses = (loss, self.reg_weight * squared_norm(*user_parts, *item_parts))
+        embeddings = [*user_parts, *([self.item_embedding.weight[distinct]] if self.use_id else [])]
+        losses = (loss, self.reg_weight * squared_norm(*embeddings))
         if self.contrastive_weight and self._contrasts:
             losses += (self.contrastive_weight * self.item_features.contrastive_loss(distinct, features),)
         return losses

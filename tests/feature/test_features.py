@@ -71,11 +71,13 @@ def test_a_table_follows_the_weights_in_eval_mode_and_is_encoded_once(planted):
         for parameter in features.encoder.parameters():
             parameter.add_(0.01)
     assert not any(torch.equal(first[m], rows) for m, rows in features.table().items())
-    features.load_state_dict(features.state_dict())
     features.train()
     items = features.cost.items
     features.table()
     assert features.cost.items == items, "in training the last refresh is good enough"
+    features.eval()
+    features.table()
+    assert features.cost.items > items, "whatever training did, evaluation encodes anew"
 
 
 def test_fresh_rows_carry_the_gradient_and_equal_full_encoding(planted):

@@ -1,0 +1,103 @@
+"""What configuration keys may hold: what would fail later, be silently ignored, or train nothing is said at once."""
+
+from collections.abc import Callable, Mapping
+from numbers import Real
+from pathlib import Path
+
+from recbole.evaluator import TopkMetric
+from recbole.evaluator.register import metrics_dict
+
+from recbole_mm.errors import InputError, nearest
+from recbole_mm.model import is_ours
+
+COUNTS = ("epochs", "train_batch_size", "embedding_size", "encoder_chunk_size")
+WHOLE = ("seed", "eval_step", "stopping_step", "encoder_warmup_steps")
+AMOUNTS = (
+    "learning_rate", "weight_decay", "encoder_weight_decay", "contrastive_weight", "id_init_std", "reg_weight", "max_broken_images",
+)  # fmt: skip
+CHOICES = {
+    "encoder_training": ("pretrained", "end2end"),
+    "missing": ("learned", "mean", "zero"),
+    "gradient_checkpointing": (True, False),
+}
+NAMES = ("encoder", "image_dir", "data_path", "checkpoint_dir")
+NO_PICKLES = ("save_dataset", "dataset_save_path", "save_dataloaders", "dataloaders_save_path")
+
+Config = Mapping
+
+
+def check_values(config: Config) -> None:
+    """Raises InputError naming the key and what it may be."""
+    _check_metrics(config)
+    _check(config, ("eval_batch_size",), lambda v: v == "auto" or _whole(v) and v > 0, "a positive number, or auto")
+    _check(config, COUNTS, lambda v: _whole(v) and v > 0, "a positive whole number")
+    _check(config, WHOLE, lambda v: _whole(v) and v >= 0, "a whole number that is not negative")
+    _check(config, ("learning_rate", "weight_decay"), _amount, "a number that is not negative")
+    _check(config, ("clip_grad_norm",), lambda v: isinstance(v, Mapping), "a mapping such as {max_norm: 1.0}, or ~")
+    if Path(config["checkpoint_dir"]).is_file():
+        raise InputError(f"checkpoint_dir {config['checkpoint_dir']} is a file, not a folder")
+    if is_ours(config.model_class):
+        _check_ours(config)
+
+
+def _check_ours(config: Config) -> None:
+    for key, choices in {**CHOICES, **config.model_class.choices}.items():
+        if config[key] not in choices:
+            raise InputError(f"{key} '{config[key]}' is none of {', '.join(map(str, choices))}{nearest(str(config[key]), choices)}")
+    _check(config, AMOUNTS, _amount, "a number that is not negative")
+    _check(config, ("id_dropout",), lambda v: _amount(v) and v < 1, "a share below 1")
+    _check(config, ("encoder_learning_rate",), lambda v: v == "auto" or _amount(v), "a number that is not negative, or auto")
+    _check(config, ("encoder_freeze_epochs",), lambda v: v == "auto" or _whole(v) and v >= 0, "a number of epochs, or auto")
+    _check(config, NAMES, lambda v: isinstance(v, str) and bool(v), "a name")
+    _check(config, ("text_field", "modalities"), _names, "a list of names")
+    for key in NO_PICKLES:
+        if config[key]:
+            raise InputError(f"{key}: RecBole's pickled data sets do not notice changed pictures and texts; leave it out")
+    _check_combinations(config)
+
+
+def _check_combinations(config: Config) -> None:
+    live = config["encoder_training"] == "end2end" and config["modalities"] != []
+    if config["use_id"] is False and config["modalities"] == []:
+        raise InputError("use_id: False and modalities: [] leave nothing to recommend by")
+    if config["loss_type"] == "BPR" and config["train_neg_sample_args"]["distribution"] == "none":
+        raise InputError("loss_type: BPR needs negatives, and train_neg_sample_args gives none; leave it out, or use loss_type: SSM")
+    if live and config["encoder_freeze_epochs"] != "auto" and config["encoder_freeze_epochs"] >= config["epochs"]:
+        raise InputError(
+            f"encoder_freeze_epochs {config['encoder_freeze_epochs']} of {config['epochs']} epochs: the encoder would never train; "
+            "lower it, or set encoder_training: pretrained"
+        )
+    if live and config["train_neg_sample_args"].get("dynamic"):
+        raise InputError("train_neg_sample_args: dynamic encodes the catalogue at every step; set encoder_training: pretrained")
+    if config["enable_scaler"] and config["clip_grad_norm"]:
+        raise InputError("enable_scaler with clip_grad_norm: RecBole would clip scaled gradients; set one of them to False or ~")
+
+
+def _check_metrics(config: Config) -> None:
+    valid, metrics, topk = str(config["valid_metric"]), config["metrics"], config["topk"]
+    name, at, k = valid.partition("@")
+    if name.lower() not in [str(metric).lower() for metric in metrics]:
+        raise InputError(f"valid_metric {valid}: '{name}' is not in metrics {metrics}")
+    wants_k = issubclass(metrics_dict[name.lower()], TopkMetric)
+    if wants_k and not (k.isdigit() and int(k) in topk):
+        raise InputError(f"valid_metric {valid}: {f'{k} is not in' if at else 'it needs an @k of'} topk {topk}")
+    if at and not wants_k:
+        raise InputError(f"valid_metric {valid}: {name} has no @k")
+
+
+def _check(config: Config, keys: tuple[str, ...], valid: Callable[[object], bool], what: str) -> None:
+    for key in keys:
+        if config[key] is not None and not valid(config[key]):
+            raise InputError(f"{key} '{config[key]}': {what}")
+
+
+def _whole(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def _amount(value: object) -> bool:
+    return isinstance(value, Real) and not isinstance(value, bool) and value >= 0
+
+
+def _names(value: object) -> bool:
+    return isinstance(value, list) and all(isinstance(name, str) for name in value)
