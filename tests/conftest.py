@@ -1,4 +1,4 @@
-"""Fixtures: the planted shop, and a working directory of its own for every test."""
+"""Fixtures: the planted shop; for every test a working directory of its own, no network, and one thread."""
 
 from pathlib import Path
 
@@ -13,6 +13,15 @@ def _quiet_command_line(monkeypatch, tmp_path):
     """RecBole reads sys.argv and writes logs below the working directory."""
     monkeypatch.setattr("sys.argv", ["pytest"])
     monkeypatch.chdir(tmp_path)
+
+
+@pytest.fixture(autouse=True)
+def _no_network(monkeypatch, tmp_path_factory):
+    """No weights are downloaded, and none of the user's cache are found, wherever the tests run."""
+    from huggingface_hub import constants
+
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path_factory.mktemp("empty_cache")))
 
 
 @pytest.fixture(scope="session")

@@ -1,4 +1,4 @@
-"""Shared by the encoder tests: one thread (spinning OpenMP threads on a shared machine cost 30x), no network, no user cache."""
+"""Shared by the encoder tests."""
 
 import json
 import os
@@ -10,22 +10,6 @@ import torch
 from PIL import Image
 
 from recbole_mm.encoder import create_encoder
-
-
-@pytest.fixture(autouse=True, scope="module")
-def one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
-@pytest.fixture(autouse=True)
-def no_network(monkeypatch, tmp_path_factory):
-    from huggingface_hub import constants
-
-    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
-    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path_factory.mktemp("empty_cache")))
 
 
 @pytest.fixture(scope="session")
