@@ -13,7 +13,8 @@ from recbole_mm.model import is_ours
 COUNTS = ("epochs", "train_batch_size", "embedding_size", "encoder_chunk_size")
 WHOLE = ("seed", "eval_step", "stopping_step", "encoder_warmup_steps")
 AMOUNTS = (
-    "learning_rate", "weight_decay", "encoder_weight_decay", "contrastive_weight", "id_init_std", "reg_weight", "max_broken_images",
+    "learning_rate", "weight_decay", "encoder_weight_decay", "contrastive_weight", "id_init_std", "reg_weight", "content_reg_weight",
+    "max_broken_images",
 )  # fmt: skip
 CHOICES = {
     "encoder_training": ("pretrained", "end2end"),

@@ -1,7 +1,6 @@
 """ItemFeatures: one vector an item and modality, from a table when the encoder is frozen, from the live encoder when it trains."""
 
 from collections.abc import Sequence
-from logging import getLogger
 
 import torch
 from torch import Tensor, nn
@@ -9,8 +8,8 @@ from tqdm import tqdm
 
 from recbole_mm.data.content import ItemContent
 from recbole_mm.encoder import ItemEncoder, create_encoder
-from recbole_mm.errors import InputError
 from recbole_mm.feature.cost import EncodingCost
+from recbole_mm.feature.inputs import EncoderInputs
 
 
 class ItemFeatures(nn.Module):
@@ -44,21 +43,17 @@ class ItemFeatures(nn.Module):
         show_progress: bool = False,
     ) -> None:
         super().__init__()
-        self.modalities = _choose_modalities(modalities, encoder, content)
+        self._inputs = EncoderInputs(encoder, content, modalities, show_progress)
+        self.modalities = self._inputs.modalities
         self.dims = {m: encoder.output_dims[m] for m in self.modalities}
         self.content, self.missing, self.chunk_size, self.show_progress = content, missing, chunk_size, show_progress
         self.trainable = self.live = trainable
         self.cost = EncodingCost()
         self.fingerprint = encoder.fingerprint()
-        if "image" in self.modalities:
-            content.use_preprocessing(encoder.preprocess_image, encoder.preprocess_key, encoder.image_size)
         device = next(encoder.parameters()).device
-        self._token_ids = encoder.tokenize(content.texts(range(len(content)))) if "text" in self.modalities else None
-        for m in self.modalities:
-            self.register_buffer(f"present_{m}", content.present[m].to(device, copy=True), persistent=False)
-            if not bool(content.present[m].any()):
-                raise InputError(f"no item has any {m}: leave '{m}' out of modalities, or see {m}_field")
-        absent = [m for m in self.modalities if not bool(content.present[m][1:].all())]
+        for m, here in self._inputs.present.items():
+            self.register_buffer(f"present_{m}", here.to(device), persistent=False)
+        absent = [m for m, here in self._inputs.present.items() if not bool(here[1:].all())]
         self.missing_vectors = nn.ParameterDict(
             {m: nn.Parameter(torch.randn(self.dims[m]) * 0.02) for m in absent} if missing == "learned" else {}
         )
@@ -181,15 +176,11 @@ class ItemFeatures(nn.Module):
         rows = {}
         for m in self.modalities:
             here = self.present(m)[ids]
-            encoded = self.encoder({m: self._inputs(m, ids[here])})[m] if bool(here.any()) else None
+            encoded = self.encoder({m: self._inputs(m, ids[here]).to(ids.device)})[m] if bool(here.any()) else None
             dtype = next(self.encoder.parameters()).dtype if encoded is None else encoded.dtype
             row = torch.zeros(len(ids), self.dims[m], dtype=dtype, device=ids.device)
             rows[m] = row if encoded is None else row.index_copy(0, here.nonzero().squeeze(1), encoded)
         return rows
-
-    def _inputs(self, modality: str, ids: Tensor) -> Tensor:
-        source = self.content.images(ids.cpu()) if modality == "image" else self._token_ids[ids.cpu()]
-        return source.to(self.device, non_blocking=True)
 
     def _fill_learned(self, rows: dict[str, Tensor], ids: Tensor | slice) -> dict[str, Tensor]:
         return {
@@ -204,20 +195,3 @@ class ItemFeatures(nn.Module):
             return rows
         masks = {m: self.present(m)[ids].unsqueeze(1) for m in rows}
         return {m: torch.where(masks[m], row, row.sum(0) / masks[m].sum().clamp(min=1)) for m, row in rows.items()}
-
-
-def _choose_modalities(wanted: Sequence[str] | None, encoder: ItemEncoder, content: ItemContent) -> tuple[str, ...]:
-    if wanted is None:
-        chosen = tuple(m for m in encoder.modalities if m in content.modalities)
-        if chosen != encoder.modalities:
-            getLogger().info(f"Modalities in use: {chosen} (the encoder reads {encoder.modalities}, the items have {content.modalities})")
-    else:
-        chosen = tuple(dict.fromkeys(wanted))
-        for m in chosen:
-            if m not in encoder.modalities:
-                raise InputError(f"modalities: the encoder has no '{m}', it reads {', '.join(encoder.modalities)}")
-            if m not in content.modalities:
-                raise InputError(f"modalities: the data set's items have no '{m}'; set {m}_field to a column of the .item file")
-    if not chosen:
-        raise InputError(f"the encoder reads {', '.join(encoder.modalities)} and the items have {', '.join(content.modalities)}")
-    return chosen

@@ -32,7 +32,8 @@ class CLIPRec(MultiModalRecommender):
         super().__init__(config, dataset)
         size = config["embedding_size"]
         self.use_id, self.loss_type, self.id_dropout = config["use_id"], config["loss_type"], config["id_dropout"]
-        self.contrastive_weight, self.reg_weight = config["contrastive_weight"], config["reg_weight"]
+        self.contrastive_weight = config["contrastive_weight"]
+        self.reg_weight, self.content_reg_weight = config["reg_weight"], config["content_reg_weight"]
         if self.use_id:
             self.user_embedding = nn.Embedding(self.n_users, size)
             self.item_embedding = nn.Embedding(self.n_items, size)
@@ -65,8 +66,9 @@ class CLIPRec(MultiModalRecommender):
         else:
             scores = sum((u.repeat(2, 1) * i[columns]).sum(-1) for u, i in zip(user_parts, item_parts, strict=True))
             loss = bpr_loss(*scores.chunk(2))
-        embeddings = [*user_parts, *([self.item_embedding.weight[distinct]] if self.use_id else [])]
-        losses = (loss, self.reg_weight * squared_norm(*embeddings))
+        weights = [self.reg_weight] * self.use_id + [self.content_reg_weight] * bool(features)
+        norms = [squared_norm(u, i) for u, i in zip(user_parts, item_parts, strict=True)]
+        losses = (loss, sum(w * norm for w, norm in zip(weights, norms, strict=True)))
         if self.contrastive_weight and self._contrasts:
             losses += (self.contrastive_weight * self.item_features.contrastive_loss(distinct, features),)
         return losses

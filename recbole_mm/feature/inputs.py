@@ -1,0 +1,76 @@
+"""What an encoder is fed: pictures and token ids of a data set's items, in the modalities that both sides have."""
+
+from collections.abc import Sequence
+from logging import getLogger
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+from tqdm import tqdm
+
+from recbole_mm.data.content import ItemContent
+from recbole_mm.encoder import ItemEncoder
+from recbole_mm.errors import InputError
+
+TEXTS_AT_ONCE = 1024
+
+
+class EncoderInputs:
+    """Pictures as the encoder's preprocessing makes them (from the pack, built here if need be) and texts, tokenised once.
+
+    Args:
+        modalities: which to use; None for all that encoder and content both have.
+
+    Attributes:
+        modalities: those in use.
+        present: ``{modality: bool (n_items,)}``.
+
+    Raises:
+        InputError: a modality that the encoder or the items do not have.
+    """
+
+    def __init__(
+        self, encoder: ItemEncoder, content: ItemContent, modalities: Sequence[str] | None = None, show_progress: bool = False
+    ) -> None:
+        self.modalities, self.content = choose_modalities(modalities, encoder, content), content
+        if "image" in self.modalities:
+            content.use_preprocessing(encoder.preprocess_image, encoder.preprocess_key, encoder.image_size)
+        self.present = {m: content.present[m].clone() for m in self.modalities}
+        for m, here in self.present.items():
+            if not bool(here.any()):
+                raise InputError(f"no item has any {m}: leave '{m}' out of modalities, or see {m}_field")
+        self._token_ids = _tokenize(encoder, content, show_progress) if "text" in self.modalities else None
+
+    def __len__(self) -> int:
+        return len(self.content)
+
+    def __call__(self, modality: str, ids: Tensor) -> Tensor:
+        """What the encoder's ``forward`` takes of n items, on the CPU: uint8 (n, 3, H, W), or int64 (n, L)."""
+        return self.content.images(ids.cpu()) if modality == "image" else self._token_ids[ids.cpu()].long()
+
+
+def _tokenize(encoder: ItemEncoder, content: ItemContent, show_progress: bool) -> Tensor:
+    """int32 (n_items, L)."""
+    chunks = torch.arange(len(content)).split(TEXTS_AT_ONCE)
+    bar = tqdm(chunks, desc="Tokenising texts", ncols=100, disable=not show_progress or len(chunks) < 8, leave=False)
+    parts = [encoder.tokenize(content.texts(ids)).int() for ids in bar]
+    longest = max(part.shape[1] for part in parts)
+    return torch.cat([functional.pad(part, (0, longest - part.shape[1]), value=encoder.pad_id) for part in parts])
+
+
+def choose_modalities(wanted: Sequence[str] | None, encoder: ItemEncoder, content: ItemContent) -> tuple[str, ...]:
+    """The modalities in use, in the encoder's order where none are asked for."""
+    if wanted is None:
+        chosen = tuple(m for m in encoder.modalities if m in content.modalities)
+        if chosen != encoder.modalities:
+            getLogger().info(f"Modalities in use: {chosen} (the encoder reads {encoder.modalities}, the items have {content.modalities})")
+    else:
+        chosen = tuple(dict.fromkeys(wanted))
+        for m in chosen:
+            if m not in encoder.modalities:
+                raise InputError(f"modalities: the encoder has no '{m}', it reads {', '.join(encoder.modalities)}")
+            if m not in content.modalities:
+                raise InputError(f"modalities: the data set's items have no '{m}'; set {m}_field to a column of the .item file")
+    if not chosen:
+        raise InputError(f"the encoder reads {', '.join(encoder.modalities)} and the items have {', '.join(content.modalities)}")
+    return chosen
