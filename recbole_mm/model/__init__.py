@@ -34,3 +34,9 @@ def is_ours(model_class: type) -> bool:
     from recbole_mm.model.base import MultiModalRecommender
 
     return issubclass(model_class, MultiModalRecommender)
+
+
+def __getattr__(name: str) -> type:
+    if name in OUR_MODELS:
+        return get_model(name)
+    raise AttributeError(f"module 'recbole_mm.model' has no attribute '{name}'")
