@@ -36,4 +36,4 @@ def test_cold_items_are_found_among_all_items(recalls):
 
 def test_ids_alone_find_no_cold_item(demo):
     bpr = measure("BPR", demo, seed=1, epochs=10)
-    assert bpr["cold"] < bpr["random"]
+    assert bpr["cold"] < 2 * bpr["random"]
