@@ -22,6 +22,8 @@ from recbole_mm.quick_start import build_model, build_trainer, create_dataset, d
 K = 20
 RUNS = {
     "BPR": ("BPR", {}),
+    "BPR, patient": ("BPR", {"stopping_step": 50}),
+    "LightGCN, patient": ("LightGCN", {"stopping_step": 50}),
     "ids + both": ("CLIPRec", {}),
     "image": ("CLIPRec", {"use_id": False, "modalities": ["image"]}),
     "text": ("CLIPRec", {"use_id": False, "modalities": ["text"]}),
