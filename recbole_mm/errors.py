@@ -16,6 +16,17 @@ def nearest(word: str, words: Iterable[str], n: int = 1, cutoff: float = 0.5) ->
     return f" (did you mean {' or '.join(repr(w) for w in found)}?)" if found else ""
 
 
+def listed(words: Iterable[str]) -> str:
+    """``a, b, c`` for an error message; "none" for no words."""
+    return ", ".join(words) or "none"
+
+
+def one_line(error: BaseException, limit: int = 200) -> str:
+    """The message of a library's exception on one line, cut at ``limit`` characters."""
+    text = " ".join(str(error).split())
+    return text if len(text) <= limit else text[:limit] + "..."
+
+
 @contextmanager
 def recbole_complaints(kinds: tuple[type[Exception], ...] = (ValueError, NotImplementedError)) -> Iterator[None]:
     """What RecBole raises while it reads settings or data is about them: one line, as for our own. The traceback stays behind it,

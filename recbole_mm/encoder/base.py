@@ -11,17 +11,20 @@ from torch import Tensor, nn
 from recbole_mm.encoder.contrastive import image_text_contrastive
 from recbole_mm.errors import InputError
 
+Inputs = Tensor | tuple[Tensor, Tensor]
+
 
 class ItemEncoder(nn.Module, ABC):
     """A network that turns item pictures and texts into rows of features.
 
-    A subclass sets the attributes below and implements ``forward``, ``layers``, ``geometry`` and ``describe``; with pictures
-    also ``preprocess_image``, with texts also ``tokenize``, with both also ``similarity``.
+    A subclass sets the attributes below and implements ``forward``, ``towers``, ``head``, ``geometry`` and ``describe``; with
+    pictures also ``preprocess_image``, with texts also ``tokenize``, where both lie in one space also ``similarity``.
 
     Attributes:
         name: how the user asked for it, for messages.
-        modalities: what it encodes, e.g. ("image", "text").
+        modalities: what it encodes: "image", "text", and "joint" if it can read a picture and a text in one pass.
         output_dims: modality -> width of its rows.
+        aligned: image and text rows lie in one space, so that ``similarity`` and ``contrastive_loss`` have a meaning.
         image_size: (height, width) in pixels, None without pictures.
         image_mean, image_std: per RGB channel, for pixels scaled to 0..1.
         pad_id: the token id that pads texts, None without texts.
@@ -31,6 +34,7 @@ class ItemEncoder(nn.Module, ABC):
     name: str = "encoder"
     modalities: tuple[str, ...] = ()
     output_dims: dict[str, int] = {}
+    aligned: bool = False
     image_size: tuple[int, int] | None = None
     image_mean: tuple[float, ...] = (0.0, 0.0, 0.0)
     image_std: tuple[float, ...] = (1.0, 1.0, 1.0)
@@ -38,19 +42,47 @@ class ItemEncoder(nn.Module, ABC):
     from_scratch: bool = False
 
     @abstractmethod
-    def forward(self, inputs: dict[str, Tensor]) -> dict[str, Tensor]:
+    def forward(self, inputs: dict[str, Inputs]) -> dict[str, Tensor]:
         """Encode n items.
 
         Args:
-            inputs: any of "image": uint8 (n, 3, H, W), and "text": int64 (n, L), on the encoder's device.
+            inputs: any of "image": uint8 (n, 3, H, W), "text": int64 (n, L), and "joint": a pair of the two, on the encoder's
+                device. The modalities are independent of each other, and so are the items.
 
         Returns:
             One (n, output_dims[m]) row an item for every modality given, in the dtype of the weights, NOT L2-normalised.
         """
 
     @abstractmethod
+    def towers(self) -> list[list[nn.Module]]:
+        """The transformer blocks (or stages) of each tower in order from input to output, the image tower first. An encoder
+        whose modalities share their blocks has one tower."""
+
+    @abstractmethod
+    def head(self) -> list[str]:
+        """Names of the parameters that come after the last block on the way to the rows: final norms and projections."""
+
     def layers(self) -> list[nn.Module]:
-        """The transformer blocks (or stages) in order from input to output; of two towers, the image tower's come first."""
+        """All blocks in order from input to output; of two towers, the image tower's come first."""
+        return [block for tower in self.towers() for block in tower]
+
+    def linear_layers(self) -> list[str]:
+        """Names of the linear maps inside the blocks, which low-rank updates (LoRA) adapt: nn.Linear, nn.MultiheadAttention as a
+        whole (its projections are used without being called), and convolutions of blocks that have neither."""
+        names = {module: name for name, module in self.named_modules()}
+        found = []
+        for block in self.layers():
+            inside = list(block.modules())
+            attentions = [m for m in inside if isinstance(m, nn.MultiheadAttention)]
+            owned = {part for attention in attentions for part in attention.modules() if part is not attention}
+            linear = [m for m in inside if isinstance(m, nn.Linear | nn.MultiheadAttention) and m not in owned]
+            found += [names[m] for m in linear or [m for m in inside if isinstance(m, nn.Conv2d)]]
+        return list(dict.fromkeys(found))
+
+    def adapter_sites(self) -> list[str]:
+        """Names of the modules whose output a bottleneck adapter refines: the blocks, unless a modality has experts of its own."""
+        names = {module: name for name, module in self.named_modules()}
+        return [names[block] for block in self.layers()]
 
     @abstractmethod
     def geometry(self) -> dict:
@@ -73,6 +105,12 @@ class ItemEncoder(nn.Module, ABC):
         """The encoder's own (positive scale, bias or None) for cosines of its image and text rows, with their graph."""
         raise NotImplementedError(f"{type(self).__name__} has no image-text similarity")
 
+    @staticmethod
+    def shorten(token_ids: Tensor, pad_id: int) -> Tensor:
+        """(n, L) token ids without the columns at the end that are padding in every row (one column at least stays)."""
+        used = (token_ids != pad_id).any(0).nonzero()
+        return token_ids[:, : int(used[-1]) + 1 if len(used) else 1]
+
     @property
     def preprocess_key(self) -> str:
         """16 hexadecimal digits that name the geometry: pictures packed under the same key can be shared by encoders."""
@@ -87,21 +125,24 @@ class ItemEncoder(nn.Module, ABC):
             digest.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy())
         return digest.hexdigest()
 
-    def contrastive_loss(self, features: dict[str, Tensor]) -> Tensor:
+    def contrastive_loss(self, features: dict[str, Tensor], same: Tensor | None = None) -> Tensor:
         """Symmetric image-text contrastive loss over the rows given, under the encoder's own scale (see ``contrastive``).
 
         Args:
             features: what ``forward`` returned for items that have both a picture and a text: "image" and "text", (n, d) each.
+            same: bool (n, n), pairs of items that share their picture or their text, and so are not each other's negatives.
 
         Raises:
-            InputError: the encoder lacks one of the two modalities.
-            ValueError: ``features`` does.
+            InputError: the encoder lacks one of the two modalities, or they lie in different spaces.
+            ValueError: ``features`` lacks one.
         """
         if not {"image", "text"} <= set(self.modalities):
             raise InputError(f"{self.name} encodes only {' and '.join(self.modalities)}: a contrastive loss needs image and text")
+        if not self.aligned:
+            raise InputError(f"{self.name}: its image and text rows lie in different spaces, so nothing can be contrasted")
         if not {"image", "text"} <= set(features):
             raise ValueError(f"the contrastive loss needs image and text rows, not {sorted(features)}")
-        return image_text_contrastive(features["image"], features["text"], *self.similarity())
+        return image_text_contrastive(features["image"], features["text"], *self.similarity(), same=same)
 
     def normalise(self, pixels: Tensor, dtype: torch.dtype) -> Tensor:
         """uint8 (n, 3, H, W) -> (pixels / 255 - mean) / std on the same device, computed in float32 or finer, as ``dtype``.

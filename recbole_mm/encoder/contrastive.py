@@ -6,7 +6,7 @@ from torch import Tensor
 
 
 def image_text_contrastive(
-    image: Tensor, text: Tensor, logit_scale: Tensor | float, logit_bias: Tensor | float | None = None
+    image: Tensor, text: Tensor, logit_scale: Tensor | float, logit_bias: Tensor | float | None = None, same: Tensor | None = None
 ) -> Tensor:
     """Symmetric loss that pulls row i of ``image`` to row i of ``text`` and pushes it from every other row.
 
@@ -17,6 +17,7 @@ def image_text_contrastive(
         image, text: (n, d) rows of the same items, in the same order; L2-normalised here.
         logit_scale: the positive factor on the cosines (already exponentiated).
         logit_bias: added to the scaled cosines.
+        same: bool (n, n), symmetric: pairs of rows that share their picture or their text, and so are not each other's negatives.
 
     Returns:
         A scalar in at least float32, whatever the autocast state. With n < 2 there is nothing to contrast: zero, with a graph.
@@ -34,11 +35,14 @@ def image_text_contrastive(
             return (image.sum() + text.sum()) * 0.0
         cosines = F.normalize(image, dim=-1) @ F.normalize(text, dim=-1).T
         logits = cosines * logit_scale
+        own = torch.eye(n, dtype=torch.bool, device=logits.device)
+        shared = torch.zeros_like(own) if same is None else same & ~own
         if logit_bias is None:
+            logits = logits.masked_fill(shared, -torch.inf)
             targets = torch.arange(n, device=logits.device)
             return (F.cross_entropy(logits, targets) + F.cross_entropy(logits.T, targets)) / 2
-        signs = 2 * torch.eye(n, dtype=dtype, device=logits.device) - 1
-        return -F.logsigmoid(signs * (logits + logit_bias)).sum() / n
+        signs = 2 * own.to(dtype) - 1
+        return -F.logsigmoid(signs * (logits + logit_bias)).masked_fill(shared, 0.0).sum() / n
 
 
 def clamped_exp(log_scale: Tensor, limit: float = 100.0) -> Tensor:

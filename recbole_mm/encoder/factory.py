@@ -1,10 +1,10 @@
 """One string names any encoder: ``backend:name[@tag-or-path]``."""
 
 import inspect
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 
 from recbole_mm.encoder.base import ItemEncoder
-from recbole_mm.errors import InputError, nearest
+from recbole_mm.errors import InputError, listed, nearest
 
 Backend = Callable[..., ItemEncoder]
 GRAMMAR = "backend:name[@tag-or-path]"
@@ -81,8 +81,3 @@ def parse_name(name: str) -> tuple[str, str, str | None]:
     if not model or (at and not source):
         raise InputError(f"encoder '{name}' is not of the form {GRAMMAR}: nothing {'before' if not model else 'after'} the '@'")
     return backend, model, source or None
-
-
-def listed(words: Iterable[str]) -> str:
-    """``a, b, c`` for an error message; "none" for no words."""
-    return ", ".join(words) or "none"

@@ -13,6 +13,9 @@ from recbole_mm.encoder.openclip_image import MAX_ASPECT, OpenClipImage
 from recbole_mm.encoder.openclip_load import build_model, build_tokenizer, preprocess_config
 from recbole_mm.encoder.openclip_source import Source, find_source
 
+HEADS = {"ln_post", "proj", "attn_pool", "attnpool", "ln_final", "text_projection", "norm", "fc_norm", "final_conv", "head", "pooler"}
+"""What open_clip, timm and transformers call the modules (and parameters) between the last block and the embedding."""
+
 PROBES = ["", "A red cotton T-shirt, size XL (2-pack)!!", "Café &amp; crème brûlée 北京 ☕ 1,234.50 " + "word " * 400]
 
 
@@ -25,6 +28,7 @@ class OpenClipEncoder(ItemEncoder):
     """
 
     modalities = ("image", "text")
+    aligned = True
 
     def __init__(self, source: Source, model: nn.Module, tokenizer: object):
         super().__init__()
@@ -59,8 +63,16 @@ class OpenClipEncoder(ItemEncoder):
             return torch.zeros(0, self.tokenizer.context_length, dtype=torch.int64)
         return self.tokenizer(list(texts))
 
-    def layers(self) -> list[nn.Module]:
-        return [*_blocks(self.model.visual), *_blocks(getattr(self.model, "text", self.model))]
+    def towers(self) -> list[list[nn.Module]]:
+        return [_blocks(self.model.visual), _blocks(getattr(self.model, "text", self.model))]
+
+    def head(self) -> list[str]:
+        inside = {id(parameter) for block in self.layers() for parameter in block.parameters()}
+        return [
+            name
+            for name, parameter in self.named_parameters()
+            if id(parameter) not in inside and HEADS & set(name.split(".")) and "text_decoder" not in name
+        ]
 
     def geometry(self) -> dict:
         return {"transform": "open_clip", "max_aspect": MAX_ASPECT, **self.preprocess_image.geometry}

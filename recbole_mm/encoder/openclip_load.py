@@ -3,15 +3,14 @@
 import copy
 from contextlib import nullcontext
 from dataclasses import asdict
-from pathlib import Path
 
 import torch
 from torch import nn
 
-from recbole_mm.encoder.factory import listed
 from recbole_mm.encoder.hub import hub_access
-from recbole_mm.encoder.openclip_source import CONFIG_NAME, COPY_CACHE, PREPROCESS_KEYS, Source, one_line
-from recbole_mm.errors import InputError
+from recbole_mm.encoder.openclip_source import CONFIG_NAME, COPY_CACHE, PREPROCESS_KEYS, Source
+from recbole_mm.encoder.weights import misfit, shapes_of, weight_shapes
+from recbole_mm.errors import InputError, listed, one_line
 
 CHOICES = {"resize_mode": ("shortest", "longest", "squash"), "interpolation": ("bicubic", "bilinear", "random")}
 
@@ -108,8 +107,8 @@ def _construct(source: Source) -> nn.Module:
 def _load(model: nn.Module, source: Source) -> None:
     import open_clip
 
-    found = _weight_shapes(source)
-    wanted = {key: tuple(tensor.shape) for key, tensor in model.state_dict().items()}
+    found = weight_shapes(source.label, source.weights)
+    wanted = shapes_of(model.state_dict())
     if not source.may_resize:
         for key in ("visual.positional_embedding", "positional_embedding", "text.positional_embedding"):
             if key in found and key in wanted and found[key] != wanted[key]:
@@ -120,46 +119,7 @@ def _load(model: nn.Module, source: Source) -> None:
     try:
         open_clip.load_checkpoint(model, str(source.weights), strict=True, weights_only=True)
     except Exception as error:
-        misfit = _misfit(found, wanted)
-        if not misfit:
+        difference = misfit(found, wanted)
+        if not difference:
             raise
-        raise InputError(f"{source.label}: {source.weights} does not fit: {misfit}") from error
-
-
-def _misfit(found: dict[str, tuple], wanted: dict[str, tuple], n: int = 3) -> str:
-    kinds = {
-        "missing": [key for key in wanted if key not in found],
-        "unexpected": [key for key in found if key not in wanted],
-        "of another shape": [f"{k} {found[k]} instead of {wanted[k]}" for k in wanted if k in found and found[k] != wanted[k]],
-    }
-    return "; ".join(f"{len(keys)} {kind}: {listed(keys[:n])}{', ...' * (len(keys) > n)}" for kind, keys in kinds.items() if keys)
-
-
-def _weight_shapes(source: Source) -> dict[str, tuple]:
-    path = source.weights
-    try:
-        return _read_shapes(path)
-    except Exception as error:
-        if "TorchScript" in str(error):
-            raise InputError(
-                f"{source.label}: {path} is a TorchScript program (as OpenAI's original files are), which is never run; take the "
-                "same weights as safetensors from the hub repository that open_clip lists"
-            ) from error
-        raise InputError(f"{source.label}: {path} is not a readable weights file: safetensors, or a torch file of tensors alone "
-                         f"({type(error).__name__}: {one_line(error)})") from error
-
-
-def _read_shapes(path: Path) -> dict[str, tuple]:
-    """Names and shapes without the tensors' memory."""
-    if path.name.endswith(".safetensors"):
-        from safetensors import safe_open
-
-        with safe_open(str(path), framework="pt") as file:
-            shapes = {key: tuple(file.get_slice(key).get_shape()) for key in file.keys()}  # noqa: SIM118, not a dict
-    else:
-        content = torch.load(path, map_location="meta", weights_only=True)
-        content = content.get("state_dict", content)
-        shapes = {key: tuple(tensor.shape) for key, tensor in content.items()}
-    if not shapes:
-        raise ValueError("it is empty")
-    return {key.removeprefix("module."): shape for key, shape in shapes.items()}
+        raise InputError(f"{source.label}: {source.weights} does not fit: {difference}") from error

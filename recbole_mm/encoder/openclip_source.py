@@ -5,9 +5,8 @@ import logging
 from dataclasses import dataclass
 from pathlib import Path
 
-from recbole_mm.encoder.factory import listed
 from recbole_mm.encoder.hub import hub_access
-from recbole_mm.errors import InputError, nearest
+from recbole_mm.errors import InputError, listed, nearest, one_line
 
 logger = logging.getLogger(__name__)
 
@@ -164,9 +163,3 @@ def _read_config(label: str, path: Path) -> tuple[dict, dict]:
 
 def _cause(error: Exception, online: bool) -> str:
     return one_line(error) if online else "no network, or HF_HUB_OFFLINE is set"
-
-
-def one_line(error: BaseException, limit: int = 200) -> str:
-    """The message of a library's exception on one line, cut at ``limit`` characters."""
-    text = " ".join(str(error).split())
-    return text if len(text) <= limit else text[:limit] + "..."

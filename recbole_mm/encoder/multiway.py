@@ -1,0 +1,84 @@
+"""What VLMo and BEiT-3 have in common under the encoder contract: one transformer that reads pictures, texts, and both in one pass."""
+
+import hashlib
+from abc import abstractmethod
+from collections.abc import Callable
+from dataclasses import asdict
+
+import torch
+from torch import Tensor, nn
+
+from recbole_mm.encoder.base import Inputs, ItemEncoder
+from recbole_mm.encoder.contrastive import clamped_exp
+from recbole_mm.encoder.image import SquashImage
+
+PROBES = ["", "A red cotton T-shirt, size XL (2-pack)!!", "Café & crème brûlée 北京 ☕ 1,234.50 " + "word " * 100]
+
+Tokenizer = Callable[[list[str]], Tensor]
+
+
+class MultiwayEncoder(ItemEncoder):
+    """A multiway transformer: shared blocks with experts a modality.
+
+    Rows: the projections of the image and of the text [CLS] (before they are L2-normalised for the contrastive loss), and the
+    pooled [CLS] of the joint pass. Texts are cut to the batch's longest before they are encoded.
+
+    Args:
+        name: how the user asked for it.
+        model: has ``config`` (a dataclass with image_size and embed_dim), ``blocks``, ``logit_scale``, and what ``rows`` calls.
+        tokenizer: texts -> int64 (n, L), cut by token and padded with ``pad_id`` to the longest.
+        from_scratch: its weights are random.
+    """
+
+    modalities = ("image", "text", "joint")
+    aligned = True
+    image_mean = image_std = (0.5, 0.5, 0.5)
+    pad_id = 0
+
+    def __init__(self, name: str, model: nn.Module, tokenizer: Tokenizer, from_scratch: bool):
+        super().__init__()
+        self.name, self.model, self.tokenizer, self.from_scratch = name, model, tokenizer, from_scratch
+        size = model.config.image_size
+        self.image_size = (size, size)
+        self.output_dims = dict.fromkeys(self.modalities, model.config.embed_dim)
+        self.preprocess_image = SquashImage(size)
+
+    @abstractmethod
+    def rows(self, pixels: Tensor | None, token_ids: Tensor | None) -> Tensor:
+        """(n, embed_dim) of normalised pixels, of token ids, or of both in one pass; nothing L2-normalised."""
+
+    def forward(self, inputs: dict[str, Inputs]) -> dict[str, Tensor]:
+        found = {}
+        for modality, values in inputs.items():
+            if modality not in self.modalities:
+                raise ValueError(f"{self.name} encodes {', '.join(self.modalities)}, not '{modality}'")
+            pixels = values[0] if modality == "joint" else values if modality == "image" else None
+            token_ids = values[1] if modality == "joint" else values if modality == "text" else None
+            weight = self.model.logit_scale
+            found[modality] = self.rows(
+                None if pixels is None else self.normalise(pixels, weight.dtype),
+                None if token_ids is None else self.shorten(token_ids, self.pad_id),
+            )
+        return found
+
+    def tokenize(self, texts: list[str]) -> Tensor:
+        return self.tokenizer(list(texts)) if texts else torch.zeros(0, 1, dtype=torch.int64)
+
+    def towers(self) -> list[list[nn.Module]]:
+        return [list(self.model.blocks)]
+
+    def geometry(self) -> dict:
+        return {"transform": "squash", "size": self.image_size[0], "interpolation": "bicubic"}
+
+    def describe(self) -> dict:
+        return {
+            "backend": type(self).__name__,
+            "architecture": asdict(self.model.config),
+            "mean": self.image_mean,
+            "std": self.image_std,
+            "pad_id": self.pad_id,
+            "tokenizer": hashlib.sha256(repr([self.tokenize([text]).tolist() for text in PROBES]).encode()).hexdigest(),
+        }
+
+    def similarity(self) -> tuple[Tensor, Tensor | None]:
+        return clamped_exp(self.model.logit_scale), None
