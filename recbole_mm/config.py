@@ -152,6 +152,7 @@ class MultiModalConfig(Config):
         for parent in reversed(model_class.__mro__):
             internal.update(self._read_yaml(properties_dir() / "model" / f"{parent.__name__}.yaml"))
             internal.update(vars(parent).get("default_settings", {}))
+        self._backend = str(internal["encoder"]).partition(":")[0]
         internal.update(self._read_yaml(RECBOLE_PROPERTIES / "dataset" / f"{dataset}.yaml"))
         internal.update(own_data)
 
@@ -162,6 +163,8 @@ class MultiModalConfig(Config):
         final = self.final_config_dict
         if not isinstance(final["data_path"], str):
             raise InputError(f"data_path '{final['data_path']}': the folder that holds the data sets' folders")
+        if is_ours(self.model_class) and final["encoder"] and ":" not in str(final["encoder"]):
+            final["encoder"] = f"{self._backend}:{final['encoder']}"
         in_batch = is_ours(self.model_class) and final.get("loss_type") == "SSM"
         if in_batch:
             if "train_neg_sample_args" in self.external_config_dict and final["train_neg_sample_args"]:

@@ -13,7 +13,7 @@ from recbole_mm.errors import InputError
 from recbole_mm.feature.cost import EncodingCost
 from recbole_mm.model.base import MultiModalRecommender
 
-AUTO_LEARNING_RATE = {True: 1e-3, False: 1e-5}
+AUTO_LEARNING_RATE = {"scratch": 1e-3, "few": 1e-4, "all": 1e-5}
 AUTO_FREEZE_EPOCHS = {True: 0, False: 1}
 
 
@@ -43,13 +43,19 @@ class MultiModalTrainer(Trainer):
         groups = [{"params": [p for p in self.model.parameters() if p.requires_grad and id(p) not in members], "role": "recommender"}]
         if encoder:
             rate, decay = self.config["encoder_learning_rate"], self.config["encoder_weight_decay"]
-            rate = AUTO_LEARNING_RATE[self.model.item_features.encoder.from_scratch] if rate == "auto" else rate
+            rate = self._auto_learning_rate() if rate == "auto" else rate
             matrices, vectors = [p for p in encoder if p.ndim > 1], [p for p in encoder if p.ndim <= 1]
             for params, weight_decay in ((matrices, decay), (vectors, 0.0)):
                 groups.append({"params": params, "lr": rate, "weight_decay": weight_decay, "peak_lr": rate, "role": "encoder"})
         optimizer = super()._build_optimizer(params=groups, **kwargs)
         optimizer.register_step_pre_hook(lambda *_: self._warm_up())
         return optimizer
+
+    def _auto_learning_rate(self) -> float:
+        """By what trains: random weights, a few new (or bias) parameters beside pretrained ones, or pretrained weights themselves."""
+        if self.model.item_features.encoder.from_scratch:
+            return AUTO_LEARNING_RATE["scratch"]
+        return AUTO_LEARNING_RATE["few" if self.config["encoder_tuning"] in ("lora", "adapter", "bitfit") else "all"]
 
     def _warm_up(self) -> None:
         """Linear in the encoder's own steps, from peak / warm-up steps to peak."""
@@ -101,7 +107,7 @@ class MultiModalTrainer(Trainer):
             "cur_step": self.cur_step,
             "best_valid_score": float(self.best_valid_score),
             "best_valid_result": plain(self._valid_result or self.best_valid_result),
-            "state_dict": self.model.state_dict(),
+            "state_dict": self.model.trained_state(),
             "other_parameter": self.model.other_parameter(),
             "optimizer": self.optimizer.state_dict(),
             "encoder_step": self.step,
@@ -175,10 +181,12 @@ def load_model_state(model: MultiModalRecommender, checkpoint: dict, file: str) 
     """
     features = getattr(model, "item_features", None)
     wanted = checkpoint.get("encoder_fingerprint")
-    if features is not None and not features.trainable and wanted != features.fingerprint:
+    untrained = model.untrained_keys() if features is not None else set()
+    if features is not None and (untrained or not features.trainable) and wanted != features.fingerprint:
         raise InputError(f"{file} was trained with another encoder (fingerprint {wanted}, not {features.fingerprint})")
     try:
-        model.load_state_dict(checkpoint["state_dict"])
+        state = model.state_dict()
+        model.load_state_dict({**{key: state[key] for key in untrained}, **checkpoint["state_dict"]})
     except RuntimeError as error:
         raise InputError(f"{file} does not fit this model and data set: {str(error).splitlines()[-1].strip()}") from error
     model.load_other_parameter(checkpoint.get("other_parameter"))

@@ -10,18 +10,23 @@ from recbole.evaluator.register import metrics_dict
 from recbole_mm.errors import InputError, nearest
 from recbole_mm.model import is_ours
 
-COUNTS = ("epochs", "train_batch_size", "embedding_size", "encoder_chunk_size")
+COUNTS = (
+    "epochs", "train_batch_size", "embedding_size", "encoder_chunk_size", "encoder_image_size", "encoder_last_k", "lora_rank",
+    "adapter_dim",
+)  # fmt: skip
 WHOLE = ("seed", "eval_step", "stopping_step", "encoder_warmup_steps")
 AMOUNTS = (
     "learning_rate", "weight_decay", "encoder_weight_decay", "contrastive_weight", "id_init_std", "reg_weight", "content_reg_weight",
-    "max_broken_images",
+    "max_broken_images", "lora_alpha",
 )  # fmt: skip
 CHOICES = {
     "encoder_training": ("pretrained", "end2end"),
+    "encoder_tuning": ("full", "last_k", "lora", "adapter", "bitfit"),
+    "trust_remote_code": (True, False),
     "missing": ("learned", "mean", "zero"),
     "gradient_checkpointing": (True, False),
 }
-NAMES = ("encoder", "image_dir", "data_path", "checkpoint_dir")
+NAMES = ("encoder", "encoder_tokenizer", "image_dir", "data_path", "checkpoint_dir")
 NO_PICKLES = ("save_dataset", "dataset_save_path", "save_dataloaders", "dataloaders_save_path")
 
 Config = Mapping

@@ -84,6 +84,13 @@ class ItemContent:
             self.use_preprocessing(default_geometry, "default", DEFAULT_SIZE)
         return self._pack.read(self._rows[self._checked(ids)])
 
+    def groups(self, modality: str) -> torch.Tensor:
+        """int64 (n,): items with the same picture file's content (or the same text) have the same number, absent ones -1. Pictures
+        must have been packed (see `use_preprocessing`). Raises KeyError for a modality that the data set does not have."""
+        here = self.present[modality].numpy()
+        keys = self._rows if modality == "image" else np.unique(np.array(self._texts, dtype=object), return_inverse=True)[1]
+        return torch.from_numpy(np.where(here, keys, -1).astype(np.int64))
+
     def use_preprocessing(self, preprocess: Preprocess, key: str, size: tuple[int, int]) -> None:
         """From now on pictures come as `preprocess` (RGB image -> uint8 (3, H, W)) makes them; packs those not packed yet.
 

@@ -92,6 +92,15 @@ class ItemEncoder(nn.Module, ABC):
     def describe(self) -> dict:
         """Architecture and preprocessing as JSON-able values: all of the fingerprint that is not weights."""
 
+    def train(self, mode: bool = True) -> "ItemEncoder":
+        """As any module's, but running statistics (batch norm) stay as they are: items come in chunks, and a row must not depend
+        on its neighbours."""
+        super().train(mode)
+        for module in self.modules():
+            if isinstance(module, nn.modules.batchnorm._BatchNorm):
+                module.eval()
+        return self
+
     def preprocess_image(self, image: Image.Image) -> Tensor:
         """An RGB picture -> uint8 (3, H, W): geometry only, no normalisation. May be an attribute rather than a method; either
         way it can be sent to worker processes, and should then not carry the weights along."""

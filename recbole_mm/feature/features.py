@@ -8,8 +8,13 @@ from tqdm import tqdm
 
 from recbole_mm.data.content import ItemContent
 from recbole_mm.encoder import ItemEncoder, create_encoder
+from recbole_mm.encoder.contrastive import shared_pairs
+from recbole_mm.encoder.tuning import tune
 from recbole_mm.feature.cost import EncodingCost
 from recbole_mm.feature.inputs import EncoderInputs
+
+ENCODER_OPTIONS = {"encoder_image_size": "image_size", "encoder_tokenizer": "tokenizer", "trust_remote_code": "trust_remote_code"}
+TUNING_OPTIONS = {"encoder_last_k": "last_k", "lora_rank": "lora_rank", "lora_alpha": "lora_alpha", "adapter_dim": "adapter_dim"}
 
 
 class ItemFeatures(nn.Module):
@@ -19,8 +24,8 @@ class ItemFeatures(nn.Module):
         encoder: reads the items. With ``trainable`` it is a submodule and gets gradients; without, it encodes the catalogue once,
             its features are non-persistent buffers (no checkpoint holds them), and it is kept, frozen, outside the module tree.
         content: pictures and texts by item id.
-        modalities: which of the encoder's and the content's modalities to use; None for all that both have.
-        trainable: train the encoder with the recommender (end-to-end).
+        modalities: which of the encoder's and the content's modalities to use; None for image and text as far as both have them.
+        trainable: train the encoder with the recommender (end-to-end), as far as its parameters require a gradient.
         missing: what an item gets in a modality it lacks: ``learned`` (one trained vector a modality), ``mean`` (of the items at
             hand that have it: the batch's in training, the catalogue's in a table) or ``zero``.
         chunk_size: items an encoder call; beyond about 1,000 a CPU slows down, on a GPU it bounds the memory of a refresh.
@@ -28,6 +33,7 @@ class ItemFeatures(nn.Module):
 
     Attributes:
         dims: ``{modality: d}``.
+        fingerprint: the encoder's, as it was built.
         live: whether ``forward`` asks the encoder (True only if trainable; set it to False to train on cached features for a while).
     """
 
@@ -38,6 +44,7 @@ class ItemFeatures(nn.Module):
         modalities: Sequence[str] | None = None,
         *,
         trainable: bool,
+        fingerprint: str | None = None,
         missing: str = "learned",
         chunk_size: int = 256,
         show_progress: bool = False,
@@ -49,10 +56,14 @@ class ItemFeatures(nn.Module):
         self.content, self.missing, self.chunk_size, self.show_progress = content, missing, chunk_size, show_progress
         self.trainable = self.live = trainable
         self.cost = EncodingCost()
-        self.fingerprint = encoder.fingerprint()
+        self.fingerprint = fingerprint or encoder.fingerprint()
         device = next(encoder.parameters()).device
         for m, here in self._inputs.present.items():
             self.register_buffer(f"present_{m}", here.to(device), persistent=False)
+        self._alignable = encoder.aligned and {"image", "text"} <= set(self.modalities)
+        if trainable and self._alignable:
+            for m in ("image", "text"):
+                self.register_buffer(f"groups_{m}", content.groups(m).to(device), persistent=False)
         absent = [m for m, here in self._inputs.present.items() if not bool(here[1:].all())]
         self.missing_vectors = nn.ParameterDict(
             {m: nn.Parameter(torch.randn(self.dims[m]) * 0.02) for m in absent} if missing == "learned" else {}
@@ -75,12 +86,20 @@ class ItemFeatures(nn.Module):
             InputError: no such encoder, weights that cannot be had, a modality that encoder or data set does not have.
         """
         trainable = config["encoder_training"] == "end2end"
-        options = {"gradient_checkpointing": True} if trainable and config["gradient_checkpointing"] else {}
+        options = {option: config[key] for key, option in ENCODER_OPTIONS.items() if config[key]}
+        if trainable and config["gradient_checkpointing"]:
+            options["gradient_checkpointing"] = True
+        encoder = create_encoder(config["encoder"], seed=config["seed"], **options)
+        fingerprint = encoder.fingerprint()
+        if trainable:
+            sizes = {name: config[key] for key, name in TUNING_OPTIONS.items()}
+            tune(encoder, config["encoder_tuning"], seed=config["seed"], **sizes)
         return cls(
-            create_encoder(config["encoder"], seed=config["seed"], **options).to(config["device"]),
+            encoder.to(config["device"]),
             dataset.content,
             config["modalities"],
             trainable=trainable,
+            fingerprint=fingerprint,
             missing=config["missing"],
             chunk_size=config["encoder_chunk_size"],
             show_progress=bool(config["show_progress"]),
@@ -88,6 +107,11 @@ class ItemFeatures(nn.Module):
 
     def __len__(self) -> int:
         return len(self.content)
+
+    @property
+    def contrasts(self) -> bool:
+        """Can ``contrastive_loss`` be had: a live encoder that reads pictures and texts into one space, and both in use?"""
+        return self.live and self._alignable
 
     def train(self, mode: bool = True) -> "ItemFeatures":
         """As any module's; a live encoder's cached catalogue counts as old after training, whichever way its weights changed."""
@@ -131,12 +155,14 @@ class ItemFeatures(nn.Module):
             self._cache, self._cache_key = self._encode_catalogue(), self._encoder_version()
 
     def contrastive_loss(self, item_ids: Tensor, features: dict[str, Tensor]) -> Tensor:
-        """The encoder's image-text contrastive loss over those of ``item_ids`` (distinct) that have both a picture and a text.
+        """The encoder's image-text contrastive loss over those of ``item_ids`` (distinct) that have both a picture and a text; items that
+        share one of the two are not each other's negatives.
 
         ``features`` are theirs, as ``forward(item_ids)`` gave them. Returns a scalar.
         """
         both = self.present("image")[item_ids] & self.present("text")[item_ids]
-        return self.encoder.contrastive_loss({m: features[m][both] for m in ("image", "text")})
+        same = shared_pairs(self.groups_image[item_ids[both]], self.groups_text[item_ids[both]])
+        return self.encoder.contrastive_loss({m: features[m][both] for m in ("image", "text")}, same)
 
     def _encoder_version(self) -> tuple:
         """Changes with every update of the encoder's weights: an optimiser's step, a load, a move to another dtype or device."""
@@ -176,7 +202,7 @@ class ItemFeatures(nn.Module):
         rows = {}
         for m in self.modalities:
             here = self.present(m)[ids]
-            encoded = self.encoder({m: self._inputs(m, ids[here]).to(ids.device)})[m] if bool(here.any()) else None
+            encoded = self.encoder({m: self._inputs(m, ids[here])})[m] if bool(here.any()) else None
             dtype = next(self.encoder.parameters()).dtype if encoded is None else encoded.dtype
             row = torch.zeros(len(ids), self.dims[m], dtype=dtype, device=ids.device)
             rows[m] = row if encoded is None else row.index_copy(0, here.nonzero().squeeze(1), encoded)

@@ -10,16 +10,19 @@ from tqdm import tqdm
 
 from recbole_mm.data.content import ItemContent
 from recbole_mm.encoder import ItemEncoder
+from recbole_mm.encoder.base import Inputs
 from recbole_mm.errors import InputError
 
 TEXTS_AT_ONCE = 1024
+PARTS = {"image": ("image",), "text": ("text",), "joint": ("image", "text")}
+"""What a modality is made of: an item has it if it has all of these."""
 
 
 class EncoderInputs:
     """Pictures as the encoder's preprocessing makes them (from the pack, built here if need be) and texts, tokenised once.
 
     Args:
-        modalities: which to use; None for all that encoder and content both have.
+        modalities: which to use; None for image and text, as far as encoder and content have them.
 
     Attributes:
         modalities: those in use.
@@ -33,20 +36,25 @@ class EncoderInputs:
         self, encoder: ItemEncoder, content: ItemContent, modalities: Sequence[str] | None = None, show_progress: bool = False
     ) -> None:
         self.modalities, self.content = choose_modalities(modalities, encoder, content), content
-        if "image" in self.modalities:
+        parts = {part for m in self.modalities for part in PARTS[m]}
+        if "image" in parts:
             content.use_preprocessing(encoder.preprocess_image, encoder.preprocess_key, encoder.image_size)
-        self.present = {m: content.present[m].clone() for m in self.modalities}
+        self.present = {m: torch.stack([content.present[part] for part in PARTS[m]]).all(0) for m in self.modalities}
         for m, here in self.present.items():
             if not bool(here.any()):
-                raise InputError(f"no item has any {m}: leave '{m}' out of modalities, or see {m}_field")
-        self._token_ids = _tokenize(encoder, content, show_progress) if "text" in self.modalities else None
+                fields = " and ".join(f"{part}_field" for part in PARTS[m])
+                raise InputError(f"no item has any {' with '.join(PARTS[m])}: leave '{m}' out of modalities, or see {fields}")
+        self._token_ids = _tokenize(encoder, content, show_progress) if "text" in parts else None
 
     def __len__(self) -> int:
         return len(self.content)
 
-    def __call__(self, modality: str, ids: Tensor) -> Tensor:
-        """What the encoder's ``forward`` takes of n items, on the CPU: uint8 (n, 3, H, W), or int64 (n, L)."""
-        return self.content.images(ids.cpu()) if modality == "image" else self._token_ids[ids.cpu()].long()
+    def __call__(self, modality: str, ids: Tensor) -> Inputs:
+        """What the encoder's ``forward`` takes of n items, on the device of ``ids``: uint8 (n, 3, H, W), int64 (n, L), or both."""
+        on_cpu = ids.cpu()
+        read = {"image": self.content.images, "text": lambda ids: self._token_ids[ids].long()}
+        values = tuple(read[part](on_cpu).to(ids.device) for part in PARTS[modality])
+        return values if len(values) > 1 else values[0]
 
 
 def _tokenize(encoder: ItemEncoder, content: ItemContent, show_progress: bool) -> Tensor:
@@ -59,18 +67,20 @@ def _tokenize(encoder: ItemEncoder, content: ItemContent, show_progress: bool) -
 
 
 def choose_modalities(wanted: Sequence[str] | None, encoder: ItemEncoder, content: ItemContent) -> tuple[str, ...]:
-    """The modalities in use, in the encoder's order where none are asked for."""
+    """The modalities in use; where none are asked for, image and text in the encoder's order (joint is one pass more)."""
     if wanted is None:
-        chosen = tuple(m for m in encoder.modalities if m in content.modalities)
-        if chosen != encoder.modalities:
-            getLogger().info(f"Modalities in use: {chosen} (the encoder reads {encoder.modalities}, the items have {content.modalities})")
+        single = tuple(m for m in encoder.modalities if m != "joint")
+        chosen = tuple(m for m in single if m in content.modalities)
+        if chosen != single:
+            getLogger().info(f"Modalities in use: {chosen} (the encoder reads {single}, the items have {content.modalities})")
     else:
         chosen = tuple(dict.fromkeys(wanted))
         for m in chosen:
             if m not in encoder.modalities:
                 raise InputError(f"modalities: the encoder has no '{m}', it reads {', '.join(encoder.modalities)}")
-            if m not in content.modalities:
-                raise InputError(f"modalities: the data set's items have no '{m}'; set {m}_field to a column of the .item file")
+            for part in PARTS[m]:
+                if part not in content.modalities:
+                    raise InputError(f"modalities: the data set's items have no '{part}'; set {part}_field to a column of the .item file")
     if not chosen:
         raise InputError(f"the encoder reads {', '.join(encoder.modalities)} and the items have {', '.join(content.modalities)}")
     return chosen

@@ -7,7 +7,7 @@ from recbole.utils import get_model as get_recbole_model
 from recbole_mm.errors import InputError
 from recbole_mm.properties import RECBOLE_PROPERTIES
 
-OUR_MODELS = {"CLIPRec": "recbole_mm.model.cliprec"}
+OUR_MODELS = dict.fromkeys(("CLIPRec", "VLMoRec", "BEiT3Rec"), "recbole_mm.model.cliprec")
 
 
 def list_models() -> list[str]:

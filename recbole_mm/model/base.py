@@ -36,6 +36,16 @@ class MultiModalRecommender(GeneralRecommender):
             return []
         return [p for p in self.item_features.encoder.parameters() if p.requires_grad]
 
+    def trained_state(self) -> dict[str, torch.Tensor]:
+        """``state_dict()`` without the encoder's parameters that do not train: what a checkpoint holds."""
+        untrained = self.untrained_keys()
+        return {key: value for key, value in self.state_dict().items() if key not in untrained}
+
+    def untrained_keys(self) -> set[str]:
+        """Those of ``state_dict()`` that come from the encoder's weights and stay as they are."""
+        frozen = "item_features.encoder."
+        return {name for name, p in self.named_parameters() if name.startswith(frozen) and not p.requires_grad}
+
 
 class UserPositives:
     """Which items a user has interacted with in training, as sorted (user, item) codes: a batched look-up in n log N."""

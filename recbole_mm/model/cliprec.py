@@ -1,4 +1,4 @@
-"""CLIPRec: id embeddings plus a content part, trained end-to-end with the encoder that reads the items."""
+"""CLIPRec, VLMoRec, BEiT3Rec: id embeddings plus a content part, trained end-to-end with the encoder that reads the items."""
 
 import numpy as np
 import torch
@@ -87,7 +87,7 @@ class CLIPRec(MultiModalRecommender):
     @property
     def _contrasts(self) -> bool:
         features = self.item_features
-        return features is not None and features.live and {"image", "text"} <= set(features.modalities)
+        return features is not None and features.contrasts
 
     def _user_parts(self, users: Tensor) -> list[Tensor]:
         tables = [self.user_embedding] if self.use_id else []
@@ -109,3 +109,11 @@ class CLIPRec(MultiModalRecommender):
     def _catalogue(self, items: Tensor | slice) -> list[Tensor]:
         features = self.item_features.table() if self.item_features is not None else {}
         return self._item_parts(items, {m: rows[items] for m, rows in features.items()})
+
+
+class VLMoRec(CLIPRec):
+    """CLIPRec over VLMo (Bao et al., arXiv 2111.02358). Only the defaults in properties/model/VLMoRec.yaml differ."""
+
+
+class BEiT3Rec(CLIPRec):
+    """CLIPRec over BEiT-3 (Wang et al., arXiv 2208.10442). Only the defaults in properties/model/BEiT3Rec.yaml differ."""

@@ -42,13 +42,16 @@ def test_encoder_gradients_equal_finite_differences(planted, keys):
             assert slope == pytest.approx((parameter.grad * direction).sum().item(), rel=1e-5, abs=1e-10)
 
 
-def test_the_contrastive_term_is_over_the_distinct_items_that_have_both(planted_missing):
+def test_the_contrastive_term_is_over_the_distinct_items_that_have_both_and_spares_those_that_share_one(planted_missing):
     _, model, train, *_ = built(planted_missing, contrastive_weight=1.0)
     batch = batch_of(train)
     distinct = batch["item_id"].unique()
     both = distinct[model.item_features.present("image")[distinct] & model.item_features.present("text")[distinct]]
     assert 2 < len(both) < len(distinct)
-    wanted = model.item_features.encoder.contrastive_loss(model.item_features(both))
+    texts = model.item_features.content.texts(both)
+    same = torch.tensor([[a == b for a in texts] for b in texts])
+    assert len(both) < same.sum() < len(both) ** 2
+    wanted = model.item_features.encoder.contrastive_loss(model.item_features(both), same)
     torch.testing.assert_close(model.calculate_loss(batch)[-1], wanted)
     assert len(built(planted_missing, contrastive_weight=0.0)[1].calculate_loss(batch)) == 2
 

@@ -1,0 +1,85 @@
+"""Bottleneck adapters at any module of an encoder."""
+
+import torch
+from torch import Tensor, nn
+
+from recbole_mm.encoder.base import ItemEncoder
+
+
+class Adapter(nn.Module):
+    """x + up(gelu(down(x))), starting as the identity (Houlsby et al., arXiv 1902.00751).
+
+    Args:
+        width: channels of x.
+        dim: the bottleneck's.
+        channels: where x has them: -1 (tokens), or 1 (feature maps of a convolutional network).
+    """
+
+    def __init__(self, width: int, dim: int, channels: int = -1):
+        super().__init__()
+        self.channels = channels
+        self.down, self.up = nn.Linear(width, dim), nn.Linear(dim, width)
+        nn.init.zeros_(self.up.weight)
+        nn.init.zeros_(self.up.bias)
+
+    def forward(self, x: Tensor) -> Tensor:
+        hidden = x.movedim(self.channels, -1)
+        return (hidden + self.up(nn.functional.gelu(self.down(hidden)))).movedim(-1, self.channels)
+
+    def refine(self, module: nn.Module, inputs: tuple, output: object) -> object:
+        """The forward hook: the module's output, or the first of several, through the adapter."""
+        if isinstance(output, tuple):
+            return (self(output[0]), *output[1:])
+        return self(output)
+
+
+def add_adapters(encoder: ItemEncoder, dim: int) -> None:
+    """One at each of the encoder's ``adapter_sites``, as submodules of ``encoder.adapters``, in place.
+
+    Their widths are those of what the sites give on a blank picture and an empty text.
+    """
+    sites = {name: encoder.get_submodule(name) for name in encoder.adapter_sites()}
+    shapes = _output_shapes(encoder, sites)
+    weight = next(encoder.parameters())
+    encoder.adapters = nn.ModuleList()
+    for name, shape in shapes.items():
+        channels = 1 if len(shape) == 4 and not _channels_last(sites[name]) else -1
+        adapter = Adapter(shape[channels], dim, channels).to(weight)
+        sites[name].register_forward_hook(adapter.refine)
+        encoder.adapters.append(adapter)
+
+
+def _output_shapes(encoder: ItemEncoder, sites: dict[str, nn.Module]) -> dict[str, tuple[int, ...]]:
+    """What each site puts out, in the order of ``sites``; those that nothing passes through are left out."""
+    found: dict[str, tuple[int, ...]] = {}
+
+    def note(name: str):
+        return lambda module, inputs, output: found.__setitem__(name, tuple((output[0] if isinstance(output, tuple) else output).shape))
+
+    hooks = [module.register_forward_hook(note(name)) for name, module in sites.items()]
+    training = encoder.training
+    try:
+        with torch.no_grad():
+            encoder.eval()(_blank(encoder))
+    finally:
+        encoder.train(training)
+        for hook in hooks:
+            hook.remove()
+    return {name: found[name] for name in sites if name in found}
+
+
+def _blank(encoder: ItemEncoder) -> dict:
+    device = next(encoder.parameters()).device
+    inputs = {}
+    if "image" in encoder.modalities:
+        inputs["image"] = torch.zeros(1, 3, *encoder.image_size, dtype=torch.uint8, device=device)
+    if "text" in encoder.modalities:
+        inputs["text"] = encoder.tokenize(["a"]).to(device)
+    if "joint" in encoder.modalities:
+        inputs["joint"] = (inputs["image"], inputs["text"])
+    return inputs
+
+
+def _channels_last(module: nn.Module) -> bool:
+    """Of a four-dimensional output: does the module normalise its last dimension (Swin), not its second (ConvNeXt, ResNet)?"""
+    return not any(isinstance(m, nn.Conv2d) for m in module.modules())

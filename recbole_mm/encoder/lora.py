@@ -1,0 +1,77 @@
+"""Low-rank updates of an encoder's linear maps (LoRA: Hu et al., arXiv 2106.09685)."""
+
+import math
+import warnings
+
+import torch
+from torch import Tensor, nn
+from torch.nn.utils import parametrize
+
+from recbole_mm.compat import fix_torchvision
+from recbole_mm.encoder.base import ItemEncoder
+
+ATTENTION = {"": "in_proj_weight", "out_proj": "weight"}
+
+
+class LowRank(nn.Module):
+    """W -> W + alpha / rank * B A, for the weights of nn.MultiheadAttention, which uses its projections without calling them.
+
+    (peft's wrapper for it adds the update to the weight and takes it off again at every forward, so that the frozen weight drifts.)
+    """
+
+    def __init__(self, weight: Tensor, rank: int, alpha: float):
+        super().__init__()
+        self.scale = alpha / rank
+        self.lora_A = nn.Parameter(weight.new_empty(rank, weight.shape[1]))
+        self.lora_B = nn.Parameter(weight.new_zeros(weight.shape[0], rank))
+        nn.init.kaiming_uniform_(self.lora_A, a=math.sqrt(5))
+
+    def forward(self, weight: Tensor) -> Tensor:
+        return weight + self.scale * (self.lora_B @ self.lora_A)
+
+
+def add_lora(encoder: ItemEncoder, rank: int, alpha: float) -> None:
+    """Updates of rank ``rank``, scaled by ``alpha / rank``, for all of ``encoder.linear_layers()``, in place: through peft, and as
+    parametrisations where those are nn.MultiheadAttention. The names of the new parameters hold "lora_"."""
+    modules = {name: encoder.get_submodule(name) for name in encoder.linear_layers()}
+    attentions = [module for module in modules.values() if isinstance(module, nn.MultiheadAttention)]
+    called = [name for name, module in modules.items() if not isinstance(module, nn.MultiheadAttention)]
+    if called:
+        _inject(encoder, called, rank, alpha)
+    for attention in attentions:
+        for path, weight in ATTENTION.items():
+            owner = attention.get_submodule(path)
+            parametrize.register_parametrization(owner, weight, LowRank(getattr(owner, weight), rank, alpha))
+
+
+def merge_lora(encoder: ItemEncoder) -> ItemEncoder:
+    """Adds the low-rank updates into the weights they update, in place: the same rows (but for rounding) from an encoder with its
+    original parameter names. One without LoRA stays as it is."""
+    fix_torchvision()
+    from peft.tuners.lora import LoraLayer
+
+    for name, module in list(encoder.named_modules()):
+        if isinstance(module, LoraLayer):
+            module.merge(safe_merge=True)
+            parent, _, child = name.rpartition(".")
+            setattr(encoder.get_submodule(parent), child, module.get_base_layer())
+        elif parametrize.is_parametrized(module):
+            for weight in ATTENTION.values():
+                if parametrize.is_parametrized(module, weight) and isinstance(module.parametrizations[weight][0], LowRank):
+                    parametrize.remove_parametrizations(module, weight)
+    return encoder
+
+
+def _inject(encoder: ItemEncoder, names: list[str], rank: int, alpha: float) -> None:
+    fix_torchvision()
+    from peft import LoraConfig, inject_adapter_in_model
+
+    dtype = next(encoder.parameters()).dtype
+    pattern = "|".join(name.replace(".", "[.]") for name in names)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        inject_adapter_in_model(LoraConfig(r=rank, lora_alpha=alpha, target_modules=f"({pattern})"), encoder)
+    with torch.no_grad():
+        for name, parameter in encoder.named_parameters():
+            if "lora_" in name:
+                parameter.data = parameter.data.to(dtype)
