@@ -83,6 +83,9 @@ class MultiModalTrainer(Trainer):
             features.live = epoch_idx >= self.freeze_epochs
             if features.live and epoch_idx == self.freeze_epochs > 0:
                 self.logger.info(f"epoch {epoch_idx}: the encoder trains from now on")
+            if features.live and epoch_idx % self.config["refresh_every"] == 0 and self.model.uses_table:
+                features.refresh()
+        self.model.start_epoch(epoch_idx)
         with self._timed("training"):
             return super()._train_epoch(train_data, epoch_idx, loss_func, show_progress)
 

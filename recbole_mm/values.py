@@ -12,7 +12,7 @@ from recbole_mm.model import is_ours
 
 COUNTS = (
     "epochs", "train_batch_size", "embedding_size", "encoder_chunk_size", "encoder_image_size", "encoder_last_k", "lora_rank",
-    "adapter_dim",
+    "refresh_every",     "adapter_dim",
 )  # fmt: skip
 WHOLE = ("seed", "eval_step", "stopping_step", "encoder_warmup_steps")
 AMOUNTS = (

@@ -8,7 +8,8 @@ import torch
 from torch import nn
 
 from recbole_mm.encoder.hub import hub_access
-from recbole_mm.encoder.openclip_source import CONFIG_NAME, COPY_CACHE, PREPROCESS_KEYS, Source
+from recbole_mm.encoder.openclip_source import CONFIG_NAME, COPY_CACHE, Source
+from recbole_mm.encoder.openclip_tags import PREPROCESS_KEYS
 from recbole_mm.encoder.weights import misfit, shapes_of, weight_shapes
 from recbole_mm.errors import InputError, listed, one_line
 

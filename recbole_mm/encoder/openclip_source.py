@@ -1,21 +1,18 @@
 """Where an open_clip encoder comes from: the name the user wrote -> architecture, preprocessing, weights file, tokenizer."""
 
 import json
-import logging
 from dataclasses import dataclass
 from pathlib import Path
 
 from recbole_mm.encoder.hub import hub_access
+from recbole_mm.encoder.openclip_tags import Architecture
 from recbole_mm.errors import InputError, listed, nearest, one_line
-
-logger = logging.getLogger(__name__)
 
 TINY = {"tiny": Path(__file__).parent / "configs" / "tiny.json"}
 CONFIG_NAME = "open_clip_config.json"
 WEIGHT_STEMS = ("open_clip_model", "open_clip_pytorch_model", "model", "pytorch_model")
 WEIGHT_SUFFIXES = (".safetensors", ".bin", ".pth", ".pt")
 COPY_CACHE = "copy the Hugging Face cache (HF_HOME) of a machine that has it"
-PREPROCESS_KEYS = ("mean", "std", "interpolation", "resize_mode", "fill_color")
 
 
 @dataclass(frozen=True)
@@ -34,8 +31,10 @@ class Source:
 def find_source(name: str, source: str | None) -> Source:
     """Resolve ``name[@source]``, downloading into the Hugging Face cache where needed.
 
+    ``source`` is a tag, a weights file, or ``tag=file``: a file that holds the weights of that tag.
+
     Raises:
-        InputError: unknown name or tag, no weights, not cached and not to be had, no such file, QuickGELU mismatch.
+        InputError: unknown name or tag, no weights, not cached and not to be had, no such file, QuickGELU or preprocessing mismatch.
     """
     label = f"open_clip:{name}" + (f"@{source}" if source else "")
     if name in TINY:
@@ -89,44 +88,26 @@ def _from_architecture(label: str, name: str, source: str | None) -> Source:
     if name not in open_clip.list_models():
         near = nearest(name, [*open_clip.list_models(), *TINY], n=3)
         raise InputError(f"{label}: open_clip has no architecture '{name}'{near}; local-dir:/folder and hf-hub:org/repo work too")
-    config = open_clip.get_model_config(name)
-    tags = {tag: open_clip.get_pretrained_cfg(name, tag) for tag in open_clip.list_pretrained_tags_by_model(name)}
-    twin = name.removesuffix("-quickgelu") if name.endswith("-quickgelu") else f"{name}-quickgelu"
-    twin = twin if twin in open_clip.list_models() else None
-    quick = bool(config.get("quick_gelu"))
-    usable = {tag: cfg for tag, cfg in tags.items() if not twin or bool(cfg.get("quick_gelu")) == quick}
-    advice = f"open_clip:{name}@<tag> with one of: {listed(usable)}; or open_clip:{name}@/path/to/file"
+    architecture = Architecture(name)
+    advice = f"open_clip:{name}@<tag> with one of: {listed(architecture.usable)}; or open_clip:{name}@/path/to/file"
     if not source:
         raise InputError(f"{label} names no weights, and random ones are never used silently: {advice}")
-    tag = source.lower().replace("-", "_")
-    if tag in usable:
-        return Source(label, config, usable[tag], _download(label, name, usable[tag]), name)
-    if twin and (tag in tags or tag in open_clip.list_pretrained_tags_by_model(twin)):
-        raise InputError(f"{label}: these weights were trained with {'GELU' if quick else 'QuickGELU'}, and {name} computes "
-                         f"{'QuickGELU' if quick else 'GELU'}: use open_clip:{twin}@{source}")
     path = Path(source).expanduser()
-    if not (path.exists() or "/" in source or "\\" in source or path.suffix in WEIGHT_SUFFIXES):
-        raise InputError(f"{label}: {name} has no tag '{source}'{nearest(source, usable)}: {advice}")
-    path = _existing_file(label, path)
-    return Source(label, config, _preprocess_of_file(name, usable or tags, twin, quick, path), path, name, may_resize=False)
+    tag, _, file = source.partition("=")
+    if not file or path.exists() or Path(tag).name != tag:
+        tag, file = source, ""
+    known = architecture.tag(label, tag, source)
+    if known is not None:
+        weights = _existing_file(label, Path(file).expanduser()) if file else _download(label, name, tag, known)
+        return Source(label, architecture.config, known, weights, name, may_resize=not file)
+    if file or not (path.exists() or "/" in source or "\\" in source or path.suffix in WEIGHT_SUFFIXES):
+        raise InputError(f"{label}: {name} has no tag '{tag}'{nearest(tag, architecture.usable)}: {advice}")
+    beside = _existing_file(label, path).parent / CONFIG_NAME
+    preprocess = architecture.preprocess_of_file(label, path, _read_config(label, beside) if beside.is_file() else None)
+    return Source(label, architecture.config, preprocess, path, name, may_resize=False)
 
 
-def _preprocess_of_file(name: str, tags: dict, twin: str | None, quick: bool, path: Path) -> dict:
-    if twin:
-        logger.warning("%s does not say with which activation it was trained; %s computes %s, and %s the other one",
-                       path, name, "QuickGELU" if quick else "GELU", twin)
-    known = {json.dumps({key: cfg.get(key) for key in PREPROCESS_KEYS}, sort_keys=True) for cfg in tags.values()}
-    if len(known) == 1:
-        return json.loads(known.pop())
-    logger.warning(
-        "%s does not say how its pictures are prepared, and %s: assuming CLIP's way (shortest side, centre crop, bicubic, CLIP's "
-        "mean and std); put the file beside an %s and use open_clip:local-dir:/folder to say otherwise",
-        path, f"the tags of {name} disagree" if known else f"{name} has no tags", CONFIG_NAME,
-    )
-    return {}
-
-
-def _download(label: str, name: str, cfg: dict) -> Path:
+def _download(label: str, name: str, tag: str, cfg: dict) -> Path:
     import open_clip
 
     with hub_access() as online:
@@ -136,7 +117,7 @@ def _download(label: str, name: str, cfg: dict) -> Path:
             origin = f"the hub repository {cfg['hf_hub'].strip('/')}" if cfg.get("hf_hub") else cfg.get("url")
             raise InputError(
                 f"{label}: weights not in the cache and not to be had ({_cause(error, online)}): they come from {origin}; "
-                f"download them elsewhere and pass open_clip:{name}@/path/to/file, or {COPY_CACHE}"
+                f"download them elsewhere and pass open_clip:{name}@{tag}=/path/to/file, or {COPY_CACHE}"
             ) from error
 
 

@@ -20,15 +20,21 @@ class MultiModalRecommender(GeneralRecommender):
 
     Attributes:
         choices: what the model's own keys may hold, ``{key: values}``; checked when the configuration is read.
+        uses_table: its loss reads the features of the whole catalogue (``item_features.table``), as graph models do; with a live
+            encoder the rows outside the batch are then re-encoded every ``refresh_every`` epochs.
         default_settings: keys of its own with their defaults, for a model that has no file in properties/model/.
     """
 
     choices: Mapping[str, tuple] = {}
+    uses_table: bool = False
     default_settings: Mapping[str, object] = {}
 
     def __init__(self, config, dataset: MultiModalDataset) -> None:
         super().__init__(config, dataset)
         self.item_features = None if config["modalities"] == [] else ItemFeatures.from_config(config, dataset)
+
+    def start_epoch(self, epoch: int) -> None:
+        """Called before every training epoch: for what is rebuilt then, such as item graphs."""
 
     def encoder_parameters(self) -> list[torch.nn.Parameter]:
         """The parameters of the encoder that train (none where it is frozen)."""

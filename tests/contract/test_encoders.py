@@ -9,7 +9,7 @@ from PIL import Image
 
 from recbole_mm.encoder import ItemEncoder, create_encoder
 
-ENCODERS = ["open_clip:tiny"]
+ENCODERS = ["beit3:tiny", "open_clip:tiny"]
 DUAL = [name for name in ENCODERS if {"image", "text"} <= set(create_encoder(name).modalities)]
 TEXTS = ["a red wool scarf", "boots", "", "very long " * 200]
 

@@ -13,6 +13,22 @@ from recbole_mm.encoder import create_encoder
 
 
 @pytest.fixture(scope="session")
+def shelf(tmp_path_factory) -> dict[str, str]:
+    """The smallest encoder of every backend: {backend: name}."""
+    from tests.hf_folders import write_bert, write_clip, write_vit
+
+    folder = tmp_path_factory.mktemp("shelf")
+    vit, bert = write_vit(folder / "vit"), write_bert(folder / "bert")
+    return {
+        "open_clip": "open_clip:tiny",
+        "vlmo": "vlmo:tiny",
+        "beit3": "beit3:tiny",
+        "hf": f"hf:{write_clip(folder / 'clip')}",
+        "separate": f"separate:image=hf:{vit},text=hf:{bert}",
+    }
+
+
+@pytest.fixture(scope="session")
 def tiny():
     """Read-only: whoever changes weights makes a new one."""
     return create_encoder("open_clip:tiny")
