@@ -28,7 +28,7 @@ class MultiModalTrainer(Trainer):
     def __init__(self, config, model: MultiModalRecommender) -> None:
         super().__init__(config, model)
         features = model.item_features
-        scratch = features is None or features.encoder.from_scratch
+        scratch = features is None or features.encoder is None or features.encoder.from_scratch
         frozen = config["encoder_freeze_epochs"]
         self.freeze_epochs = min(AUTO_FREEZE_EPOCHS[scratch], self.epochs - 1) if frozen == "auto" else frozen
         self.cost = EncodingCost() if features is None else features.cost

@@ -12,7 +12,7 @@ from recbole_mm.model import is_ours
 
 COUNTS = (
     "epochs", "train_batch_size", "embedding_size", "encoder_chunk_size", "encoder_image_size", "encoder_last_k", "lora_rank",
-    "refresh_every",     "adapter_dim",
+    "refresh_every", "adapter_dim",
 )  # fmt: skip
 WHOLE = ("seed", "eval_step", "stopping_step", "encoder_warmup_steps")
 AMOUNTS = (
@@ -23,7 +23,7 @@ CHOICES = {
     "encoder_training": ("pretrained", "end2end"),
     "encoder_tuning": ("full", "last_k", "lora", "adapter", "bitfit"),
     "trust_remote_code": (True, False),
-    "missing": ("learned", "mean", "zero"),
+    "missing": ("learned", "mean", "zero", "neighbours"),
     "gradient_checkpointing": (True, False),
 }
 NAMES = ("encoder", "encoder_tokenizer", "image_dir", "data_path", "checkpoint_dir")

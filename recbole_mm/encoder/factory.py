@@ -10,12 +10,14 @@ Backend = Callable[..., ItemEncoder]
 GRAMMAR = "backend:name[@tag-or-path]"
 
 _backends: dict[str, Backend] = {}
+_whole: set[str] = set()
 
 
-def register_backend(name: str) -> Callable[[Backend], Backend]:
+def register_backend(name: str, whole: bool = False) -> Callable[[Backend], Backend]:
     """Decorator: ``function(name, source, *, seed, **options) -> ItemEncoder`` builds the encoders of backend ``name``.
 
-    ``source`` is the tag or path after the "@", None without one. The function's keyword arguments are the backend's options.
+    ``source`` is the tag or path after the "@", None without one; with ``whole`` the backend splits its names itself. The
+    function's keyword arguments are the backend's options.
 
     Raises:
         ValueError: the backend is registered already.
@@ -27,6 +29,8 @@ def register_backend(name: str) -> Callable[[Backend], Backend]:
         if name in _backends:
             raise ValueError(f"the encoder backend '{name}' is registered already")
         _backends[name] = function
+        if whole:
+            _whole.add(name)
         return function
 
     return register
@@ -50,14 +54,19 @@ def create_encoder(name: str, *, seed: int = 0, **options: object) -> ItemEncode
         InputError: malformed name, unknown backend, name, tag or option; weights that cannot be had or do not fit.
     """
     backend, rest, source = parse_name(name)
-    function = _backends[backend]
-    parameters = inspect.signature(function).parameters.values()
-    if not any(p.kind is p.VAR_KEYWORD for p in parameters):
-        valid = [p.name for p in parameters if p.kind is p.KEYWORD_ONLY and p.name != "seed"]
-        for option in options:
-            if option not in valid:
-                raise InputError(f"{name}: no encoder option '{option}'{nearest(option, valid)}; its options: {listed(valid)}")
-    return function(rest, source, seed=seed, **options)
+    valid = options_of(backend)
+    for option in options if valid is not None else ():
+        if option not in valid:
+            raise InputError(f"{name}: no encoder option '{option}'{nearest(option, valid)}; its options: {listed(valid)}")
+    return _backends[backend](rest, source, seed=seed, **options)
+
+
+def options_of(backend: str) -> list[str] | None:
+    """The options a registered backend takes, besides the seed; None if it takes any."""
+    parameters = inspect.signature(_backends[backend]).parameters.values()
+    if any(p.kind is p.VAR_KEYWORD for p in parameters):
+        return None
+    return [p.name for p in parameters if p.kind is p.KEYWORD_ONLY and p.name != "seed"]
 
 
 def parse_name(name: str) -> tuple[str, str, str | None]:
@@ -75,7 +84,7 @@ def parse_name(name: str) -> tuple[str, str, str | None]:
         raise InputError(f"encoder '{name}' is not of the form {GRAMMAR}{nearest(backend, _backends)}; {known}")
     if backend not in _backends:
         raise InputError(f"encoder '{name}': unknown backend '{backend}'{nearest(backend, _backends)}; {known}")
-    if rest.startswith(("local-dir:", "/", "./", "../", "~")):
+    if backend in _whole or rest.startswith(("local-dir:", "/", "./", "../", "~")):
         return backend, rest, None
     model, at, source = rest.partition("@")
     if not model or (at and not source):

@@ -1,9 +1,24 @@
-"""Geometry shared by encoders whose pictures are squashed to a square."""
+"""Geometry that encoders share."""
 
 import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
+
+MAX_ASPECT = 50
+"""Longer strips are cropped to this ratio about their centre before resizing: resizing the short side of a 1 x 10000 picture to
+224 pixels would take 1.5 GB, and the long side of it would leave no pixel across."""
+
+
+def crop_strip(image: Image.Image) -> Image.Image:
+    """The picture, cropped about its centre where it is more than ``MAX_ASPECT`` times longer than wide."""
+    width, height = image.size
+    longest = MAX_ASPECT * min(width, height)
+    if max(width, height) <= longest:
+        return image
+    keep_width, keep_height = min(width, longest), min(height, longest)
+    left, top = (width - keep_width) // 2, (height - keep_height) // 2
+    return image.crop((left, top, left + keep_width, top + keep_height))
 
 
 class SquashImage:

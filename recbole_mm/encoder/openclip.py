@@ -9,7 +9,8 @@ from recbole_mm.compat import fix_torchvision
 from recbole_mm.encoder.base import ItemEncoder
 from recbole_mm.encoder.contrastive import clamped_exp
 from recbole_mm.encoder.factory import register_backend
-from recbole_mm.encoder.openclip_image import MAX_ASPECT, OpenClipImage
+from recbole_mm.encoder.image import MAX_ASPECT
+from recbole_mm.encoder.openclip_image import OpenClipImage
 from recbole_mm.encoder.openclip_load import build_model, build_tokenizer, preprocess_config
 from recbole_mm.encoder.openclip_source import Source, find_source
 

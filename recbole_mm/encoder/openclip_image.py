@@ -6,10 +6,7 @@ from PIL import Image
 from torch import Tensor
 
 from recbole_mm.compat import fix_torchvision
-
-MAX_ASPECT = 50
-"""Longer strips are cropped to this ratio about their centre before resizing: resizing the short side of a 1 x 10000 picture to
-224 pixels would take 1.5 GB, and the long side of it would leave no pixel across."""
+from recbole_mm.encoder.image import crop_strip
 
 
 class OpenClipImage:
@@ -35,16 +32,8 @@ class OpenClipImage:
     def __call__(self, image: Image.Image) -> Tensor:
         if image.mode != "RGB":
             image = image.convert("RGB")
-        image = self._without_extreme_aspect(image)
+        if self.geometry["resize_mode"] != "squash":
+            image = crop_strip(image)
         for step in self.steps:
             image = step(image)
         return torch.from_numpy(np.array(image, dtype=np.uint8)).permute(2, 0, 1).contiguous()
-
-    def _without_extreme_aspect(self, image: Image.Image) -> Image.Image:
-        width, height = image.size
-        longest = MAX_ASPECT * min(width, height)
-        if self.geometry["resize_mode"] == "squash" or max(width, height) <= longest:
-            return image
-        keep_width, keep_height = min(width, longest), min(height, longest)
-        left, top = (width - keep_width) // 2, (height - keep_height) // 2
-        return image.crop((left, top, left + keep_width, top + keep_height))

@@ -1,0 +1,97 @@
+"""BEiT-3 under the encoder contract: ``beit3:base@itc_224``, ``beit3:large@/path/file.pth``, ``beit3:tiny``."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from recbole_mm.encoder.beit3.config import BEiT3Config
+from recbole_mm.encoder.beit3.model import BEiT3
+from recbole_mm.encoder.beit3.released import native_image_size
+from recbole_mm.encoder.beit3.source import find_spm, find_weights
+from recbole_mm.encoder.beit3.tokenizer import PAD, BEiT3Tokenizer
+from recbole_mm.encoder.factory import register_backend
+from recbole_mm.encoder.multiway import MultiwayEncoder
+from recbole_mm.encoder.weights import read_weights
+from recbole_mm.errors import InputError
+
+
+class BEiT3Encoder(MultiwayEncoder):
+    """BEiT-3's rows. Weights without contrastive projections (the plain pretrained ones) give position 0 after the final norm, and
+    their image and text rows lie in no space trained to be one: ``aligned`` is then False."""
+
+    pad_id = PAD
+
+    def __init__(self, name: str, model: BEiT3, tokenizer: BEiT3Tokenizer, from_scratch: bool):
+        super().__init__(name, model, tokenizer, from_scratch)
+        self.aligned = model.config.heads
+        model.beit3.vision_embed.mask_token.requires_grad_(False)
+        model.logit_scale.requires_grad_(self.aligned)
+
+    def rows(self, pixels: Tensor | None, token_ids: Tensor | None) -> Tensor:
+        mask = None if token_ids is None else token_ids != self.pad_id
+        if token_ids is None:
+            return self.model.vision_head(self.model.encode_image(pixels).features[:, 0])
+        if pixels is None:
+            return self.model.language_head(self.model.encode_text(token_ids, mask).features[:, 0])
+        return self.model.encode_joint(pixels, token_ids, mask).cls_feats
+
+    def head(self) -> list[str]:
+        ends = tuple(f"model.{part}." for part in ("beit3.encoder.layer_norm", "vision_head", "language_head", "pooler"))
+        return [name for name, _ in self.named_parameters() if name.startswith(ends)]
+
+    def adapter_sites(self) -> list[str]:
+        """The feed-forward expert of each modality in each block (Multiway-Adapter, arXiv 2309.01516)."""
+        return [f"model.beit3.encoder.layers.{i}.ffn.{expert}" for i in range(len(self.model.blocks)) for expert in ("A", "B")]
+
+
+@register_backend("beit3")
+def create_beit3(
+    name: str,
+    source: str | None,
+    *,
+    seed: int = 0,
+    gradient_checkpointing: bool = False,
+    image_size: int | None = None,
+    tokenizer: str | None = None,
+) -> BEiT3Encoder:
+    """``name``: base, large, or tiny (random under ``seed``, 64 px, 32 tokens; a weights file of its own may follow). ``source``: a
+    release's tag or a weights file.
+
+    Args:
+        gradient_checkpointing: recompute the blocks in the backward pass.
+        image_size: side in pixels, a multiple of 16; by default the one the weights were trained at.
+        tokenizer: a sentencepiece file, by default beit3.spm beside the weights or the released one.
+
+    Raises:
+        InputError: see ``create_encoder``.
+    """
+    label = f"beit3:{name}" + (f"@{source}" if source else "")
+    config = BEiT3Config.named(name, **({} if image_size is None else {"image_size": image_size}))
+    path = find_weights(label, name, source)
+    model = _random(config, seed) if path is None else _load(label, path, config, native=image_size is None)
+    spm = find_spm(label, name, path, tokenizer)
+    pieces = BEiT3Tokenizer(label, spm, model.config.max_text_len, model.config.vocab_size)
+    model.gradient_checkpointing = gradient_checkpointing
+    return BEiT3Encoder(label, model, pieces, from_scratch=path is None).eval()
+
+
+def _random(config: BEiT3Config, seed: int) -> BEiT3:
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(seed)  # torch.manual_seed would also reseed the GPUs
+        return BEiT3(config)
+
+
+def _load(label: str, path: Path, config: BEiT3Config, native: bool) -> BEiT3:
+    """``native``: at the resolution of the file rather than of ``config``."""
+    state = read_weights(label, path)
+    try:
+        if native:
+            config = replace(config, image_size=native_image_size(state, config))
+        with torch.device("meta"):
+            model = BEiT3(config)
+        model.load_released_state_dict(state)
+    except InputError as error:
+        raise InputError(f"{label}: {path} does not fit: {error}") from error
+    return model

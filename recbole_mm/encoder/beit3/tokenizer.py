@@ -1,0 +1,48 @@
+"""BEiT-3's tokenizer: sentencepiece pieces under XLM-RoBERTa's numbering."""
+
+from pathlib import Path
+
+import torch
+from sentencepiece import SentencePieceProcessor
+from torch import Tensor
+
+from recbole_mm.errors import InputError, one_line
+
+START, PAD, END, UNKNOWN = 0, 1, 2, 3
+
+
+class BEiT3Tokenizer:
+    """Texts -> int64 (n, L) token ids: 0, the pieces' numbers plus one (an unknown piece is 3), 2; cut by token to ``max_length``
+    in all, padded with 1 to the longest. Can be pickled.
+
+    Args:
+        label: for messages.
+        path: a sentencepiece model.
+        max_length: tokens a text, the two that wrap it included.
+        vocab_size: rows of the embedding that the ids index.
+
+    Raises:
+        InputError: not a readable sentencepiece model, or one with more pieces than the embedding has rows for.
+    """
+
+    def __init__(self, label: str, path: Path, max_length: int, vocab_size: int):
+        self.max_length = max_length
+        try:
+            self.pieces = SentencePieceProcessor(model_proto=path.read_bytes())
+            count = len(self.pieces)
+        except Exception as error:
+            raise InputError(f"{label}: {path} is not a readable sentencepiece model ({one_line(error)})") from error
+        if count + 1 > vocab_size:
+            raise InputError(f"{label}: {path} has {count} pieces and belongs to another model: this one embeds {vocab_size - 1}")
+
+    def __call__(self, texts: list[str]) -> Tensor:
+        rows = [self._ids(text) for text in texts]
+        ids = torch.full((len(rows), max(map(len, rows), default=1)), PAD)
+        for i, row in enumerate(rows):
+            ids[i, : len(row)] = torch.tensor(row)
+        return ids
+
+    def _ids(self, text: str) -> list[int]:
+        unknown = self.pieces.unk_id()
+        pieces = self.pieces.encode(text)[: self.max_length - 2]
+        return [START, *(UNKNOWN if piece == unknown else piece + 1 for piece in pieces), END]

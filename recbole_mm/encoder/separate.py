@@ -1,0 +1,126 @@
+"""One image encoder and one text encoder side by side: the modality-specific baseline of CLIPRec's paper."""
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+
+from recbole_mm.encoder.base import ItemEncoder
+from recbole_mm.encoder.factory import create_encoder, options_of, parse_name, register_backend
+from recbole_mm.encoder.trace import trace
+from recbole_mm.errors import InputError, listed
+
+FORM = "separate:image=<encoder>,text=<encoder>"
+SPLITS = (("image", "text"), ("text", "image"))
+
+
+class SeparateEncoder(ItemEncoder):
+    """The image side of one encoder and the text side of another; their rows lie in different spaces.
+
+    ``image`` and ``text`` are the two encoders (their parameters carry their names after "image." and "text."). Of an encoder
+    that reads more than its modality, only what this modality passes through is trained, tuned and adapted.
+    """
+
+    modalities = ("image", "text")
+
+    def __init__(self, name: str, image: ItemEncoder, text: ItemEncoder):
+        """Raises InputError: a part does not read its modality."""
+        super().__init__()
+        self.name = name
+        self.image, self.text = image, text
+        self._used: dict[str, set[str]] = {}
+        for modality, part in self._parts():
+            if modality not in part.modalities:
+                raise InputError(f"{name}: {part.name} reads {listed(part.modalities)}, so it cannot be the {modality} encoder")
+            self._used[modality] = _used(modality, part)
+            for parameter_name, parameter in part.named_parameters():
+                parameter.requires_grad_(parameter.requires_grad and parameter_name in self._used[modality])
+        self.output_dims = {modality: part.output_dims[modality] for modality, part in self._parts()}
+        self.image_size, self.image_mean, self.image_std = image.image_size, image.image_mean, image.image_std
+        self.preprocess_image = image.preprocess_image
+        self.pad_id = text.pad_id
+        self.from_scratch = image.from_scratch and text.from_scratch
+        self._sites = {kind: self._names_of(kind) for kind in ("linear_layers", "adapter_sites")}
+        self._tower_numbers = {modality: self._own_towers(modality, part) for modality, part in self._parts()}
+
+    def forward(self, inputs: dict[str, Tensor]) -> dict[str, Tensor]:
+        parts = dict(self._parts())
+        for modality in inputs:
+            if modality not in parts:
+                raise ValueError(f"{self.name} encodes image and text, not '{modality}'")
+        return {modality: parts[modality]({modality: values})[modality] for modality, values in inputs.items()}
+
+    def tokenize(self, texts: list[str]) -> Tensor:
+        return self.text.tokenize(texts)
+
+    def towers(self) -> list[list[nn.Module]]:
+        return [tower for modality, part in self._parts() for i, tower in enumerate(part.towers()) if i in self._tower_numbers[modality]]
+
+    def head(self) -> list[str]:
+        return [f"{modality}.{name}" for modality, part in self._parts() for name in part.head() if name in self._used[modality]]
+
+    def linear_layers(self) -> list[str]:
+        return list(self._sites["linear_layers"])
+
+    def adapter_sites(self) -> list[str]:
+        return list(self._sites["adapter_sites"])
+
+    def geometry(self) -> dict:
+        return self.image.geometry()
+
+    def describe(self) -> dict:
+        parts = {modality: {"geometry": part.geometry(), **part.describe()} for modality, part in self._parts()}
+        return {"backend": "separate", **parts}
+
+    def _parts(self) -> list[tuple[str, ItemEncoder]]:
+        return [("image", self.image), ("text", self.text)]
+
+    def _names_of(self, kind: str) -> list[str]:
+        """The parts' own lists, less the modules that their modality does not pass through."""
+        return [f"{modality}.{name}" for modality, part in self._parts() for name in getattr(part, kind)()
+                if any(f"{name}.{inner}" in self._used[modality] for inner, _ in part.get_submodule(name).named_parameters())]
+
+    def _own_towers(self, modality: str, part: ItemEncoder) -> list[int]:
+        names = {parameter: name for name, parameter in part.named_parameters()}
+        return [i for i, tower in enumerate(part.towers())
+                if any(names[parameter] in self._used[modality] for block in tower for parameter in block.parameters())]
+
+
+@register_backend("separate", whole=True)
+def create_separate(
+    name: str, source: str | None, *, seed: int = 0, gradient_checkpointing: bool = False, trust_remote_code: bool = False
+) -> SeparateEncoder:
+    """``name``: ``image=<encoder>,text=<encoder>`` in either order, each a name for ``create_encoder``. The seed and the options
+    go to the parts whose backend knows them.
+
+    Raises:
+        InputError: see ``create_encoder``; a name that splits in no way or in several, a part that does not read its modality.
+    """
+    options = {"gradient_checkpointing": gradient_checkpointing, "trust_remote_code": trust_remote_code}
+    parts = {modality: _create(part, seed, options) for modality, part in split_name(name).items()}
+    return SeparateEncoder(f"separate:{name}", **parts).eval()
+
+
+def split_name(name: str) -> dict[str, str]:
+    """``image=a,text=b`` or ``text=b,image=a`` -> {"image": "a", "text": "b"}. Raises InputError: neither, or ambiguous."""
+    for first, second in SPLITS:
+        pieces = name.removeprefix(f"{first}=").split(f",{second}=")
+        if name.startswith(f"{first}=") and len(pieces) == 2 and all(piece.strip() for piece in pieces):
+            return {first: pieces[0].strip(), second: pieces[1].strip()}
+    raise InputError(f"encoder 'separate:{name}' is not of the form {FORM}, e.g. "
+                     "separate:image=hf:microsoft/resnet-50,text=hf:sentence-transformers/all-MiniLM-L6-v2")
+
+
+def _create(name: str, seed: int, options: dict[str, bool]) -> ItemEncoder:
+    known = options_of(parse_name(name)[0])
+    return create_encoder(name, seed=seed, **{key: value for key, value in options.items() if known is None or key in known})
+
+
+def _used(modality: str, part: ItemEncoder) -> set[str]:
+    """Names of the parameters that the modality's rows depend on."""
+    probe: dict[str, Callable[[], Tensor]] = {
+        "image": lambda: torch.full((1, 3, *part.image_size), 99, dtype=torch.uint8),
+        "text": lambda: part.tokenize(["a probe"]),
+    }
+    inputs = {modality: probe[modality]()}
+    return set(trace(part, lambda: part(inputs)[modality]).parameters)

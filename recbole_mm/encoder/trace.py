@@ -1,0 +1,90 @@
+"""What lies between a modality's inputs and its rows, read off the graph that autograd builds for one item."""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor, nn
+
+
+@dataclass
+class Trace:
+    """Names, in the order of the traced module.
+
+    Attributes:
+        parameters: those that the rows depend on, and which can therefore get a gradient.
+        blocks: the members of the module list that holds most of them, in order; empty if there is none.
+        head: those parameters that the rows reach without passing through the last block: final norms, poolers, projections.
+    """
+
+    parameters: list[str] = field(default_factory=list)
+    blocks: list[str] = field(default_factory=list)
+    head: list[str] = field(default_factory=list)
+
+
+def trace(module: nn.Module, run: Callable[[], Tensor]) -> Trace:
+    """Follow ``run()``, which gives rows computed by ``module`` (its parameters must require gradients).
+
+    Blocks are sought in the outermost nn.ModuleList and nn.Sequential of ``module``: a list inside a block is part of the block.
+    """
+    lists = {name: _members(part, name) for name, part in _outermost_lists(module)}
+    outputs: dict[str, list[Tensor]] = {}
+
+    def note(name: str) -> Callable:
+        return lambda _, __, output: outputs.__setitem__(name, list(_tensors(output)))
+
+    hooks = [part.register_forward_hook(note(name)) for members in lists.values() for name, part in members.items()]
+    try:
+        with torch.enable_grad():
+            rows = run()
+    finally:
+        for hook in hooks:
+            hook.remove()
+    reached = parameters_behind([rows])
+    sizes = {name: sum(p.numel() for part in members.values() for p in set(part.parameters()) & reached) for name, members in lists.items()}
+    largest = max(sizes, key=sizes.get, default=None)
+    blocks = lists[largest] if largest is not None and sizes[largest] else {}
+    inside = {parameter for block in blocks.values() for parameter in block.parameters()}
+    last = next((outputs[name] for name in reversed(blocks) if name in outputs), [])
+    after = parameters_behind([rows], stop=last) - inside
+    names = dict(module.named_parameters())
+    return Trace([n for n, p in names.items() if p in reached], list(blocks), [n for n, p in names.items() if p in after])
+
+
+def parameters_behind(rows: Iterable[Tensor], stop: Iterable[Tensor] = ()) -> set[Tensor]:
+    """The leaf tensors that ``rows`` depend on other than through the tensors ``stop``."""
+    seen = {tensor.grad_fn for tensor in stop}
+    found, waiting = set(), [tensor.grad_fn for tensor in rows]
+    while waiting:
+        node = waiting.pop()
+        if node is None or node in seen:
+            continue
+        seen.add(node)
+        if type(node).__name__ == "AccumulateGrad":
+            found.add(node.variable)
+        waiting += [after for after, _ in node.next_functions]
+    return found
+
+
+def _outermost_lists(module: nn.Module, prefix: str = "") -> Iterable[tuple[str, nn.Module]]:
+    for name, part in module.named_children():
+        if isinstance(part, nn.ModuleList | nn.Sequential):
+            yield prefix + name, part
+        else:
+            yield from _outermost_lists(part, f"{prefix}{name}.")
+
+
+def _members(part: nn.Module, name: str) -> dict[str, nn.Module]:
+    """The members of a list by name; those of the lists in it, where it is a list of lists."""
+    found = {}
+    for key, member in part.named_children():
+        found |= _members(member, f"{name}.{key}") if isinstance(member, nn.ModuleList) else {f"{name}.{key}": member}
+    return found
+
+
+def _tensors(output: object) -> Iterable[Tensor]:
+    if isinstance(output, Tensor):
+        yield output
+    elif isinstance(output, dict | tuple | list):
+        for value in output.values() if isinstance(output, dict) else output:
+            yield from _tensors(value)
