@@ -86,6 +86,9 @@ class MultiModalTrainer(Trainer):
             if features.live and epoch_idx % self.config["refresh_every"] == 0 and self.model.uses_table:
                 features.refresh()
         self.model.start_epoch(epoch_idx)
+        for group in self.optimizer.param_groups:
+            if group["role"] == "recommender":
+                group["lr"] = self.config["learning_rate"] * self.model.learning_rate_factor(epoch_idx)
         with self._timed("training"):
             return super()._train_epoch(train_data, epoch_idx, loss_func, show_progress)
 

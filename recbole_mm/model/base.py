@@ -1,13 +1,16 @@
-"""MultiModalRecommender: what every recommender of this package is."""
+"""What every recommender of this package is: MultiModalRecommender, and what most are: EmbeddingRecommender, ItemGraphRecommender."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from itertools import chain
 
 import numpy as np
 import torch
 from recbole.model.abstract_recommender import GeneralRecommender
-from torch import Tensor
+from recbole.utils import InputType
+from torch import Tensor, nn
 
 from recbole_mm.data.dataset import MultiModalDataset
+from recbole_mm.errors import InputError
 from recbole_mm.feature import ItemFeatures
 
 
@@ -22,19 +25,27 @@ class MultiModalRecommender(GeneralRecommender):
         choices: what the model's own keys may hold, ``{key: values}``; checked when the configuration is read.
         uses_table: its loss reads the features of the whole catalogue (``item_features.table``), as graph models do; with a live
             encoder the rows outside the batch are then re-encoded every ``refresh_every`` epochs.
+        needs_features: it has nothing to do without item features (``modalities: []``).
         default_settings: keys of its own with their defaults, for a model that has no file in properties/model/.
     """
 
     choices: Mapping[str, tuple] = {}
     uses_table: bool = False
+    needs_features: bool = False
     default_settings: Mapping[str, object] = {}
 
     def __init__(self, config, dataset: MultiModalDataset) -> None:
         super().__init__(config, dataset)
+        if self.needs_features and config["modalities"] == []:
+            raise InputError(f"{type(self).__name__} needs item features: modalities: [] leaves it none")
         self.item_features = None if config["modalities"] == [] else ItemFeatures.from_config(config, dataset)
 
     def start_epoch(self, epoch: int) -> None:
         """Called before every training epoch: for what is rebuilt then, such as item graphs."""
+
+    def learning_rate_factor(self, epoch: int) -> float:
+        """What the recommender's learning rate is multiplied by in an epoch; 1 unless a model's paper has a schedule."""
+        return 1.0
 
     def encoder_parameters(self) -> list[torch.nn.Parameter]:
         """The parameters of the encoder that train (none where it is frozen)."""
@@ -51,6 +62,119 @@ class MultiModalRecommender(GeneralRecommender):
         """Those of ``state_dict()`` that come from the encoder's weights and stay as they are."""
         frozen = "item_features.encoder."
         return {name for name, p in self.named_parameters() if name.startswith(frozen) and not p.requires_grad}
+
+
+class EmbeddingRecommender(MultiModalRecommender):
+    """score(u, i) = the dot product of u's and i's final embeddings, the rows of two tables.
+
+    Subclasses implement ``embed`` and ``calculate_loss``. In eval mode and without gradient the tables are made once and serve every
+    batch, until the model trains or a weight changes. Negatives are RecBole's, one with every positive, unless
+    ``train_neg_sample_args`` says otherwise.
+    """
+
+    input_type = InputType.PAIRWISE
+
+    def embed(self, fresh_ids: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """The final embeddings of all users (n_users, d) and all items (n_items, d).
+
+        ``fresh_ids`` (a training batch's items) goes to ``item_features.table``: the items that a live encoder encodes anew, with
+        gradient.
+        """
+        raise NotImplementedError
+
+    def predict(self, interaction) -> Tensor:
+        """Scores of (user, item) pairs: (n,)."""
+        users, items = self.final_embeddings()
+        return (users[interaction[self.USER_ID]] * items[interaction[self.ITEM_ID]]).sum(-1)
+
+    def full_sort_predict(self, interaction) -> Tensor:
+        """Scores of users and the whole catalogue, flat: (n * n_items,)."""
+        users, items = self.final_embeddings()
+        return (users[interaction[self.USER_ID]] @ items.T).view(-1)
+
+    def final_embeddings(self) -> tuple[Tensor, Tensor]:
+        """``embed()``, made once an evaluation."""
+        if self.training or torch.is_grad_enabled():
+            return self.embed()
+        version = tensor_versions(chain(self.parameters(), self.buffers()))
+        if self._final is None or self._final_version != version:
+            self._final, self._final_version = self.embed(), version
+        return self._final
+
+    def train(self, mode: bool = True) -> "EmbeddingRecommender":
+        self._final = None
+        return super().train(mode)
+
+    _final: tuple[Tensor, Tensor] | None = None
+    _final_version: tuple | None = None
+
+
+class ItemGraphRecommender(EmbeddingRecommender):
+    """An EmbeddingRecommender with graphs between items that are made from their features (``build_item_graph``).
+
+    ``self.item_graph`` always belongs to features the model has: while the encoder trains, it is made anew before every
+    ``item_graph_every``-th epoch, and an evaluation uses the one of the features it scores with. A frozen encoder's is made once.
+    A model's property file has ``item_graph_every``.
+    """
+
+    uses_table = True
+    needs_features = True
+
+    def __init__(self, config, dataset: MultiModalDataset) -> None:
+        super().__init__(config, dataset)
+        self.item_graph_every = config["item_graph_every"]
+
+    def build_item_graph(self, features: dict[str, Tensor]) -> object:
+        """What ``self.item_graph`` shall be, from the catalogue's features {modality: (n_items, d)}; no gradient is kept."""
+        raise NotImplementedError
+
+    @property
+    def item_graph(self):
+        """What ``build_item_graph`` made."""
+        outdated = not self.training and self._item_graph_version != tensor_versions(self.encoder_parameters())
+        if self._item_graph is None or outdated:
+            self._build()
+        return self._item_graph
+
+    def start_epoch(self, epoch: int) -> None:
+        super().start_epoch(epoch)
+        if epoch % self.item_graph_every == 0 and self._item_graph_version != tensor_versions(self.encoder_parameters()):
+            self._build()
+
+    @torch.no_grad()
+    def _build(self) -> None:
+        features = {m: rows.detach() for m, rows in self.item_features.table().items()}
+        self._item_graph, self._item_graph_version = self.build_item_graph(features), tensor_versions(self.encoder_parameters())
+
+    _item_graph: object = None
+    _item_graph_version: tuple | None = None
+
+
+class ModalityProjection(nn.Module):
+    """One linear map a modality, whatever their names: {m: (n, dims[m])} -> {m: (n, size)}. Weights by Xavier, biases 0."""
+
+    def __init__(self, dims: Mapping[str, int], size: int, bias: bool = True) -> None:
+        super().__init__()
+        self.maps = nn.ModuleDict({m: nn.Linear(d, size, bias=bias) for m, d in dims.items()})
+        for linear in self.maps.values():
+            nn.init.xavier_uniform_(linear.weight)
+            if bias:
+                nn.init.zeros_(linear.bias)
+
+    def forward(self, features: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        return {m: self.maps[m](rows) for m, rows in features.items()}
+
+
+def xavier_embedding(n: int, size: int) -> nn.Embedding:
+    """An id table (n, size), Xavier uniform as in the public code of most graph recommenders."""
+    table = nn.Embedding(n, size)
+    nn.init.xavier_uniform_(table.weight)
+    return table
+
+
+def tensor_versions(tensors: Iterable[Tensor]) -> tuple:
+    """Changes with every update in place, replacement, or move to another dtype or device."""
+    return tuple((id(t), t._version, t.dtype, t.device) for t in tensors)
 
 
 class UserPositives:

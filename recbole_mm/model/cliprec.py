@@ -5,11 +5,11 @@ import torch
 from torch import Tensor, nn
 
 from recbole_mm.data.dataset import MultiModalDataset
-from recbole_mm.model.base import MultiModalRecommender, UserPositives
+from recbole_mm.model.base import EmbeddingRecommender, UserPositives
 from recbole_mm.model.loss import bpr_loss, log_inclusion, sampled_softmax_loss, squared_norm
 
 
-class CLIPRec(MultiModalRecommender):
+class CLIPRec(EmbeddingRecommender):
     """score(u, i) = p_u . q_i + c_u . g(f_i)
 
     p, q are id embeddings (``use_id``), c_u is the user's content embedding, f_i the item's features in every modality in use, each
@@ -57,7 +57,7 @@ class CLIPRec(MultiModalRecommender):
         distinct, columns = torch.unique(torch.cat(batch), return_inverse=True)
         features = self.item_features(distinct) if self.item_features is not None else {}
         item_parts = self._item_parts(distinct, features, dropout=self.id_dropout if self.training else 0.0)
-        user_parts = self._user_parts(users)
+        user_parts = [table(users) for table in self._user_tables()]
         if self.loss_type == "SSM":
             scores = sum(u @ i.T for u, i in zip(user_parts, item_parts, strict=True))
             masked = self.positives.among(users, distinct)
@@ -73,28 +73,21 @@ class CLIPRec(MultiModalRecommender):
             losses += (self.contrastive_weight * self.item_features.contrastive_loss(distinct, features),)
         return losses
 
-    def predict(self, interaction) -> Tensor:
-        """Scores of (user, item) pairs: (n,)."""
-        users, items = interaction[self.USER_ID], interaction[self.ITEM_ID]
-        pairs = zip(self._user_parts(users), self._catalogue(items), strict=True)
-        return sum((u * i).sum(-1) for u, i in pairs)
-
-    def full_sort_predict(self, interaction) -> Tensor:
-        """Scores of users and the whole catalogue, flat: (n * n_items,)."""
-        parts = zip(self._user_parts(interaction[self.USER_ID]), self._catalogue(slice(None)), strict=True)
-        return sum(u @ i.T for u, i in parts).view(-1)
+    def embed(self, fresh_ids: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        features = {} if self.item_features is None else self.item_features.table(fresh_ids)
+        users = torch.cat([table.weight for table in self._user_tables()], dim=-1)
+        return users, torch.cat(self._item_parts(slice(None), features), dim=-1)
 
     @property
     def _contrasts(self) -> bool:
         features = self.item_features
         return features is not None and features.contrasts
 
-    def _user_parts(self, users: Tensor) -> list[Tensor]:
-        tables = [self.user_embedding] if self.use_id else []
-        return [table(users) for table in (*tables, *([self.user_content] if self.item_features is not None else []))]
+    def _user_tables(self) -> list[nn.Embedding]:
+        return [self.user_embedding] * self.use_id + ([] if self.item_features is None else [self.user_content])
 
     def _item_parts(self, items: Tensor | slice, features: dict[str, Tensor], dropout: float = 0.0) -> list[Tensor]:
-        """The item side of each dot product, in the order of ``_user_parts``: (n, embedding_size) each."""
+        """The item side of each dot product, in the order of ``_user_tables``: (n, embedding_size) each."""
         parts = []
         if self.use_id:
             ids = self.item_embedding.weight[items]
@@ -105,10 +98,6 @@ class CLIPRec(MultiModalRecommender):
             normalised = [nn.functional.normalize(f, dim=-1) for f in features.values()]
             parts.append(self.project(torch.cat(normalised, dim=-1)))
         return parts
-
-    def _catalogue(self, items: Tensor | slice) -> list[Tensor]:
-        features = self.item_features.table() if self.item_features is not None else {}
-        return self._item_parts(items, {m: rows[items] for m, rows in features.items()})
 
 
 class VLMoRec(CLIPRec):

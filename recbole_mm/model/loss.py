@@ -37,3 +37,24 @@ def sampled_softmax_loss(scores: Tensor, target: Tensor, log_sampling: Tensor, m
 def squared_norm(*embeddings: Tensor) -> Tensor:
     """Half the squared L2 norm of the rows, summed over the embeddings and averaged over their rows: the usual batch L2 term."""
     return sum(e.pow(2).sum() / (2 * max(len(e), 1)) for e in embeddings)
+
+
+def info_nce(
+    a: Tensor, b: Tensor, temperature: float, *, ids: Tensor | None = None, masked: Tensor | None = None, cosine: bool = True
+) -> Tensor:
+    """InfoNCE (van den Oord et al. 2018) of aligned rows: mean over i of -log softmax_j(sim(a_i, b_j) / temperature) at j = i.
+
+    Args:
+        a, b: (n, d) each, row i of one belonging to row i of the other.
+        ids: (n,), what the rows of b are of: rows of one id are not each other's negatives, however often it is in the batch.
+        masked: bool (n, n), further pairs that are no negatives, such as other positives of a user; the diagonal is ignored.
+        cosine: sim is the cosine; False: the dot product.
+    """
+    if cosine:
+        a, b = functional.normalize(a, dim=-1), functional.normalize(b, dim=-1)
+    logits = (a @ b.T / temperature).to(torch.promote_types(a.dtype, torch.float32))
+    excluded = torch.zeros_like(logits, dtype=torch.bool) if masked is None else masked.clone()
+    if ids is not None:
+        excluded |= ids.unsqueeze(0) == ids.unsqueeze(1)
+    logits = logits.masked_fill(excluded.fill_diagonal_(False), float("-inf"))
+    return functional.cross_entropy(logits, torch.arange(len(a), device=a.device))

@@ -1,0 +1,96 @@
+"""Sparse products with gradients, none of which remembers more than its inputs."""
+
+import warnings
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+CELLS_AT_ONCE = 2**24
+
+
+class SparseMatrix:
+    """A constant sparse matrix (CSR); ``matrix @ x`` is differentiable with respect to the dense x (n_columns, d).
+
+    Args:
+        rows, columns, values: its entries (E,), in any order; repeated ones add up.
+        shape: (n_rows, n_columns).
+        symmetric: it equals its transpose, which then is not stored a second time.
+    """
+
+    def __init__(self, rows: Tensor, columns: Tensor, values: Tensor, shape: tuple[int, int], symmetric: bool = False) -> None:
+        self.shape = shape
+        self.forward_csr = _csr(rows, columns, values, shape)
+        self.backward_csr = self.forward_csr if symmetric else _csr(columns, rows, values, shape[::-1])
+
+    def __matmul__(self, x: Tensor) -> Tensor:
+        x = x.to(torch.promote_types(x.dtype, torch.float32))
+        if (self.forward_csr.dtype, self.forward_csr.device) != (x.dtype, x.device):
+            shared = self.backward_csr is self.forward_csr
+            self.forward_csr = self.forward_csr.to(x.device, x.dtype)
+            self.backward_csr = self.forward_csr if shared else self.backward_csr.to(x.device, x.dtype)
+        return _SparseProduct.apply(self.forward_csr, self.backward_csr, x)
+
+
+class PairProducts(torch.autograd.Function):
+    """(n, k) dot products of each row with its k neighbours' rows, without an (n, k, d) tensor to remember."""
+
+    @staticmethod
+    def forward(ctx, x: Tensor, indices: Tensor) -> Tensor:
+        ctx.save_for_backward(x, indices)
+        return _pair_products(x, x, indices)
+
+    @staticmethod
+    def backward(ctx, grad: Tensor) -> tuple:
+        x, indices = ctx.saved_tensors
+        return _neighbour_csr(indices, grad) @ x + _neighbour_csr(indices, grad, transposed=True) @ x, None
+
+
+class NeighbourSum(torch.autograd.Function):
+    """sum_k weights[i, k] h[indices[i, k]], without an (n, k, d) tensor to remember."""
+
+    @staticmethod
+    def forward(ctx, weights: Tensor, h: Tensor, indices: Tensor) -> Tensor:
+        ctx.save_for_backward(weights, h, indices)
+        return _neighbour_csr(indices, weights) @ h
+
+    @staticmethod
+    def backward(ctx, grad: Tensor) -> tuple:
+        weights, h, indices = ctx.saved_tensors
+        grad = grad.contiguous()
+        return _pair_products(grad, h, indices), _neighbour_csr(indices, weights, transposed=True) @ grad, None
+
+
+class _SparseProduct(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, matrix: Tensor, transposed: Tensor, x: Tensor) -> Tensor:
+        ctx.transposed = transposed
+        return matrix @ x
+
+    @staticmethod
+    def backward(ctx, grad: Tensor) -> tuple:
+        return None, None, ctx.transposed @ grad.contiguous()
+
+
+def _csr(rows: Tensor, columns: Tensor, values: Tensor, shape: tuple[int, int]) -> Tensor:
+    order = torch.argsort(rows * shape[1] + columns, stable=True)
+    starts = functional.pad(torch.bincount(rows, minlength=shape[0]).cumsum(0), (1, 0))
+    index = torch.int32 if len(rows) < 2**31 else torch.int64
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Sparse")
+        return torch.sparse_csr_tensor(starts.to(index), columns[order].to(index), values[order], shape, check_invariants=False)
+
+
+def _neighbour_csr(indices: Tensor, values: Tensor, transposed: bool = False) -> Tensor:
+    n, k = indices.shape
+    rows, columns = torch.arange(n, device=indices.device).repeat_interleave(k), indices.flatten()
+    if transposed:
+        rows, columns = columns, rows
+    return _csr(rows, columns, values.flatten(), (n, n))
+
+
+def _pair_products(a: Tensor, b: Tensor, indices: Tensor) -> Tensor:
+    """(n, k): the dot products of row i of a with the rows indices[i] of b, a few rows at a time."""
+    n, k = indices.shape
+    chunks = torch.arange(n, device=indices.device).split(max(1, CELLS_AT_ONCE // (k * a.shape[1])))
+    return torch.cat([torch.einsum("nd,nkd->nk", a[rows], b[indices[rows]]) for rows in chunks])
