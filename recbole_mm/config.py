@@ -18,6 +18,8 @@ from recbole_mm.model import get_model, is_ours, list_models
 from recbole_mm.properties import RECBOLE_PROPERTIES, properties_dir
 from recbole_mm.values import check_values
 
+FOR_EVERY_MODEL = ("eval_batch_size", "mask_valid_items", "negative_items", "cold_item_ratio", "cold_items")
+MAPPING_KEYS = ("feature_files", "feature_ids")
 LIST_KEYS = ("text_field", "modalities", "metrics", "benchmark_filename")
 ENUMS = {"MODEL_TYPE": ModelType, "MODEL_INPUT_TYPE": InputType, "eval_type": EvaluatorType}
 USERS_GPUS = os.environ.get("CUDA_VISIBLE_DEVICES")
@@ -121,6 +123,8 @@ class MultiModalConfig(Config):
         for key in (*LIST_KEYS, "topk"):
             if isinstance(self.external_config_dict.get(key), tuple):
                 self.external_config_dict[key] = list(self.external_config_dict[key])
+        for key in MAPPING_KEYS:
+            self.external_config_dict.update(_mapping(key, self.external_config_dict.get(key)))
 
     def _get_model_and_dataset(self, model: str | type | None, dataset: str | None) -> tuple[str, type, str]:
         model = model or self.external_config_dict.get("model")
@@ -145,7 +149,7 @@ class MultiModalConfig(Config):
         internal, own_data = self.internal_config_dict, self._read_yaml(properties_dir() / "dataset" / f"{dataset}.yaml")
         overall = self._read_yaml(properties_dir() / "overall.yaml")
         if not is_ours(model_class):
-            internal["eval_batch_size"] = overall["eval_batch_size"]
+            internal.update({key: overall[key] for key in FOR_EVERY_MODEL})
             internal.update({key: value for key, value in own_data.items() if key not in our_keys()})
             return
         internal.update(overall)
@@ -187,6 +191,16 @@ class MultiModalConfig(Config):
             super()._init_device()
         else:
             final.update(gpu_id="", single_spec=True, local_rank=0, device=torch.device("cpu"))
+
+
+def _mapping(key: str, value: object) -> dict:
+    """``{key: value}``, a mapping written as YAML in a string being read; nothing for another value."""
+    if not (isinstance(value, str) and value.lstrip().startswith("{")):
+        return {}
+    try:
+        return {key: yaml.safe_load(value)}
+    except yaml.YAMLError as error:
+        raise InputError(f"{key} '{value}' is no mapping such as '{{image: image_feat.npy}}'") from error
 
 
 def _literal(text: str) -> object:

@@ -19,6 +19,7 @@ from recbole_mm.data.demo import write_demo
 from recbole_mm.data.preflight import check_dataset
 from recbole_mm.errors import recbole_complaints
 from recbole_mm.model import is_ours
+from recbole_mm.protocol import apply_protocol, evaluate_parts, hold_out_cold_items
 from recbole_mm.trainer import MultiModalTrainer, load_model_state
 
 fix_recbole_checkpoints()
@@ -104,7 +105,8 @@ def data_preparation(config: MultiModalConfig, dataset) -> tuple:
     if is_ours(config.model_class):
         config["dataloaders_save_path"] = "/nonexistent: pickled loaders do not notice changed pictures and texts"
     with recbole_complaints():
-        return recbole_data.data_preparation(config, dataset)
+        hold_out_cold_items(config, dataset)
+        return apply_protocol(config, *recbole_data.data_preparation(config, dataset))
 
 
 def build_model(config: MultiModalConfig, train_data) -> AbstractRecommender:
@@ -137,10 +139,13 @@ def _train(config: MultiModalConfig, saved: bool, verbose: bool) -> dict:
         train_data, valid_data, verbose=verbose, saved=saved, show_progress=progress
     )
     test_result = trainer.evaluate(test_data, load_best_model=saved, show_progress=progress)
+    parts = {part: _floats(found) for part, found in evaluate_parts(config, trainer, train_data, test_data).items()}
     best_valid_result, test_result = _floats(best_valid_result), _floats(test_result)
     say("The running environment of this training is as follows:\n" + get_environment(config).draw())
     say(set_color("best valid ", "yellow") + f": {dict(best_valid_result or {})}")
     say(set_color("test result", "yellow") + f": {dict(test_result or {})}")
+    for part, found in parts.items():
+        say(set_color(f"test result, {part} items", "yellow") + f": {dict(found)}")
     if isinstance(trainer, MultiModalTrainer):
         say(trainer.cost_line())
     return {
@@ -148,6 +153,7 @@ def _train(config: MultiModalConfig, saved: bool, verbose: bool) -> dict:
         "valid_score_bigger": config["valid_metric_bigger"],
         "best_valid_result": best_valid_result,
         "test_result": test_result,
+        **{f"test_result_{part}": found for part, found in parts.items()},
     }
 
 

@@ -6,7 +6,9 @@ from pathlib import Path
 
 from recbole.evaluator import TopkMetric
 from recbole.evaluator.register import metrics_dict
+from torch import nn
 
+from recbole_mm.data.choice import READABLE, from_encoder
 from recbole_mm.errors import InputError, nearest
 from recbole_mm.model import is_ours
 
@@ -25,6 +27,8 @@ CHOICES = {
     "trust_remote_code": (True, False),
     "missing": ("learned", "mean", "zero", "neighbours"),
     "gradient_checkpointing": (True, False),
+    "feature_dtype": ("fp32", "fp16"),
+    "encoder_precision": ("fp32", "bf16"),
 }
 NAMES = ("encoder", "encoder_tokenizer", "image_dir", "data_path", "checkpoint_dir")
 NO_PICKLES = ("save_dataset", "dataset_save_path", "save_dataloaders", "dataloaders_save_path")
@@ -40,6 +44,9 @@ def check_values(config: Config) -> None:
     _check(config, WHOLE, lambda v: _whole(v) and v >= 0, "a whole number that is not negative")
     _check(config, ("learning_rate", "weight_decay"), _amount, "a number that is not negative")
     _check(config, ("clip_grad_norm",), lambda v: isinstance(v, Mapping), "a mapping such as {max_norm: 1.0}, or ~")
+    _check(config, ("cold_item_ratio",), lambda v: _amount(v) and v < 1, "a share below 1")
+    _check(config, ("mask_valid_items",), lambda v: isinstance(v, bool), "True or False")
+    _check(config, ("negative_items",), lambda v: v in ("all", "training"), "all or training")
     if Path(config["checkpoint_dir"]).is_file():
         raise InputError(f"checkpoint_dir {config['checkpoint_dir']} is a file, not a folder")
     if is_ours(config.model_class):
@@ -54,16 +61,30 @@ def _check_ours(config: Config) -> None:
     _check(config, ("id_dropout",), lambda v: _amount(v) and v < 1, "a share below 1")
     _check(config, ("encoder_learning_rate",), lambda v: v == "auto" or _amount(v), "a number that is not negative, or auto")
     _check(config, ("encoder_freeze_epochs",), lambda v: v == "auto" or _whole(v) and v >= 0, "a number of epochs, or auto")
-    _check(config, NAMES, lambda v: isinstance(v, str) and bool(v), "a name")
+    _check(config, NAMES, _name, "a name")
     _check(config, ("text_field", "modalities"), _names, "a list of names")
+    _check_feature_files(config)
     for key in NO_PICKLES:
         if config[key]:
             raise InputError(f"{key}: RecBole's pickled data sets do not notice changed pictures and texts; leave it out")
     _check_combinations(config)
 
 
+def _check_feature_files(config: Config) -> None:
+    _check(config, ("feature_files",), _files, "a mapping from modality to file, such as {image: image_feat.npy, text: text_feat.npy}")
+    _check(config, ("feature_ids",), lambda v: _name(v) or _files(v), "a file that names rows, or row; or a mapping from modality to such")
+    files = config["feature_files"] or {}
+    for modality in files:
+        if not modality.isidentifier() or hasattr(nn.ParameterDict, modality):
+            raise InputError(f"feature_files: '{modality}' cannot be the name of a modality; call it image, text, audio or the like")
+    for modality in config["modalities"] or []:
+        if modality not in (*files, *READABLE):
+            raise InputError(f"modalities: '{modality}' is in no feature file, and an encoder reads {', '.join(READABLE)} alone"
+                             f"{nearest(modality, (*files, *READABLE))}")  # fmt: skip
+
+
 def _check_combinations(config: Config) -> None:
-    live = config["encoder_training"] == "end2end" and config["modalities"] != []
+    live = config["encoder_training"] == "end2end" and from_encoder(config) != []
     if config["use_id"] is False and config["modalities"] == []:
         raise InputError("use_id: False and modalities: [] leave nothing to recommend by")
     if config["loss_type"] == "BPR" and config["train_neg_sample_args"]["distribution"] == "none":
@@ -103,6 +124,14 @@ def _whole(value: object) -> bool:
 
 def _amount(value: object) -> bool:
     return isinstance(value, Real) and not isinstance(value, bool) and value >= 0
+
+
+def _name(value: object) -> bool:
+    return isinstance(value, str) and bool(value)
+
+
+def _files(value: object) -> bool:
+    return isinstance(value, Mapping) and bool(value) and all(map(_name, (*value, *value.values())))
 
 
 def _names(value: object) -> bool:

@@ -84,7 +84,7 @@ class CLIPRec(EmbeddingRecommender):
         return features is not None and features.contrasts
 
     def _user_tables(self) -> list[nn.Embedding]:
-        return [self.user_embedding] * self.use_id + ([] if self.item_features is None else [self.user_content])
+        return ([self.user_embedding] if self.use_id else []) + ([] if self.item_features is None else [self.user_content])
 
     def _item_parts(self, items: Tensor | slice, features: dict[str, Tensor], dropout: float = 0.0) -> list[Tensor]:
         """The item side of each dot product, in the order of ``_user_tables``: (n, embedding_size) each."""
