@@ -10,6 +10,10 @@ from pathlib import Path
 import torch
 from torch import nn
 
+from recbole_mm.compat import fix_torchvision
+
+fix_torchvision()
+
 ASCII = [chr(i) for i in range(33, 127)]
 WORDS = ["red", "shirt", "wool", "scarf", "boots", "blue", "very", "long", "item", "number", "of", "the", "shop", "word"]
 START, END = "<|startoftext|>", "<|endoftext|>"

@@ -38,7 +38,8 @@ def test_masking_changes_the_score_as_it_should(planted):
     """Popularity ranks validation items as high as any: left unmasked they take places from the test items."""
     keys = {"epochs": 1, "eval_args": {"split": {"RS": [0.2, 0.4, 0.4]}}}
     masked, unmasked = (
-        run("Pop", planted.name, config_dict=settings(planted, mask_valid_items=m, **keys), saved=False)["test_result"] for m in (True, False)
+        run("Pop", planted.name, config_dict=settings(planted, mask_valid_items=mask, **keys), saved=False)["test_result"]
+        for mask in (True, False)
     )
     assert unmasked["recall@10"] < masked["recall@10"]
 

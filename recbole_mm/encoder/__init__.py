@@ -6,5 +6,6 @@ from recbole_mm.encoder import openclip as _openclip  # noqa: F401, registers it
 from recbole_mm.encoder import separate as _separate  # noqa: F401, registers its backend
 from recbole_mm.encoder.base import ItemEncoder
 from recbole_mm.encoder.factory import create_encoder, list_backends
+from recbole_mm.encoder.vlmo import encoder as _vlmo  # noqa: F401, registers its backend
 
 __all__ = ["ItemEncoder", "create_encoder", "list_backends"]

@@ -73,7 +73,7 @@ def parse_name(name: str) -> tuple[str, str, str | None]:
     """``backend:name[@source]`` -> (backend, name, source or None).
 
     The first "@" splits, so a path after it may hold more of them. A name that is itself a path (``local-dir:/folder``,
-    ``/folder``, ``./folder``, ``~/folder``) is never split.
+    ``/folder``, ``./folder``, ``~/folder``) is never split, nor is one of a backend registered as ``whole``.
 
     Raises:
         InputError: malformed, or an unknown backend.

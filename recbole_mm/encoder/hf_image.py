@@ -13,10 +13,13 @@ from torch import Tensor
 from recbole_mm.encoder.image import MAX_ASPECT, crop_strip
 from recbole_mm.errors import InputError, one_line
 
+ARITHMETIC = ("do_rescale", "do_normalize", "include_top")
+"""Steps after the geometry; the last is EfficientNet's second normalisation."""
+
 NOT_GEOMETRY = {
-    "image_mean", "image_std", "do_normalize", "do_rescale", "rescale_factor", "rescale_offset", "auto_map", "processor_class",
-    "_processor_class", "image_processor_type", "feature_extractor_type", "include_top", "return_tensors", "device",
-    "data_format", "input_data_format", "transformers_version",
+    *ARITHMETIC, "image_mean", "image_std", "rescale_factor", "rescale_offset", "auto_map", "processor_class", "_processor_class",
+    "image_processor_type", "feature_extractor_type", "return_tensors", "device", "data_format", "input_data_format",
+    "transformers_version",
 }
 Normalisation = tuple[tuple[float, ...], tuple[float, ...]]
 
@@ -40,7 +43,8 @@ class HfImage:
             InputError: it gives pictures of several sizes, or does more to the pixels than scale and shift each channel.
         """
         self.processor = copy.copy(processor)
-        self.processor.do_rescale = self.processor.do_normalize = False
+        for step in ARITHMETIC:
+            setattr(self.processor, step, False)
         generator = np.random.default_rng(0)
         pictures = [Image.fromarray(generator.integers(0, 256, (h, w, 3), dtype=np.uint8)) for w, h in PROBES]
         try:

@@ -74,7 +74,10 @@ def find_class(label: str, folder: Path, config: object, trust_remote_code: bool
 
     own_code = (getattr(config, "auto_map", None) or {}).get("AutoModel") if trust_remote_code else None
     if own_code:
-        found = get_class_from_dynamic_module(own_code, str(folder))
+        try:
+            found = get_class_from_dynamic_module(own_code, str(folder))
+        except Exception as error:
+            raise InputError(f"{label}: the code in {folder} cannot be loaded ({type(error).__name__}: {one_line(error)})") from error
     elif config.model_type in ENCODER_HALVES:
         found = getattr(transformers, ENCODER_HALVES[config.model_type])
     else:
@@ -105,6 +108,8 @@ def load_model(label: str, folder: Path, config: object, found: type, *, pooler:
         InputError: no weights, unreadable ones, or some missing or of another shape.
     """
     for path in weights_files(label, folder):
+        if not path.is_file():
+            raise InputError(f"{label}: no such weights file: {path}")
         weight_shapes(label, path)  # which names the file that is truncated, or a pickle with code in it
     optional = "add_pooling_layer" in inspect.signature(found.__init__).parameters
     options = {} if pooler or not optional else {"add_pooling_layer": False}

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from recbole_mm.encoder.base import ItemEncoder
-from recbole_mm.errors import InputError, one_line
+from recbole_mm.errors import InputError, listed, one_line
 
 PROBES = ["", "A red cotton T-shirt, size XL (2-pack)!!", "Café & crème brûlée 北京 ☕ 1,234.50 " + "word " * 400]
 UNKNOWN_LENGTH = 512
@@ -82,8 +82,10 @@ def load_tokenizer(label: str, folder: Path, trust_remote_code: bool) -> object:
         tokenizer = AutoTokenizer.from_pretrained(
             str(folder), trust_remote_code=trust_remote_code, local_files_only=not trust_remote_code
         )
-        if not len(tokenizer):
-            raise ValueError("its vocabulary is empty")
+        wanted = [name for kind, name in tokenizer.vocab_files_names.items() if kind != "tokenizer_file"]
+        lacking = [name for name in wanted if not (folder / name).is_file()]
+        if lacking and not trust_remote_code and not (folder / "tokenizer.json").is_file():
+            raise FileNotFoundError(f"no {listed(lacking)}")  # transformers would go on with an empty vocabulary
         return tokenizer
     except Exception as error:
         raise InputError(

@@ -56,10 +56,17 @@ def merge_lora(encoder: ItemEncoder) -> ItemEncoder:
             parent, _, child = name.rpartition(".")
             setattr(encoder.get_submodule(parent), child, module.get_base_layer())
         elif parametrize.is_parametrized(module):
-            for weight in ATTENTION.values():
-                if parametrize.is_parametrized(module, weight) and isinstance(module.parametrizations[weight][0], LowRank):
-                    parametrize.remove_parametrizations(module, weight)
+            _unparametrise(module)
     return encoder
+
+
+def _unparametrise(module: nn.Module) -> None:
+    """As ``parametrize.remove_parametrizations``, which would also break the module's copies: they share its class."""
+    merged = {name: getattr(module, name).detach() for name in module.parametrizations}
+    module.__class__ = type(module).__bases__[0]
+    del module.parametrizations
+    for name, weight in merged.items():
+        module.register_parameter(name, nn.Parameter(weight))
 
 
 def _inject(encoder: ItemEncoder, names: list[str], rank: int, alpha: float) -> None:

@@ -1,87 +1,101 @@
-"""What every encoder must do, whatever its backend. A new backend adds its smallest configuration to ENCODERS."""
+"""What every encoder must do, whatever its backend: rows, gradients, names, loss."""
 
-import copy
-
-import numpy as np
 import pytest
 import torch
-from PIL import Image
+from torch import Tensor, nn
 
-from recbole_mm.encoder import ItemEncoder, create_encoder
-
-ENCODERS = ["beit3:tiny", "open_clip:tiny"]
-DUAL = [name for name in ENCODERS if {"image", "text"} <= set(create_encoder(name).modalities)]
-TEXTS = ["a red wool scarf", "boots", "", "very long " * 200]
-
-
-@pytest.fixture(params=ENCODERS)
-def encoder(request) -> ItemEncoder:
-    return create_encoder(request.param, seed=1)
+from recbole_mm.encoder import ItemEncoder, list_backends
+from recbole_mm.errors import InputError
+from tests.contract.conftest import KINDS
+from tests.contract.items import ORDINARY, inputs_of
 
 
-def inputs_of(encoder: ItemEncoder) -> dict[str, torch.Tensor]:
-    rng = np.random.default_rng(0)
-    sizes = ((90, 60), (64, 64), (33, 200), (300, 20))
-    pictures = [Image.fromarray(rng.integers(0, 256, (h, w, 3), dtype=np.uint8)) for w, h in sizes]
-    made = {"image": lambda: torch.stack([encoder.preprocess_image(p) for p in pictures]), "text": lambda: encoder.tokenize(TEXTS)}
-    return {m: made[m]() for m in encoder.modalities if m in made}
+def close(found: Tensor, expected: Tensor) -> None:
+    scale = max(1.0, expected.abs().max().item())
+    torch.testing.assert_close(found, expected, rtol=0, atol=1e-5 * scale)
 
 
-def test_preprocessing_and_tokens(encoder):
-    inputs = inputs_of(encoder)
-    if "image" in inputs:
-        assert inputs["image"].dtype == torch.uint8 and inputs["image"].shape == (4, 3, *encoder.image_size)
-    if "text" in inputs:
-        ids = inputs["text"]
-        assert ids.dtype == torch.int64 and len(ids) == 4 and (ids[1] == encoder.pad_id).any() and not (ids[3] == encoder.pad_id).any()
+def test_every_backend_is_here():
+    assert set(list_backends()) <= set(KINDS)
+
+
+def test_what_it_says_about_itself(encoder):
+    assert isinstance(encoder, ItemEncoder) and not encoder.training
+    assert list(encoder.output_dims) == list(encoder.modalities) and set(encoder.modalities) <= {"image", "text", "joint"}
+    assert (encoder.image_size is not None) == ("image" in encoder.modalities)
+    assert (encoder.pad_id is not None) == ("text" in encoder.modalities)
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-def test_one_row_an_item_for_every_modality_given(encoder, dtype):
-    encoder.to(dtype)
+@pytest.mark.parametrize("n", [4, 0])
+def test_one_row_an_item_for_every_modality_given(own, dtype, n):
+    own.to(dtype)
+    inputs = {m: tuple(v[:n] for v in values) if m == "joint" else values[:n] for m, values in inputs_of(own).items()}
+    for modality, values in inputs.items():
+        rows = own({modality: values})
+        assert list(rows) == [modality] and rows[modality].shape == (n, own.output_dims[modality])
+        assert rows[modality].dtype == dtype and rows[modality].isfinite().all()
+        rows[modality].sum().backward()
+
+
+@torch.no_grad()
+def test_eval_mode_is_deterministic_and_modalities_do_not_meet(encoder):
     inputs = inputs_of(encoder)
-    for m in inputs:
-        rows = encoder({m: inputs[m]})
-        assert list(rows) == [m] and rows[m].shape == (4, encoder.output_dims[m])
-        assert rows[m].dtype == dtype and torch.isfinite(rows[m]).all()
+    first, again = encoder(inputs), encoder(inputs)
+    for modality in inputs:
+        assert torch.equal(first[modality], again[modality])
+        assert torch.equal(first[modality], encoder({modality: inputs[modality]})[modality])
+        assert not torch.equal(first[modality][0], first[modality][1])
 
 
-def test_a_row_depends_on_its_own_item_alone(encoder):
+@torch.no_grad()
+def test_a_batch_equals_its_items_one_by_one(encoder):
     inputs = inputs_of(encoder)
-    with torch.no_grad():
-        whole, last = encoder(inputs), encoder({m: values[3:] for m, values in inputs.items()})
-    for m in whole:
-        torch.testing.assert_close(whole[m][3:], last[m], rtol=1e-4, atol=1e-5)
+    whole, pixels = encoder(inputs), inputs.get("image")
+    for i, text in enumerate(ORDINARY):
+        alone = encoder(inputs_of(encoder, [text], None if pixels is None else pixels[i : i + 1]))
+        for modality, rows in alone.items():
+            close(rows[0], whole[modality][i])
 
 
-def test_every_layer_of_every_tower_gets_a_gradient(encoder):
-    encoder.train()
-    sum(rows.pow(2).sum() for rows in encoder(inputs_of(encoder)).values()).backward()
-    layers = encoder.layers()
-    assert isinstance(layers, list) and layers
-    for layer in layers:
-        assert any(p.grad is not None and p.grad.abs().sum() > 0 for p in layer.parameters())
+@torch.no_grad()
+def test_joint_rows_depend_on_both(encoder):
+    if "joint" not in encoder.modalities:
+        return
+    pixels, tokens = inputs_of(encoder)["joint"]
+    rows, turned = encoder({"joint": (pixels, tokens)})["joint"], [pixels.roll(1, 0), tokens.roll(1, 0)]
+    for other in ((turned[0], tokens), (pixels, turned[1])):
+        assert ((encoder({"joint": other})["joint"] - rows).abs().amax(1) > 1e-6).all()
 
 
-def test_the_seed_decides_and_the_global_random_state_stays(encoder, request):
-    name = request.node.callspec.params["encoder"]
-    state = torch.get_rng_state()
-    assert create_encoder(name, seed=1).fingerprint() == encoder.fingerprint()
-    assert torch.equal(state, torch.get_rng_state())
+def test_every_layer_of_every_tower_gets_a_gradient(own):
+    own.train()
+    sum(rows.pow(2).sum() for rows in own(inputs_of(own)).values()).backward()
+    towers = own.towers()
+    assert towers and all(towers) and own.layers() == [block for tower in towers for block in tower]
+    for block in own.layers():
+        assert any(p.grad is not None and p.grad.abs().sum() > 0 for p in block.parameters())
+    parameters = dict(own.named_parameters())
+    assert all(parameters[name].grad is not None for name in own.head() if parameters[name].requires_grad)
 
 
-def test_any_change_of_weights_changes_the_fingerprint(encoder):
-    seen = {encoder.fingerprint()}
-    for parameter in encoder.parameters():
-        with torch.no_grad():
-            parameter.view(-1)[0].add_(1e-3)
-        seen.add(encoder.fingerprint())
-    assert len(seen) == 1 + len(list(encoder.parameters()))
-    assert copy.deepcopy(encoder).fingerprint() in seen and len(encoder.preprocess_key) > 4
+def test_its_names_exist(encoder):
+    modules, parameters = dict(encoder.named_modules()), dict(encoder.named_parameters())
+    inside = {id(module) for block in encoder.layers() for module in block.modules()}
+    frozen = {id(parameter) for block in encoder.layers() for parameter in block.parameters()}
+    linear, sites, head = encoder.linear_layers(), encoder.adapter_sites(), encoder.head()
+    for found in (linear, sites, head):
+        assert len(set(found)) == len(found)
+    assert linear and all(isinstance(modules[name], nn.Linear | nn.MultiheadAttention | nn.Conv2d) for name in linear)
+    assert sites and all(id(modules[name]) in inside for name in [*linear, *sites])
+    assert (head or not encoder.aligned) and all(id(parameters[name]) not in frozen for name in head)
 
 
-@pytest.mark.parametrize("encoder", DUAL, indirect=True)
 def test_the_contrastive_loss_prefers_pairs(encoder):
-    rows = torch.randn(6, encoder.output_dims["image"])
-    paired, crossed = (encoder.contrastive_loss({"image": rows, "text": other}) for other in (rows, rows.roll(1, 0)))
+    rows = {m: torch.randn(6, encoder.output_dims[m], generator=torch.Generator().manual_seed(0)) for m in encoder.modalities}
+    if not encoder.aligned:
+        with pytest.raises(InputError):
+            encoder.contrastive_loss(rows)
+        return
+    paired, crossed = (encoder.contrastive_loss({"image": rows["image"], "text": rows["image"].roll(i, 0)}) for i in (0, 1))
     assert paired < crossed

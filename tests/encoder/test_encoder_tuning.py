@@ -8,6 +8,7 @@ import torch
 from PIL import Image
 
 from recbole_mm.encoder import ItemEncoder, create_encoder
+from recbole_mm.encoder.export import export_weights
 from recbole_mm.encoder.lora import merge_lora
 from recbole_mm.encoder.tuning import TUNINGS, tune
 from recbole_mm.errors import InputError
@@ -137,3 +138,17 @@ def test_what_cannot_be_tuned_is_said(encoders):
         tune(encoder, "lore")
     with pytest.raises(InputError, match="encoder_last_k 9: open_clip:tiny has a tower of 2 blocks"):
         tune(encoder, "last_k", last_k=9)
+
+
+@pytest.mark.parametrize("kind", ["open_clip", "vlmo", "beit3"])
+def test_a_lora_tuned_encoder_is_exported_as_a_file_that_its_name_takes(kind, encoders, shelf, tmp_path):
+    encoder = copy.deepcopy(encoders[kind])
+    tune(encoder, "lora", **SIZES)
+    shaken(encoder)
+    export_weights(encoder, tmp_path / "tuned.safetensors")
+    back = create_encoder(f"{shelf[kind]}@{tmp_path / 'tuned.safetensors'}")
+    with torch.no_grad():
+        torch.testing.assert_close(rows_of(back), rows_of(encoder), rtol=1e-4, atol=1e-5)
+    tune(other := copy.deepcopy(encoders[kind]), "adapter", **SIZES)
+    with pytest.raises(InputError, match="adapters"):
+        export_weights(other, tmp_path / "no.safetensors")

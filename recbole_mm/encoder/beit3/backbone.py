@@ -73,8 +73,7 @@ class Backbone(nn.Module):
         if token_ids is not None:
             tokens = attention_mask.bool()
             streams["B"] = self.encoder.place("B", self.text_embed(token_ids)) * tokens[..., None]
-            if not tokens.all():
-                mask = F.pad(tokens, (image_length, 0), value=True)[:, None, None]
+            mask = F.pad(tokens, (image_length, 0), value=True)[:, None, None]
         x = join(streams)
         for block in self.encoder.layers:
             x = checkpoint(block, x, image_length, mask, use_reentrant=False) if recompute else block(x, image_length, mask)

@@ -1,0 +1,78 @@
+"""Attention with a learnt bias on the logits, in torch's fused kernels."""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+CHUNK_LOGITS = 1 << 19
+"""Logits recomputed at a time in the backward pass: a few that stay in the processor's cache."""
+
+
+def biased_attention(qkv: Tensor, bias: Tensor | None, padding: Tensor | None) -> Tensor:
+    """softmax(q k^T / sqrt(d) + bias) v, where keys at ``padding`` count for nothing.
+
+    torch's fused kernels are used throughout. Those for CPUs cannot differentiate the bias, and torch would keep all the
+    attention weights instead; there ``_BiasedAttention`` recomputes them.
+
+    Args:
+        qkv: queries, keys and values (n, L, 3, heads, d).
+        bias: (heads, L, L).
+        padding: bool (n, L), True where a key is padding.
+
+    Returns:
+        (n, L, heads, d).
+    """
+    if bias is not None:
+        bias = bias.to(qkv.dtype)
+        if bias.device.type == "cpu" and bias.requires_grad and torch.is_grad_enabled():
+            return _BiasedAttention.apply(qkv, bias, padding)
+    return _fused(qkv, bias, padding)
+
+
+class _BiasedAttention(torch.autograd.Function):
+    """The fused forward pass, and a backward pass that recomputes the attention weights, a few items at a time."""
+
+    @staticmethod
+    def forward(ctx, qkv: Tensor, bias: Tensor, padding: Tensor | None) -> Tensor:
+        out = _fused(qkv, bias.detach(), padding)
+        ctx.save_for_backward(qkv, bias, padding, out)
+        return out
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx, grad_out: Tensor) -> tuple[Tensor | None, ...]:
+        qkv, bias, padding, out = ctx.saved_tensors
+        working = torch.promote_types(qkv.dtype, torch.float32)
+        grad_qkv, grad_bias = torch.empty_like(qkv), torch.zeros_like(bias, dtype=working)
+        scale = qkv.shape[-1] ** -0.5
+        step = max(1, CHUNK_LOGITS // bias.numel())
+        with torch.autocast(qkv.device.type, enabled=False):
+            for some in (slice(start, start + step) for start in range(0, len(qkv), step)):
+                q, k, v = _split(qkv[some].to(working))
+                o, grad_o = (x[some].to(working).transpose(1, 2) for x in (out, grad_out))
+                weights = (q @ k.mT).mul_(scale).add_(bias)
+                if padding is not None:
+                    weights.masked_fill_(padding[some, None, None], -torch.inf)
+                weights = weights.softmax(-1)
+                grad_logits = (grad_o @ v.mT).sub_((grad_o * o).sum(-1, keepdim=True)).mul_(weights)
+                grad_q, grad_k, grad_v = _split(grad_qkv[some])
+                grad_q.copy_((grad_logits @ k).mul_(scale))
+                grad_k.copy_((grad_logits.mT @ q).mul_(scale))
+                grad_v.copy_(weights.mT @ grad_o)
+                for one in grad_logits:
+                    grad_bias += one
+        return grad_qkv, grad_bias.to(bias.dtype), None
+
+
+def _fused(qkv: Tensor, bias: Tensor | None, padding: Tensor | None) -> Tensor:
+    mask = None if bias is None else bias[None]  # of four dimensions: with three, torch leaves its fused kernel for CPUs
+    if padding is not None:
+        hidden = padding[:, None, None]
+        mask = ~hidden if mask is None else mask.masked_fill(hidden, -torch.inf)
+    return F.scaled_dot_product_attention(*_split(qkv), attn_mask=mask).transpose(1, 2)
+
+
+def _split(qkv: Tensor) -> tuple[Tensor, ...]:
+    """(n, L, 3, heads, d) -> three views (n, heads, L, d)."""
+    return qkv.permute(2, 0, 3, 1, 4).unbind(0)

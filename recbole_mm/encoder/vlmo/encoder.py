@@ -1,0 +1,107 @@
+"""VLMo under the encoder contract: ``vlmo:base@/path``, ``vlmo:large@384_coco``, ``vlmo:tiny``."""
+
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from recbole_mm.encoder.factory import register_backend
+from recbole_mm.encoder.multiway import MultiwayEncoder
+from recbole_mm.encoder.vlmo.config import VLMoConfig
+from recbole_mm.encoder.vlmo.load import source_window
+from recbole_mm.encoder.vlmo.model import VLMo
+from recbole_mm.encoder.vlmo.tokenizer import TINY_VOCABULARY, WordPieceTokenizer, find_vocabulary, read_vocabulary
+from recbole_mm.encoder.weights import fetch, read_weights
+from recbole_mm.errors import InputError, listed, nearest
+
+RELEASE = "https://github.com/wenhui0924/vlmo_ckpts/releases/download/vlmo/vlmo_{size}_patch16_{tag}.pt"
+TAGS = ("224", "224_stage2", "384_coco", "384_f30k")
+SUFFIXES = (".pt", ".pth", ".bin", ".safetensors")
+
+
+class VLMoEncoder(MultiwayEncoder):
+    """Rows: the contrastive projection of a picture's or a text's [CLS], and the tanh-pooled [CLS] of the joint pass."""
+
+    def rows(self, pixels: Tensor | None, token_ids: Tensor | None) -> Tensor:
+        mask = None if token_ids is None else token_ids != self.pad_id
+        if token_ids is None:
+            return self.model.itc_image_proj(self.model.encode_image(pixels).features[:, 0])
+        if pixels is None:
+            return self.model.itc_text_proj(self.model.encode_text(token_ids, mask).features[:, 0])
+        return self.model.encode_joint(pixels, token_ids, mask).cls_feats
+
+    def head(self) -> list[str]:
+        parts = ("model.transformer.norm.", "model.itc_", "model.pooler.")
+        return [name for name, _ in self.named_parameters() if name.startswith(parts)]
+
+    def adapter_sites(self) -> list[str]:
+        """The experts."""
+        names = {module: name for name, module in self.named_modules()}
+        return [names[getattr(block, f"mlp_{expert}")] for block in self.layers() for expert in block.experts]
+
+
+@register_backend("vlmo")
+def create_vlmo(
+    name: str,
+    source: str | None,
+    *,
+    seed: int = 0,
+    gradient_checkpointing: bool = False,
+    image_size: int | None = None,
+    tokenizer: str | None = None,
+) -> VLMoEncoder:
+    """``name``: base, base_plus or large with a weights file or a released tag as ``source``, or ``tiny`` (random under ``seed``,
+    64 px, 32 tokens; a weights file of its own may follow).
+
+    Args:
+        gradient_checkpointing: recompute the blocks in training.
+        image_size: pixels a side, a multiple of 16; else the one that the weights were trained with.
+        tokenizer: a vocab.txt or tokenizer.json of bert-base-uncased, or a folder with one.
+
+    Raises:
+        InputError: unknown size or tag, no source, weights or vocabulary that cannot be had or do not fit.
+    """
+    label = f"vlmo:{name}" + (f"@{source}" if source else "")
+    changes = {} if image_size is None else {"image_size": image_size}
+    config = VLMoConfig.named(name, **changes)
+    weights = _weights(label, name, source)
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(seed)  # torch.manual_seed would also reseed the GPUs
+        model = VLMo(config) if weights is None else _load(label, name, weights, changes)
+    model.drop_pretraining_heads()
+    if config.relative_position_bias:
+        model.text_embeddings.position_embeddings.requires_grad_(False)  # in the released files, but never read
+    model.gradient_checkpointing = gradient_checkpointing
+    vocabulary = TINY_VOCABULARY if name == "tiny" and tokenizer is None else find_vocabulary(label, tokenizer, weights or Path())
+    pieces = read_vocabulary(label, vocabulary, config.vocab_size)
+    return VLMoEncoder(label, model, WordPieceTokenizer(pieces, config.max_text_len), from_scratch=weights is None).eval()
+
+
+def _weights(label: str, name: str, source: str | None) -> Path | None:
+    if name == "tiny":
+        return Path(source).expanduser() if source else None
+    advice = f"vlmo:{name}@/path/to/file, or a released tag: {listed(TAGS)}"
+    if not source:
+        raise InputError(f"{label} names no weights, and random ones are never used silently: {advice}")
+    if source in TAGS:
+        return fetch(label, RELEASE.format(size=name, tag=source))
+    path = Path(source).expanduser()
+    if not (path.exists() or "/" in source or "\\" in source or path.suffix in SUFFIXES):
+        raise InputError(f"{label}: VLMo has no released tag '{source}'{nearest(source, TAGS)}: {advice}")
+    return path
+
+
+def _load(label: str, name: str, path: Path, changes: dict) -> VLMo:
+    state = read_weights(label, path)
+    config = VLMoConfig.named(name, **changes)
+    window = source_window(state, config)
+    if window is not None and not changes:
+        config = VLMoConfig.named(name, image_size=window * config.patch_size)
+    with torch.device("meta"):
+        model = VLMo(config)
+    model.to_empty(device="cpu")
+    try:
+        model.load_released_state_dict(state)
+    except InputError as error:
+        raise InputError(f"{label}: {path}: {error}") from error
+    return model

@@ -1,0 +1,65 @@
+"""The smallest encoder of every backend. A new backend adds its own to KINDS and ``names``."""
+
+import copy
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from recbole_mm.encoder import ItemEncoder, create_encoder
+
+KINDS = ["open_clip", "vlmo", "beit3", "hf", "hf_image", "hf_text", "separate"]
+
+
+@pytest.fixture(scope="session")
+def folders(tmp_path_factory) -> dict[str, Path]:
+    """Tiny transformers models on the disk."""
+    from tests.hf_folders import write_bert, write_clip, write_vit
+
+    root = tmp_path_factory.mktemp("encoders")
+    return {"hf": write_clip(root / "clip"), "hf_image": write_vit(root / "vit"), "hf_text": write_bert(root / "bert")}
+
+
+@pytest.fixture(scope="session")
+def names(folders) -> dict[str, str]:
+    """kind -> what ``create_encoder`` takes."""
+    found = {kind: f"{kind}:tiny" for kind in ("open_clip", "vlmo", "beit3")} | {kind: f"hf:{path}" for kind, path in folders.items()}
+    return found | {"separate": f"separate:image={found['hf_image']},text={found['hf_text']}"}
+
+
+@pytest.fixture(scope="session")
+def made() -> dict[str, ItemEncoder]:
+    return {}
+
+
+@pytest.fixture(params=KINDS)
+def kind(request) -> str:
+    return request.param
+
+
+@pytest.fixture()
+def encoder(kind, names, made) -> ItemEncoder:
+    """Read-only: whoever changes weights takes ``own``."""
+    if kind not in made:
+        made[kind] = create_encoder(names[kind], seed=1)
+    return made[kind]
+
+
+@pytest.fixture()
+def own(encoder) -> ItemEncoder:
+    return copy.deepcopy(encoder)
+
+
+@pytest.fixture(scope="session")
+def elsewhere(names) -> dict[str, list[str]]:
+    """kind -> fingerprint and preprocess_key in another process."""
+    code = ("import json, sys; from recbole_mm.encoder import create_encoder; made = {k: create_encoder(n, seed=1) for k, n in "
+            "json.loads(sys.argv[1]).items()}; print(json.dumps({k: [e.fingerprint(), e.preprocess_key] for k, e in made.items()}))")
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), "HF_HUB_OFFLINE": "1", "PYTHONHASHSEED": "7"}
+    command = [sys.executable, "-W", "ignore", "-c", code, json.dumps(names)]
+    done = subprocess.run(command, capture_output=True, text=True, env=environment)
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout.splitlines()[-1])
