@@ -97,7 +97,7 @@ class OpenClipEncoder(ItemEncoder):
 
 @register_backend("open_clip")
 def create_open_clip(name: str, source: str | None, *, seed: int = 0, gradient_checkpointing: bool = False) -> OpenClipEncoder:
-    """``name``: an architecture of open_clip with a tag or weights file as ``source``, ``hf-hub:org/repo``,
+    """``name``: an architecture of open_clip with a tag, a weights file or ``tag=file`` as ``source``, ``hf-hub:org/repo``,
     ``local-dir:/folder``, or ``tiny`` (random under ``seed``, 64 px, 32 tokens; a weights file of its own may follow).
 
     Raises:
