@@ -1,9 +1,11 @@
-"""Is VLMo's fused attention worth it? Peak memory and time of a forward and backward pass against eager attention.
+"""Is VLMo's fused attention worth it? Peak memory and time of a training pass, as ratios to eager attention.
 
-    python benchmarks/attention.py [--size base] [--n 8] [--repeats 3] [--steps 3]
+    python benchmarks/attention.py [--size base] [--n 8] [--passes 10] [--repeats 2] [--joint] [--variants fused plain eager]
 
-Both variants are the same module and weights; eager attention adds the bias to the logits in float32 and lets autograd keep what
-it needs. Every measurement is a process of its own, the variants take turns, and the best of each is compared.
+All variants are the same module and weights. "eager" adds the bias to the logits in float32 and lets autograd keep what it needs;
+"plain" leaves the gradient of the bias to torch's scaled_dot_product_attention. Memory: the highest resident set above the model's
+own, a fresh process a measurement, the least of ``repeats``. Time: processor seconds of passes that take turns in one process, the
+fastest of each and the median of the ratios within a turn.
 """
 
 import argparse
@@ -12,6 +14,8 @@ import resource
 import subprocess
 import sys
 import time
+from collections.abc import Callable
+from statistics import median
 
 import torch
 from torch import Tensor
@@ -29,36 +33,33 @@ def eager(qkv: Tensor, bias: Tensor | None, padding: Tensor | None) -> Tensor:
     return (logits.softmax(-1).type_as(v) @ v).transpose(1, 2)
 
 
-def plain(qkv: Tensor, bias: Tensor | None, padding: Tensor | None) -> Tensor:
-    return attention._fused(qkv, bias, padding)
+VARIANTS = {"fused": attention.biased_attention, "plain": attention._fused, "eager": eager}
 
 
-VARIANTS = {"fused": attention.biased_attention, "plain": plain, "eager": eager}
-
-
-def measure(variant: str, size: str, n: int, steps: int, joint: bool) -> dict:
-    """Peak MiB above the model's own, and seconds of the fastest of ``steps`` passes."""
-    block.biased_attention = VARIANTS[variant]
+def training_pass(options: argparse.Namespace) -> Callable[[str], float]:
+    """A function: variant -> processor seconds of one forward and backward pass of n pictures and n texts."""
     torch.manual_seed(0)
-    model = VLMo(VLMoConfig.named(size)).train()
-    config = model.config
+    model = VLMo(VLMoConfig.named(options.size)).train()
+    config, n = model.config, options.n
     pixels = torch.rand(n, 3, config.image_size, config.image_size) * 2 - 1
     token_ids = torch.randint(1, config.vocab_size, (n, config.max_text_len))
     mask = (torch.arange(config.max_text_len) < torch.randint(5, config.max_text_len + 1, (n, 1))).long()
-    before, seconds = _peak(), []
-    for _ in range(steps):
+
+    def run(variant: str) -> float:
+        block.biased_attention = VARIANTS[variant]
         model.zero_grad(set_to_none=True)
         started = time.process_time()
-        if joint:
+        if options.joint:
             loss = model.encode_joint(pixels, token_ids, mask).cls_feats.square().sum()
         else:
             loss = (model.encode_image(pixels).cls_feats * model.encode_text(token_ids, mask).cls_feats).sum()
         loss.backward()
-        seconds.append(time.process_time() - started)
-    return {"mib": _peak() - before, "seconds": min(seconds)}
+        return time.process_time() - started
+
+    return run
 
 
-def _peak() -> float:
+def peak_mib() -> float:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
@@ -66,25 +67,34 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--size", default="base")
     parser.add_argument("--n", type=int, default=8, help="pictures, and texts")
-    parser.add_argument("--steps", type=int, default=3)
-    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--passes", type=int, default=10)
+    parser.add_argument("--repeats", type=int, default=2)
     parser.add_argument("--joint", action="store_true", help="one joint pass instead of one a modality")
     parser.add_argument("--variants", nargs="+", default=["fused", "eager"], choices=list(VARIANTS))
-    parser.add_argument("--measure", choices=list(VARIANTS), help=argparse.SUPPRESS)
+    parser.add_argument("--memory-of", choices=list(VARIANTS), help=argparse.SUPPRESS)
     options = parser.parse_args()
-    if options.measure:
-        print(json.dumps(measure(options.measure, options.size, options.n, options.steps, options.joint)))
+    run = training_pass(options)
+    if options.memory_of:
+        before = peak_mib()
+        for _ in range(2):
+            run(options.memory_of)
+        print(json.dumps(peak_mib() - before))
         return
-    found = {variant: [] for variant in options.variants}
+    turns = [{variant: run(variant) for variant in options.variants} for _ in range(options.passes + 1)][1:]
+    command = [sys.executable, *sys.argv, "--memory-of"]
+    memory = {variant: [] for variant in options.variants}
     for _ in range(options.repeats):
         for variant in options.variants:
-            done = subprocess.run([sys.executable, *sys.argv, "--measure", variant], capture_output=True, text=True, check=True)
-            found[variant].append(json.loads(done.stdout))
-            print(variant, found[variant][-1], flush=True)
-    best = {variant: {key: min(run[key] for run in runs) for key in ("mib", "seconds")} for variant, runs in found.items()}
+            done = subprocess.run([*command, variant], capture_output=True, text=True, check=True)
+            memory[variant].append(json.loads(done.stdout))
     for variant in options.variants:
-        memory, pace = (best[variant][key] / best["eager"][key] for key in ("mib", "seconds"))
-        print(f"{variant}: {best[variant]['mib']:.0f} MiB, {best[variant]['seconds']:.2f} s; of eager: memory {memory:.3f}, time {pace:.3f}")
+        fastest = min(turn[variant] for turn in turns)
+        line = f"{variant}: {min(memory[variant]):.0f} MiB, {fastest:.2f} s"
+        if "eager" in options.variants:
+            pace = fastest / min(turn["eager"] for turn in turns)
+            typical = median(turn[variant] / turn["eager"] for turn in turns)
+            line += f"; of eager: memory {min(memory[variant]) / min(memory['eager']):.3f}, time {pace:.3f} (median {typical:.3f})"
+        print(line, flush=True)
 
 
 if __name__ == "__main__":
