@@ -1,8 +1,10 @@
 """The console command ``recbole-mm`` and the script ``run_recbole_mm.py``."""
 
 import argparse
+import os
 import sys
 import traceback
+from collections.abc import Callable
 from logging import getLogger
 
 from recbole_mm.errors import InputError
@@ -23,8 +25,16 @@ def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="recbole-mm", description="RecBole items with pictures and words.")
     commands = parser.add_subparsers(dest="command", required=True)
     _add_run(commands.add_parser("run", **_RUN_HELP))
+    extract = commands.add_parser("extract", **_EXTRACT_HELP)
+    _add_run(extract)
+    extract.add_argument("--output", help="a folder that gets one <modality>.safetensors each, with the item tokens of its rows")
+    audit = commands.add_parser("audit", **_AUDIT_HELP)
+    _add_run(audit)
+    audit.add_argument("--json", action="store_true", help="print one JSON object")
+    audit.add_argument("--shuffle-test", action="store_true", help="train a small VBPR on true and on permuted features as well")
+    commands.add_parser("prepare", add_help=False, allow_abbrev=False)  # its options are read in data/prepare
     arguments, rest = parser.parse_known_args(argv)
-    return _guarded(arguments, rest)
+    return _guarded(arguments, rest, {"run": _run, "extract": _extract, "audit": _audit, "prepare": _prepare}[arguments.command])
 
 
 def main_run(argv: list[str] | None = None) -> int:
@@ -34,6 +44,15 @@ def main_run(argv: list[str] | None = None) -> int:
     return _guarded(*parser.parse_known_args(argv))
 
 
+_EXTRACT_HELP = {
+    "description": "Encode the catalogue of a data set once, into the cache that runs with encoder_training: pretrained read, "
+    "and export it. Takes the keys and files of a run; goes on where a killed one stopped; under torchrun, processes share the work.",
+    "allow_abbrev": False,
+}
+_AUDIT_HELP = {
+    "description": "Is this data set sound? Takes the keys and files of a run; exit status 1 where something would corrupt a result.",
+    "allow_abbrev": False,
+}
 _RUN_HELP = {
     "description": "Train and test a recommender: one of recbole_mm's, or one of RecBole's on the same data and split.",
     "epilog": EPILOG,
@@ -48,9 +67,9 @@ def _add_run(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--config_files", help="YAML files, separated by spaces (quoted) or commas")
 
 
-def _guarded(arguments: argparse.Namespace, rest: list[str]) -> int:
+def _guarded(arguments: argparse.Namespace, rest: list[str], command: Callable[[argparse.Namespace, list[str]], int] | None = None) -> int:
     try:
-        return _run(arguments, rest)
+        return (command or _run)(arguments, rest)
     except (InputError, OSError) as error:
         if "--state=DEBUG" in rest:
             traceback.print_exc()
@@ -74,6 +93,40 @@ def _run(arguments: argparse.Namespace, rest: list[str]) -> int:
         MultiModalConfig.command_line = None
     getLogger().info(_next_step(arguments))
     return 0
+
+
+def _extract(arguments: argparse.Namespace, rest: list[str]) -> int:
+    from recbole_mm.config import USERS_GPUS, MultiModalConfig
+    from recbole_mm.feature.extract import extract
+    from recbole_mm.quick_start import create_dataset, start
+
+    own = ["--encoder_training=pretrained"]
+    if "LOCAL_RANK" in os.environ and not any(setting.startswith("--gpu_id=") for setting in rest):
+        gpus = (USERS_GPUS or "").split(",")
+        rank = int(os.environ["LOCAL_RANK"])
+        own.append(f"--gpu_id={gpus[rank] if rank < len(gpus) and gpus[rank] else rank}")
+    MultiModalConfig.command_line = [setting for setting in rest if not setting.startswith("--encoder_training=")] + own
+    files = (arguments.config_files or "").replace(",", " ").split()
+    try:
+        config = MultiModalConfig(arguments.model or "CLIPRec", arguments.dataset, files or None)
+    finally:
+        MultiModalConfig.command_line = None
+    start(config)
+    extract(config, create_dataset(config), arguments.output)
+    return 0
+
+
+def _audit(arguments: argparse.Namespace, rest: list[str]) -> int:
+    from recbole_mm.audit.command import main
+
+    files = (arguments.config_files or "").replace(",", " ").split()
+    return main(arguments.model, arguments.dataset, files or None, rest, arguments.json, arguments.shuffle_test)
+
+
+def _prepare(arguments: argparse.Namespace, rest: list[str]) -> int:
+    from recbole_mm.data.prepare.pipeline import main
+
+    return main(rest)
 
 
 def _next_step(arguments: argparse.Namespace) -> str:

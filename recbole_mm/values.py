@@ -96,6 +96,8 @@ def _check_combinations(config: Config) -> None:
         )
     if live and config["train_neg_sample_args"].get("dynamic"):
         raise InputError("train_neg_sample_args: dynamic encodes the catalogue at every step; set encoder_training: pretrained")
+    if live and config["encoder_precision"] != "fp32":
+        raise InputError("encoder_precision: bf16 is for a frozen encoder; set encoder_training: pretrained, or leave it out")
     if config["enable_scaler"] and config["clip_grad_norm"]:
         raise InputError("enable_scaler with clip_grad_norm: RecBole would clip scaled gradients; set one of them to False or ~")
 

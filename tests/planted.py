@@ -1,10 +1,12 @@
 """A tiny shop with a known right answer, and configurations for quick runs on it."""
 
+import json
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 from recbole.utils import init_seed
+from safetensors.numpy import save_file
 
 from recbole_mm.config import MultiModalConfig
 from recbole_mm.quick_start import build_model, create_dataset, data_preparation
@@ -35,6 +37,22 @@ def write_planted(folder: Path, n_users: int = N_USERS, n_items: int = N_ITEMS, 
         rows += [f"u{u}\ti{i}\t{t}" for t, i in enumerate(rng.permutation(own)[:PER_USER])]
     (folder / f"{folder.name}.inter").write_text("\n".join(rows) + "\n")
     return folder
+
+
+def write_features(folder: Path, names: tuple[str, ...] = ("a", "b", "c"), width: int = 8, seed: int = 0) -> dict[str, str]:
+    """Feature files of a planted data set, as the key ``feature_files`` takes them: the first modality shows the item's colour, the
+    second its words, further ones nothing. ``.safetensors`` with ``item_tokens``, items in a random order."""
+    rng = np.random.default_rng(seed)
+    n_items = len((folder / f"{folder.name}.item").read_text().splitlines()) - 1
+    files = {}
+    for place, name in enumerate(names):
+        order = rng.permutation(n_items)
+        styles = (order % 2, order // 2 % 2, np.zeros(n_items, dtype=int))[min(place, 2)]
+        rows = np.eye(2)[styles] @ rng.normal(size=(2, width)) + 0.1 * rng.normal(size=(n_items, width))
+        file = folder / f"{name}.safetensors"
+        save_file({"features": rows.astype(np.float32)}, file, {"item_tokens": json.dumps([f"i{i}" for i in order])})
+        files[name] = file.name
+    return files
 
 
 def settings(folder: Path, **keys) -> dict:

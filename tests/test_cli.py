@@ -60,7 +60,7 @@ def edit(file: Path, old: str, new: str) -> None:
         ({"encoder": "open_clp:tiny"}, ["open_clp", "open_clip"]),
         ({"encoder": "open_clip:ViT-B-61@openai"}, ["ViT-B-61", "ViT-B-16"]),
         ({"encoder": "open_clip:ViT-B-32@/nowhere/weights.pt"}, ["/nowhere/weights.pt"]),
-        ({"encoder": "open_clip:ViT-B-16-quickgelu@openai"}, ["ViT-B-16-quickgelu@/path/to/file", "download"]),
+        ({"encoder": "open_clip:ViT-B-16-quickgelu@openai"}, ["ViT-B-16-quickgelu@openai=/path/to/file", "download"]),
         ({"valid_metric": "Recall@7"}, ["Recall@7", "topk", "[5, 10]"]),
         ({"valid_metric": "MRR@10"}, ["MRR", "metrics"]),
         ({"text_field": "title,blurb"}, ["blurb", "shop.item", "title"]),

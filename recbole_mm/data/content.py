@@ -91,6 +91,16 @@ class ItemContent:
         keys = self._rows if modality == "image" else np.unique(np.array(self._texts, dtype=object), return_inverse=True)[1]
         return torch.from_numpy(np.where(here, keys, -1).astype(np.int64))
 
+    def digests(self, modality: str) -> list[str]:
+        """What names the content of each item: the hash of its picture file's bytes, or of its text; "" where it has none. Pictures
+        must have been packed (see `use_preprocessing`). Raises KeyError for a modality that the data set does not have."""
+        here = self.present[modality].tolist()
+        if modality == "image":
+            packed = self._pack.digests()
+            return [packed[row] if there else "" for row, there in zip(self._rows.tolist(), here, strict=True)]
+        texts = (text.encode("utf-8", "surrogatepass") for text in self._texts)
+        return [blake2b(text, digest_size=16).hexdigest() if there else "" for text, there in zip(texts, here, strict=True)]
+
     def use_preprocessing(self, preprocess: Preprocess, key: str, size: tuple[int, int]) -> None:
         """From now on pictures come as `preprocess` (RGB image -> uint8 (3, H, W)) makes them; packs those not packed yet.
 

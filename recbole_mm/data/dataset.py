@@ -6,6 +6,7 @@ from pathlib import Path
 from recbole.data.dataset import Dataset
 from recbole.utils import FeatureSource
 
+from recbole_mm.data.choice import from_encoder
 from recbole_mm.data.content import ItemContent, writable_cache
 from recbole_mm.data.text import join_fields, read_item_table
 from recbole_mm.errors import InputError
@@ -41,7 +42,7 @@ class MultiModalDataset(Dataset):
         tokens = [str(token) for token in self.field2id_token[self.iid_field]]
         folder = Path(self.dataset_path)
         images = texts = None
-        if self.config["modalities"] != []:
+        if from_encoder(self.config) != []:
             file = folder / f"{self.dataset_name}.item"
             table = self._item_table(file)
             image_field, text_fields = self._content_fields(table, file)
@@ -85,7 +86,7 @@ class MultiModalDataset(Dataset):
     def _content_fields(self, table: dict[str, list[str]], file: Path) -> tuple[str | None, list[str]]:
         """The image column and the text columns to read: those asked for, or, of the defaults, those that are there."""
         image_field, text_fields = self.config["image_field"], list(self.config["text_field"] or [])
-        wanted = self.config["modalities"]
+        wanted = from_encoder(self.config)
         if wanted is not None and "joint" not in wanted:
             image_field, text_fields = image_field if "image" in wanted else None, text_fields if "text" in wanted else []
         asked = self.config.external_config_dict

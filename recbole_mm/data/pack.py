@@ -43,6 +43,10 @@ class ImagePack:
     def __len__(self) -> int:
         return self._count
 
+    def digests(self) -> list[str]:
+        """The hash of each row's picture file."""
+        return list(read_journal(self.directory, self.size))
+
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_pixels": None}
 

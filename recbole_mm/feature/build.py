@@ -1,40 +1,67 @@
 """From a configuration to ItemFeatures: which modalities come from files, from a frozen encoder, from a live one."""
 
+from logging import getLogger
+from pathlib import Path
+
+from recbole_mm.data.choice import from_encoder, from_files
 from recbole_mm.encoder import ItemEncoder, create_encoder
 from recbole_mm.encoder.tuning import tune
+from recbole_mm.feature.encode import Encoded, encode_catalogue
 from recbole_mm.feature.encoded import EncodedItems
 from recbole_mm.feature.features import ItemFeatures, Table
+from recbole_mm.feature.files import read_tables
 from recbole_mm.feature.missing import Interactions
+from recbole_mm.feature.ranks import Ranks
 
 ENCODER_OPTIONS = {"encoder_image_size": "image_size", "encoder_tokenizer": "tokenizer", "trust_remote_code": "trust_remote_code"}
 TUNING_OPTIONS = {"encoder_last_k": "last_k", "lora_rank": "lora_rank", "lora_alpha": "lora_alpha", "adapter_dim": "adapter_dim"}
+logger = getLogger(__name__)
 
 
 def build_features(config, dataset) -> ItemFeatures:
     """See ``ItemFeatures.from_config``."""
     users, items = dataset.inter_feat[dataset.uid_field].numpy(), dataset.inter_feat[dataset.iid_field].numpy()
     keys = {"missing": config["missing"], "interactions": Interactions(users, items, dataset.user_num, dataset.item_num)}
-    encoder = _encoder(config)
-    fingerprint = encoder.fingerprint()
-    if config["encoder_training"] == "end2end":
+    tables, live = file_tables(config, dataset), config["encoder_training"] == "end2end"
+    if from_encoder(config) == []:
+        if live:
+            logger.info("All modalities come from feature_files: there is no encoder to train")
+        return ItemFeatures(tables, **keys)
+    encoder = build_encoder(config)
+    if live:
+        fingerprint = encoder.fingerprint()
         sizes = {name: config[key] for key, name in TUNING_OPTIONS.items()}
         tune(encoder, config["encoder_tuning"], seed=config["seed"], **sizes)
-        return ItemFeatures(live=_encoded(config, dataset, encoder), fingerprint=fingerprint, **keys)
-    encoded = _encoded(config, dataset, encoder.requires_grad_(False))
-    rows = encoded.catalogue()
-    features = ItemFeatures({m: Table(rows[m], encoded.present[m], fingerprint) for m in encoded.modalities}, **keys)
+        items = EncodedItems(encoder, dataset.content, from_encoder(config), config["encoder_chunk_size"], bool(config["show_progress"]))
+        return ItemFeatures(tables, live=items, fingerprint=fingerprint, **keys)
+    encoded = encode(config, dataset, encoder)
+    tables |= encoded.tables
+    features = ItemFeatures({m: tables[m] for m in config["modalities"] or tables}, **keys)
     features.cost = encoded.cost
     return features
 
 
-def _encoder(config) -> ItemEncoder:
+def file_tables(config, dataset) -> dict[str, Table]:
+    """The modalities that come from feature files."""
+    tokens = [str(token) for token in dataset.field2id_token[dataset.iid_field]]
+    return read_tables(from_files(config), tokens, Path(dataset.dataset_path), config["feature_ids"], dataset.iid_field)
+
+
+def build_encoder(config) -> ItemEncoder:
+    """The configuration's encoder, on its device."""
     options = {option: config[key] for key, option in ENCODER_OPTIONS.items() if config[key]}
     if config["encoder_training"] == "end2end" and config["gradient_checkpointing"]:
         options["gradient_checkpointing"] = True
-    return create_encoder(config["encoder"], seed=config["seed"], **options)
+    return create_encoder(config["encoder"], seed=config["seed"], **options).to(config["device"])
 
 
-def _encoded(config, dataset, encoder: ItemEncoder) -> EncodedItems:
-    return EncodedItems(
-        encoder.to(config["device"]), dataset.content, config["modalities"], config["encoder_chunk_size"], bool(config["show_progress"])
-    )
+def encode(config, dataset, encoder: ItemEncoder, ranks: Ranks | None = None) -> Encoded:
+    """The modalities that come from an encoder, all items of the data set: from the store, or encoded into it now."""
+    encoded = encode_catalogue(
+        encoder.requires_grad_(False), dataset.content, from_encoder(config), chunk_size=config["encoder_chunk_size"],
+        dtype=config["feature_dtype"], precision=config["encoder_precision"], show_progress=bool(config["show_progress"]), ranks=ranks,
+    )  # fmt: skip
+    counts = (f"{m} ({encoded.reused[m]} reused, {encoded.new[m]} new)" for m in encoded.tables)
+    verb = "encoded into" if any(encoded.new.values()) else "reused from"
+    logger.info(f"features {verb} {encoded.folder}: {', '.join(counts)}")
+    return encoded

@@ -173,5 +173,9 @@ class ItemFeatures(nn.Module):
 
 
 def _joined(tables: dict[str, str], encoder: str | None) -> str:
-    parts = sorted({*tables.values(), *([encoder] if encoder else [])})
-    return parts[0] if len(parts) == 1 else hashlib.sha256("\n".join(parts).encode()).hexdigest()[:32]
+    """One fingerprint of all; that of the encoder where nothing else is in use."""
+    parts = {*tables.values(), *([encoder] if encoder else [])}
+    if len(parts) == 1:
+        return parts.pop()
+    lines = sorted(f"{m} {fingerprint}" for m, fingerprint in tables.items()) + [encoder or ""]
+    return hashlib.sha256("\n".join(lines).encode()).hexdigest()[:32]

@@ -1,6 +1,7 @@
 """What an encoder is fed: pictures and token ids of a data set's items, in the modalities that both sides have."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import cached_property
 from logging import getLogger
 
 import torch
@@ -19,7 +20,8 @@ PARTS = {"image": ("image",), "text": ("text",), "joint": ("image", "text")}
 
 
 class EncoderInputs:
-    """Pictures as the encoder's preprocessing makes them (from the pack, built here if need be) and texts, tokenised once.
+    """Pictures as the encoder's preprocessing makes them (from the pack, built here if need be) and texts, tokenised when
+    first asked for.
 
     Args:
         modalities: which to use; None for image and text, as far as encoder and content have them.
@@ -44,17 +46,32 @@ class EncoderInputs:
             if not bool(here.any()):
                 fields = " and ".join(f"{part}_field" for part in PARTS[m])
                 raise InputError(f"no item has any {' with '.join(PARTS[m])}: leave '{m}' out of modalities, or see {fields}")
-        self._token_ids = _tokenize(encoder, content, show_progress) if "text" in parts else None
+        self._encoder, self._show_progress = encoder, show_progress
 
     def __len__(self) -> int:
         return len(self.content)
 
     def __call__(self, modality: str, ids: Tensor) -> Inputs:
         """What the encoder's ``forward`` takes of n items, on the device of ``ids``: uint8 (n, 3, H, W), int64 (n, L), or both."""
-        on_cpu = ids.cpu()
-        read = {"image": self.content.images, "text": lambda ids: self._token_ids[ids].long()}
+        return self._read(modality, ids, lambda ids: self._token_ids[ids].long())
+
+    def once(self, modality: str, ids: Tensor) -> Inputs:
+        """The same for items that are read only once: tokenised as they come, not with the whole catalogue."""
+        return self._read(modality, ids, lambda ids: self._encoder.tokenize(self.content.texts(ids)))
+
+    def digests(self, modality: str) -> list[str]:
+        """What names the content of each item in a modality, in 32 or 64 hexadecimal digits; "" where it lacks the modality."""
+        parts = zip(*(self.content.digests(part) for part in PARTS[modality]), strict=True)
+        return ["".join(names) if all(names) else "" for names in parts]
+
+    def _read(self, modality: str, ids: Tensor, tokens: Callable[[Tensor], Tensor]) -> Inputs:
+        on_cpu, read = ids.cpu(), {"image": self.content.images, "text": tokens}
         values = tuple(read[part](on_cpu).to(ids.device) for part in PARTS[modality])
         return values if len(values) > 1 else values[0]
+
+    @cached_property
+    def _token_ids(self) -> Tensor:
+        return _tokenize(self._encoder, self.content, self._show_progress)
 
 
 def _tokenize(encoder: ItemEncoder, content: ItemContent, show_progress: bool) -> Tensor:

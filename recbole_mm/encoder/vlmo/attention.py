@@ -5,7 +5,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-CHUNK_LOGITS = 1 << 19
+CHUNK_LOGITS = 1 << 15
 """Logits recomputed at a time in the backward pass: a few that stay in the processor's cache."""
 
 
@@ -43,24 +43,29 @@ class _BiasedAttention(torch.autograd.Function):
     @once_differentiable
     def backward(ctx, grad_out: Tensor) -> tuple[Tensor | None, ...]:
         qkv, bias, padding, out = ctx.saved_tensors
-        working = torch.promote_types(qkv.dtype, torch.float32)
+        working, heads, scale = torch.promote_types(qkv.dtype, torch.float32), len(bias), qkv.shape[-1] ** -0.5
         grad_qkv, grad_bias = torch.empty_like(qkv), torch.zeros_like(bias, dtype=working)
-        scale = qkv.shape[-1] ** -0.5
-        step = max(1, CHUNK_LOGITS // bias.numel())
+        step = max(1, min(len(qkv), CHUNK_LOGITS // bias.numel()))
+        biases = bias.to(working).repeat(step, 1, 1)
+        weights_, grad_logits_ = torch.empty_like(biases), torch.empty_like(biases)
+        grads_ = biases.new_empty(3, *biases.shape[:2], qkv.shape[-1])
         with torch.autocast(qkv.device.type, enabled=False):
+            shift = (grad_out.to(working) * out.to(working)).sum(-1).neg_().mT.unsqueeze(-1)
             for some in (slice(start, start + step) for start in range(0, len(qkv), step)):
-                q, k, v = _split(qkv[some].to(working))
-                o, grad_o = (x[some].to(working).transpose(1, 2) for x in (out, grad_out))
-                weights = (q @ k.mT).mul_(scale).add_(bias)
+                q, k, v = qkv[some].to(working).permute(2, 0, 3, 1, 4).flatten(1, 2)
+                grad_o = grad_out[some].to(working).transpose(1, 2).flatten(0, 1)
+                weights, grad_logits, grads = weights_[: len(q)], grad_logits_[: len(q)], grads_[:, : len(q)]
+                torch.baddbmm(biases[: len(q)], q, k.mT, alpha=scale, out=weights)
                 if padding is not None:
-                    weights.masked_fill_(padding[some, None, None], -torch.inf)
-                weights = weights.softmax(-1)
-                grad_logits = (grad_o @ v.mT).sub_((grad_o * o).sum(-1, keepdim=True)).mul_(weights)
-                grad_q, grad_k, grad_v = _split(grad_qkv[some])
-                grad_q.copy_((grad_logits @ k).mul_(scale))
-                grad_k.copy_((grad_logits.mT @ q).mul_(scale))
-                grad_v.copy_(weights.mT @ grad_o)
-                for one in grad_logits:
+                    weights.unflatten(0, (-1, heads)).masked_fill_(padding[some, None, None], -torch.inf)
+                torch.softmax(weights, -1, out=weights)
+                torch.baddbmm(shift[some].flatten(0, 1), grad_o, v.mT, out=grad_logits).mul_(weights)
+                torch.bmm(grad_logits, k, out=grads[0])
+                torch.bmm(grad_logits.mT, q, out=grads[1])
+                torch.bmm(weights.mT, grad_o, out=grads[2])
+                grads[:2].mul_(scale)
+                grad_qkv[some] = grads.unflatten(1, (-1, heads)).permute(1, 3, 0, 2, 4)
+                for one in grad_logits.unflatten(0, (-1, heads)):
                     grad_bias += one
         return grad_qkv, grad_bias.to(bias.dtype), None
 

@@ -1,0 +1,150 @@
+"""Interactions: loaded, filtered and written by DuckDB alone, in the memory it is given."""
+
+from pathlib import Path
+
+import duckdb
+
+from recbole_mm.data.prepare import sql
+from recbole_mm.data.prepare.load import load
+from recbole_mm.data.prepare.locate import find_column, need_column
+from recbole_mm.data.prepare.options import Options
+from recbole_mm.data.prepare.source import Source
+from recbole_mm.data.prepare.summary import Summary
+from recbole_mm.data.prepare.table import Table
+from recbole_mm.errors import InputError
+
+UNITS = {"s": 1.0, "ms": 1e3, "us": 1e6, "ns": 1e9}
+TIME_SAMPLE = 10_000
+NUMBER = "CASE WHEN isfinite(TRY_CAST({0} AS DOUBLE)) THEN TRY_CAST({0} AS DOUBLE) END"
+
+
+def load_interactions(connection: duckdb.DuckDBPyConnection, table: Table, source: Source, options: Options, summary: Summary) -> None:
+    """Creates ``raw``: u, i (tokens), rating, time (seconds), fault; in the order of the file.
+
+    Raises:
+        InputError: no column for the user or the item, a minimum rating without ratings, too many rows that cannot be read.
+    """
+    asked = {"user": options.user_column, "item": options.item_column, "time": options.time_column, "rating": options.rating_column}
+    known = {"user": source.user, "item": source.item, "time": source.time, "rating": source.rating}
+    found = {role: find_column(role, table.columns, table.path, asked[role], known[role]) for role in asked}
+    for role in ("user", "item"):
+        need_column(role, table.columns, table.path, found[role])
+    if options.min_rating is not None and found["rating"] is None:
+        need_column("rating", table.columns, table.path, None)
+    columns = {role: column for role, column in found.items() if column is not None}
+    cells = {role: f"c{n}" for n, role in enumerate(columns)}
+    rows = table.rows(list(columns.values()))
+    with sql.complaints(table.path):
+        time, time_fault = _time(connection, rows, cells.get("time"), options.time_unit)
+    rating, rating_fault = "NULL::DOUBLE", "NULL"
+    if "rating" in cells:
+        cell = cells["rating"]
+        rating = NUMBER.format(cell)
+        rating_fault = f"CASE WHEN trim({cell}) <> '' AND {rating} IS NULL THEN 'no number as rating: ' || left({cell}, 40) END"
+    query = (
+        f"SELECT {sql.token(cells['user'])} AS u, {sql.token(cells['item'])} AS i, {rating} AS rating, {time} AS time, "
+        f"coalesce(fault, {time_fault}, {rating_fault}) AS fault FROM ({rows})"
+    )
+    loaded = load(connection, table, "raw", query, options.max_bad_rows)
+    summary.columns, summary.rows = columns, loaded.rows
+    summary.drop("unreadable", loaded.bad)
+    summary.first_unreadable += [loaded.first_bad] if loaded.bad else []
+
+
+def _time(connection: duckdb.DuckDBPyConnection, rows: str, cell: str | None, unit: str) -> tuple[str, str]:
+    """SQL of the time in seconds, and of what is wrong with it. Numbers are in one unit, told by the median of the first ones; else
+    a date or a date and time, in UTC unless it says otherwise."""
+    if cell is None:
+        return "NULL::DOUBLE", "NULL"
+    number = NUMBER.format(cell)
+    if unit == "auto":
+        sample = f"SELECT {number} AS t FROM ({rows}) LIMIT {TIME_SAMPLE}"
+        median = abs(connection.execute(f"SELECT median(t) FROM ({sample})").fetchone()[0] or 0.0)
+        unit = "s" if median < 1e11 else "ms" if median < 1e14 else "us" if median < 1e17 else "ns"
+    seconds = f"coalesce({number} / {UNITS[unit]}, epoch(TRY_CAST({cell} AS TIMESTAMPTZ)))"
+    return seconds, f"CASE WHEN {seconds} IS NULL THEN 'no number, date or date and time: ' || left(coalesce({cell}, ''), 40) END"
+
+
+def filter_interactions(connection: duckdb.DuckDBPyConnection, options: Options, summary: Summary) -> None:
+    """Creates ``kept`` (r: row of ``raw``; uid, iid: rows of ``users`` and ``items``) of what passes, and counts what does not.
+
+    Raises:
+        InputError: nothing passes.
+    """
+    good = "fault IS NULL AND u IS NOT NULL AND i IS NOT NULL"
+    summary.drop("without user or item", sql.count(connection, "SELECT count(*) FROM raw WHERE fault IS NULL AND (u IS NULL OR i IS NULL)"))
+    if options.min_rating is not None:
+        enough = f"coalesce(rating >= {options.min_rating!r}, false)"
+        low = sql.count(connection, f"SELECT count(*) FROM raw WHERE {good} AND NOT {enough}")
+        summary.drop(f"rated below {options.min_rating:g}", low)
+        good += f" AND {enough}"
+    connection.execute("SET preserve_insertion_order = false")
+    for names, column in (("users", "u"), ("items", "i")):
+        connection.execute(f"CREATE TABLE {names} AS SELECT DISTINCT {column} FROM raw WHERE {good}")
+    connection.execute(
+        "CREATE TABLE kept AS SELECT raw.rowid AS r, users.rowid::INTEGER AS uid, items.rowid::INTEGER AS iid, raw.time "
+        f"FROM raw JOIN users USING (u) JOIN items USING (i) WHERE {good}"
+    )
+    _check_left(connection, "rows have a user, an item" + (f" and a rating of {options.min_rating:g}" if options.min_rating else ""))
+    _dedup(connection, options.dedup, summary)
+    _k_core(connection, options.k_core, summary)
+
+
+def _replace(connection: duckdb.DuckDBPyConnection, query: str) -> int:
+    """``kept`` becomes the result of a query over it; returns how many rows it lost."""
+    before = sql.count(connection, "SELECT count(*) FROM kept")
+    connection.execute(f"CREATE TABLE next AS {query}")
+    connection.execute("DROP TABLE kept")
+    connection.execute("ALTER TABLE next RENAME TO kept")
+    return before - sql.count(connection, "SELECT count(*) FROM kept")
+
+
+def _dedup(connection: duckdb.DuckDBPyConnection, which: str, summary: Summary) -> None:
+    """Of a user's interactions with an item the first or last in time, then in the file. Only repeated pairs are ranked."""
+    connection.execute("CREATE TABLE pairs AS SELECT uid, iid FROM kept GROUP BY uid, iid HAVING count(*) > 1")
+    lost = 0
+    if sql.count(connection, "SELECT count(*) FROM pairs"):
+        order = "DESC" if which == "last" else "ASC"
+        lost = _replace(
+            connection,
+            "SELECT * FROM kept ANTI JOIN pairs USING (uid, iid) UNION ALL "
+            "SELECT * EXCLUDE (n) FROM (SELECT kept.*, row_number() OVER ("
+            f"PARTITION BY uid, iid ORDER BY time {order}, r {order}) AS n FROM kept SEMI JOIN pairs USING (uid, iid)) WHERE n = 1",
+        )
+    connection.execute("DROP TABLE pairs")
+    summary.drop(f"repeated (the {which} is kept)", lost)
+
+
+def _k_core(connection: duckdb.DuckDBPyConnection, k: int, summary: Summary) -> None:
+    if k < 2:
+        return
+    lost = 0
+    while True:
+        few = [f"SELECT {side} FROM kept GROUP BY {side} HAVING count(*) < {k}" for side in ("uid", "iid")]
+        connection.execute(f"CREATE OR REPLACE TEMP TABLE few_users AS {few[0]}")
+        connection.execute(f"CREATE OR REPLACE TEMP TABLE few_items AS {few[1]}")
+        if not sql.count(connection, "SELECT (SELECT count(*) FROM few_users) + (SELECT count(*) FROM few_items)"):
+            break
+        lost += _replace(connection, "SELECT * FROM kept ANTI JOIN few_users USING (uid) ANTI JOIN few_items USING (iid)")
+    summary.drop(f"outside the {k}-core", lost)
+    _check_left(connection, f"user and item have {k} interactions: lower --k-core")
+
+
+def _check_left(connection: duckdb.DuckDBPyConnection, what: str) -> None:
+    if not sql.count(connection, "SELECT count(*) FROM kept"):
+        raise InputError(f"nothing is left: no {what}")
+
+
+def write_interactions(connection: duckdb.DuckDBPyConnection, file: Path, has_rating: bool, has_time: bool, where: str = "true") -> None:
+    """Writes the kept interactions as an atomic file, by user, time and place in the file."""
+    columns = ['u AS "user_id:token"', 'i AS "item_id:token"']
+    if has_rating:
+        columns.append('raw.rating AS "rating:float"')
+    if has_time:
+        whole = "CASE WHEN raw.time = floor(raw.time) THEN format('{:.0f}', raw.time) ELSE format('{:.3f}', raw.time) END"
+        columns.append(f'{whole} AS "timestamp:float"')
+    connection.execute("SET preserve_insertion_order = true")
+    connection.execute(
+        f"COPY (SELECT {', '.join(columns)} FROM kept JOIN raw ON raw.rowid = kept.r WHERE {where} ORDER BY u, kept.time, kept.r) "
+        f"TO {sql.text(file)} (FORMAT csv, DELIMITER '\t', HEADER, QUOTE '\"', ESCAPE '\"')"
+    )

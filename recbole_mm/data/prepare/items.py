@@ -1,0 +1,128 @@
+"""Items: the metadata of those that were kept, cleaned and written as an atomic file; what is not asked for is not loaded."""
+
+import csv
+import json
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import duckdb
+from tqdm import tqdm
+
+from recbole_mm.data.prepare import sql
+from recbole_mm.data.prepare.load import load
+from recbole_mm.data.prepare.locate import find_column, need_column, text_columns
+from recbole_mm.data.prepare.options import Options
+from recbole_mm.data.prepare.pictures import Pictures
+from recbole_mm.data.prepare.source import Source
+from recbole_mm.data.prepare.summary import Summary
+from recbole_mm.data.prepare.table import NESTED, Table
+from recbole_mm.data.text import clean_text, join_fields
+
+CHUNK = 10_000
+SENTENCES = ("description", "feature", "features", "text")  # lists of these are sentences, others are names
+
+
+@dataclass(frozen=True)
+class ItemColumns:
+    """The columns of an item table that are wanted: the item's name, texts (title first), the picture's path, further ones by header."""
+
+    item: str
+    texts: tuple[str, ...]
+    image: str | None
+    extra: dict[str, str]
+
+    def all(self) -> list[str]:
+        return list(dict.fromkeys([self.item, *self.texts, *([self.image] if self.image else []), *self.extra.values()]))
+
+
+def item_columns(table: Table, source: Source, options: Options, item_column: str) -> ItemColumns:
+    """Which columns of the item table are what; the item's has the name it has among the interactions, or a common one.
+
+    Raises:
+        InputError: none or several could be meant, or one that was asked for is not there.
+    """
+    given = options.item_column if options.item_column in table.columns else None
+    known = source.item_key if source.item_key in table.columns else item_column
+    item = need_column("item", table.columns, table.path, find_column("item", table.columns, table.path, given, known, more="id"))
+    image = None
+    if options.image_column is not None or not source.text:
+        image = find_column("image", table.columns, table.path, options.image_column, None)
+    texts = text_columns(table.columns, table.path, options.text_columns, source.text)
+    extra = {header: column for header, (column, _) in source.extra.items() if column in table.columns}
+    return ItemColumns(item, tuple(texts), image, extra)
+
+
+def load_items(connection: duckdb.DuckDBPyConnection, table: Table, columns: ItemColumns, options: Options, summary: Summary) -> None:
+    """Creates ``meta``: the first row of every item in ``chosen`` (column i), with c0, c1, ... in the order of ``columns.all()``."""
+    wanted = columns.all()
+    cells = ", ".join(f"CASE WHEN chosen.i IS NOT NULL THEN c{n} END AS c{n}" for n in range(len(wanted)))
+    rows = f"SELECT fault, {sql.token('c0')} AS token, * EXCLUDE (fault) FROM ({table.rows(wanted)})"
+    query = f"SELECT fault, token, chosen.i IS NOT NULL AS used, {cells} FROM ({rows}) LEFT JOIN chosen ON chosen.i = token"
+    loaded = load(connection, table, "meta_rows", query, options.max_bad_rows)
+    summary.drop("unreadable in the item table", loaded.bad)
+    summary.first_unreadable += [loaded.first_bad] if loaded.bad else []
+    first = "SELECT min(rowid) FROM meta_rows WHERE used AND fault IS NULL GROUP BY token"
+    connection.execute(f"CREATE TABLE meta AS SELECT * FROM meta_rows WHERE rowid IN ({first})")
+    good = "FROM meta_rows WHERE fault IS NULL AND token IS NOT NULL"
+    found = sql.count(connection, "SELECT count(*) FROM meta")
+    summary.repeated_metadata = sql.count(connection, f"SELECT count(*) {good} AND used") - found
+    summary.metadata_without_interactions = sql.count(connection, f"SELECT count(DISTINCT token) {good} AND NOT used")
+    summary.items_without_metadata = sql.count(connection, "SELECT count(*) FROM chosen") - found
+
+
+def write_items(
+    connection: duckdb.DuckDBPyConnection, file: Path, columns: ItemColumns | None, source: Source, pictures: Pictures | None,
+    summary: Summary,
+) -> None:  # fmt: skip
+    """Writes one line an item of ``chosen``, in its order (``n``); texts are cleaned, and quoted where they hold a quote, so that RecBole
+    and `read_item_table` both read them as they were."""
+    titled, described = bool(columns and columns.texts), bool(columns and len(columns.texts) > 1)
+    extra = dict(columns.extra) if columns else {}
+    header = ["item_id:token", *["title:token_seq"] * titled, *["description:token_seq"] * described, *extra]
+    header += ["image:token"] * bool(pictures)
+    summary.text_columns = list(columns.texts) if columns else []
+    with open(file, "w", encoding="utf-8", newline="\n") as target:
+        out = csv.writer(target, delimiter="\t", lineterminator="\n")
+        out.writerow(header)
+        for token, cells in _items(connection, columns.all() if columns else []):
+            texts = [_text(name, cells[name] or "", source) for name in (columns.texts if columns else ())]
+            line = [token, *texts[:1], *([join_fields(texts[1:])] if described else [])]
+            line += [clean_text(source.extra[header][1](cells[column] or "")) for header, column in extra.items()]
+            picture = pictures.find(token, cells.get(columns.image) if columns else None) if pictures else ""
+            out.writerow([*line, picture] if pictures else line)
+            summary.items_with_text += any(texts)
+            summary.items_with_picture += bool(picture)
+
+
+def _items(connection: duckdb.DuckDBPyConnection, columns: Sequence[str]) -> Iterator[tuple[str, dict[str, str | None]]]:
+    cells = "".join(f", meta.c{n}" for n in range(len(columns)))
+    source = "chosen LEFT JOIN meta ON meta.token = chosen.i" if columns else "chosen"
+    total = sql.count(connection, "SELECT count(*) FROM chosen")
+    cursor = connection.cursor()
+    cursor.execute(f"SELECT chosen.i{cells} FROM {source} ORDER BY chosen.n")
+    with tqdm(total=total, desc="items", unit="item", delay=2, disable=not sys.stderr.isatty()) as bar:
+        while rows := cursor.fetchmany(CHUNK):
+            for token, *values in rows:
+                yield token, dict(zip(columns, values, strict=True))
+            bar.update(len(rows))
+
+
+def _text(column: str, cell: str, source: Source) -> str:
+    if cell.startswith(NESTED):
+        try:
+            parts = _flat(json.loads(cell[1:]))
+        except RecursionError:
+            return ""
+        return join_fields(parts) if column in SENTENCES else clean_text(", ".join(parts))
+    return clean_text(source.clean[column](cell) if column in source.clean else cell)
+
+
+def _flat(value: object) -> list[str]:
+    """The words of a list or object, however deep, each once."""
+    if isinstance(value, list):
+        return list(dict.fromkeys(part for element in value for part in _flat(element)))
+    if isinstance(value, dict):
+        return [f"{key}: {', '.join(_flat(element))}" for key, element in value.items()]
+    return [] if value is None or value == "" else [str(value)]

@@ -1,0 +1,63 @@
+"""Loading a table into the database, with a count of the rows that could not be read, and where the first of them is."""
+
+from dataclasses import dataclass
+
+import duckdb
+
+from recbole_mm.data.prepare import sql
+from recbole_mm.data.prepare.table import Table, not_utf8
+from recbole_mm.errors import InputError
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """How many rows a file has (blank lines not counted), how many of them are unreadable, and the first of these, in words."""
+
+    rows: int
+    bad: int
+    first_bad: str
+
+
+def load(connection: duckdb.DuckDBPyConnection, table: Table, into: str, query: str, max_bad_rows: float) -> Loaded:
+    """Creates the table ``into`` of ``query`` (over ``table.rows``, with its column ``fault``), in the order of the file.
+
+    Raises:
+        InputError: bytes that are not UTF-8, a quote that is never closed, or a larger share of bad rows than ``max_bad_rows``.
+    """
+    connection.execute("SET preserve_insertion_order = true")
+    with sql.complaints(table.path):
+        connection.execute(f"CREATE TABLE {into} AS {query}")
+    rejected, first_line, first_reason = _rejects(connection, table)
+    faulty, first_row = connection.execute(f"SELECT count(*), min(rowid) FROM {into} WHERE fault <> ''").fetchone()
+    rows = rejected + sql.count(connection, f"SELECT count(*) FROM {into} WHERE fault IS NULL OR fault <> ''")
+    bad, first = rejected + faulty, ""
+    if faulty:
+        fault = connection.execute(f"SELECT fault FROM {into} WHERE rowid = {first_row}").fetchone()[0]
+        first = f"{table.path} {table.row_name(first_row, exact=table.kind == 'jsonl')}: {fault}"
+    if rejected:
+        first = f"{table.path} line {first_line}: {first_reason}"
+    if not rows:
+        raise InputError(f"{table.path} holds no rows")
+    if bad > max_bad_rows * rows:
+        raise InputError(f"{bad:,} of {rows:,} rows cannot be read, the first: {first}; mend the file, or raise --max-bad-rows")
+    return Loaded(rows, bad, first)
+
+
+def _rejects(connection: duckdb.DuckDBPyConnection, table: Table) -> tuple[int, int, str]:
+    """Rows that DuckDB's csv reader left out of its last scan: their number, the first one's line, and why."""
+    if table.kind == "parquet":
+        return 0, 0, ""
+    errors = connection.execute(
+        "SELECT line, first(error_type::VARCHAR), first(error_message), first(csv_line) FROM reject_errors "
+        "WHERE scan_id = (SELECT max(scan_id) FROM reject_scans) GROUP BY line ORDER BY line"
+    ).fetchall()
+    for line, kind, _, cells in errors:
+        if kind == "INVALID ENCODING":
+            raise not_utf8(table.path, f" line {line}")
+        if table.quote and (cells or "").strip("\n").split("\n")[0].count(table.quote) % 2:
+            raise InputError(
+                f"{table.path} line {line}: a quote is opened and not closed in its line, and the row does not fit; "
+                "mend it, or use --quote= where quotes mean nothing"
+            )
+    line, _, reason, _ = errors[0] if errors else (0, "", "", "")
+    return len(errors), line, " ".join(reason.split(".")[0].split())

@@ -1,0 +1,126 @@
+"""The options of ``recbole-mm prepare``."""
+
+import argparse
+import math
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from recbole_mm.data.prepare.source import SOURCES
+from recbole_mm.errors import InputError, nearest
+
+EPILOG = """\
+sources:
+{sources}
+
+example:
+  recbole-mm prepare --interactions=orders.csv --items=products.csv --images=pictures --output=dataset/shop --k-core=5
+  recbole-mm run --model=CLIPRec --dataset=shop --data_path=dataset
+
+rows are filtered in this order: unreadable ones, those without a user or item, --min-rating, --dedup, --k-core
+"""
+
+
+@dataclass(frozen=True)
+class Options:
+    """What ``prepare`` was asked for; None is "find out"."""
+
+    output: Path
+    source: str = "files"
+    input: Path | None = None
+    interactions: Path | None = None
+    items: Path | None = None
+    images: Path | None = None
+    user_column: str | None = None
+    item_column: str | None = None
+    time_column: str | None = None
+    rating_column: str | None = None
+    image_column: str | None = None
+    text_columns: tuple[str, ...] | None = None
+    k_core: int = 0
+    min_rating: float | None = None
+    dedup: str = "last"
+    time_unit: str = "auto"
+    encoding: str | None = None
+    delimiter: str | None = None
+    quote: str | None = None
+    link: str = "copy"
+    max_bad_rows: float = 0.01
+    memory: str = "2GB"
+    overwrite: bool = False
+
+    def __post_init__(self) -> None:
+        if self.k_core < 0:
+            raise InputError(f"--k-core {self.k_core}: a number that is not negative")
+        if self.min_rating is not None and not math.isfinite(self.min_rating):
+            raise InputError(f"--min-rating {self.min_rating}: a number")
+        if not 0 <= self.max_bad_rows <= 1:
+            raise InputError(f"--max-bad-rows {self.max_bad_rows}: a share from 0 to 1")
+        if not re.fullmatch(r"\d+(\.\d+)? ?[KMGT]i?B", self.memory, re.IGNORECASE):
+            raise InputError(f"--memory {self.memory}: a size such as 2GB")
+
+
+def parse(arguments: Sequence[str]) -> Options:
+    """Options from command line arguments, ``--key=value`` or ``--key value``.
+
+    Raises:
+        InputError: an option that does not exist, is incomplete, or holds what it cannot.
+    """
+    arguments = [_hyphens(argument) for argument in arguments]
+    found, rest = _parser().parse_known_args(arguments)
+    if rest:
+        names = [action.option_strings[-1] for action in _parser()._actions]
+        raise InputError(f"unknown option '{rest[0]}'{nearest(rest[0].partition('=')[0], names)}; see recbole-mm prepare --help")
+    return Options(**vars(found))
+
+
+def _hyphens(argument: str) -> str:
+    """``--k_core=5`` means ``--k-core=5``."""
+    name, equals, value = argument.partition("=")
+    return name.replace("_", "-") + equals + value if name.startswith("--") else argument
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> None:
+        raise InputError(f"{message}; see recbole-mm prepare --help")
+
+
+def _parser() -> argparse.ArgumentParser:
+    sources = "\n".join(f"  {name:<12} {source.about}" for name, source in SOURCES.items())
+    parser = _Parser(
+        prog="recbole-mm prepare",
+        description="Make a RecBole data set folder (.inter, .item, images/) of your own tables and pictures, or of a published data set.",
+        epilog=EPILOG.format(sources=sources),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    files = parser.add_argument_group("what there is")
+    files.add_argument("--source", default="files", choices=list(SOURCES), metavar="KIND", help="one of those below; default: files")
+    files.add_argument("--input", type=Path, metavar="FOLDER", help="the folder that holds the source's files")
+    files.add_argument("--interactions", type=Path, metavar="FILE", help="the table of interactions, instead of looking for it")
+    files.add_argument("--items", type=Path, metavar="FILE", help="the table of items")
+    files.add_argument("--images", type=Path, metavar="FOLDER", help="pictures, by --image-column or named by item: <item>.jpg, .png, ...")
+    files.add_argument("--encoding", help="of the tables, where it is not UTF-8: latin-1, utf-16, cp1252, ...")
+    files.add_argument("--delimiter", help="between the cells of a csv file; default: the one of , ; | and tab that its header has")
+    files.add_argument("--quote", metavar="CHAR", help="around csv cells; '' where quotes have no meaning")
+    columns = parser.add_argument_group("columns (default: guessed by common names; 'none' leaves time, rating, image or texts out)")
+    for name in ("user", "item", "time", "rating", "image"):
+        columns.add_argument(f"--{name}-column", metavar="NAME")
+    columns.add_argument("--text-columns", type=_names, metavar="A,B,C", help="the first becomes the title, the others the description")
+    columns.add_argument("--time-unit", default="auto", choices=("auto", "s", "ms", "us", "ns"), help="of times that are numbers")
+    keep = parser.add_argument_group("what is kept")
+    keep.add_argument("--min-rating", type=float, metavar="X", help="only interactions rated X or better")
+    keep.add_argument("--dedup", default="last", choices=("first", "last"), help="of a user's several on one item; default: last")
+    keep.add_argument("--k-core", type=int, default=0, metavar="N", help="users and items with N interactions or more, until stable")
+    keep.add_argument("--max-bad-rows", type=float, default=0.01, metavar="SHARE", help="stop if more rows are unreadable; default: 0.01")
+    out = parser.add_argument_group("what is made")
+    out.add_argument("--output", type=Path, required=True, metavar="FOLDER", help="the data set folder; its name is the data set's")
+    out.add_argument("--overwrite", action="store_true", help="replace a folder that prepare made")
+    out.add_argument("--link", default="copy", choices=("copy", "hardlink"), help="how pictures get into <output>/images; default: copy")
+    out.add_argument("--memory", default="2GB", metavar="SIZE", help="of DuckDB, which goes on on disk beyond it; default: 2GB")
+    return parser
+
+
+def _names(text: str) -> tuple[str, ...]:
+    return tuple(name.strip() for name in text.split(",") if name.strip())

@@ -1,0 +1,157 @@
+"""A catalogue through a frozen encoder, by way of the feature store: only what is not there yet is encoded."""
+
+import json
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from hashlib import blake2b
+from logging import getLogger
+from pathlib import Path
+from typing import NamedTuple, TypeVar
+
+import torch
+from torch import Tensor
+from tqdm import tqdm
+
+from recbole_mm.data.content import ItemContent
+from recbole_mm.encoder import ItemEncoder
+from recbole_mm.errors import InputError
+from recbole_mm.feature.cost import EncodingCost
+from recbole_mm.feature.features import Table
+from recbole_mm.feature.inputs import PARTS, EncoderInputs
+from recbole_mm.feature.ranks import Ranks
+from recbole_mm.feature.store import FeatureStore
+
+SHARD_ROWS = 256
+VERSION = 1
+"""To be raised where the same encoder, inputs and settings come to give other rows."""
+In, Out = TypeVar("In"), TypeVar("Out")
+logger = getLogger(__name__)
+
+
+class Encoded(NamedTuple):
+    """Tables by modality; the distinct contents that were encoded now (by this process) and those found in the store, by modality; the
+    cost; and the store's folder."""
+
+    tables: dict[str, Table]
+    new: dict[str, int]
+    reused: dict[str, int]
+    cost: EncodingCost
+    folder: Path
+
+
+def encode_catalogue(
+    encoder: ItemEncoder, content: ItemContent, modalities: list[str] | None, *, chunk_size: int = 256, dtype: str = "fp32",
+    precision: str = "fp32", show_progress: bool = False, ranks: Ranks | None = None,
+) -> Encoded:  # fmt: skip
+    """Features of all items of a data set.
+
+    Every content that the store lacks is encoded in eval mode, in batches of ``chunk_size``, while the next batch is being read, and
+    stored a shard of about ``SHARD_ROWS`` at a time. What is missing is cut into shards in an order that its contents alone decide:
+    taking whole shards out of the list leaves the others as they are, so a run that goes on after a kill, or shares the list with
+    other processes, encodes the very same batches and gets the same bytes.
+
+    Args:
+        modalities: None for image and text as far as encoder and items have them.
+        dtype: ``fp32`` or ``fp16``, in the store.
+        precision: ``fp32`` or ``bf16``, of the encoder's arithmetic (fp32 where the device has no bf16).
+
+    Raises:
+        InputError: a modality that the encoder or the items do not have, or an encoder that gives NaN or infinity.
+    """
+    ranks = ranks or Ranks()
+    inputs = EncoderInputs(encoder, content, modalities, show_progress)
+    precision = _possible(precision, next(encoder.parameters()).device)
+    fingerprint, plain = encoder.fingerprint(), dtype == precision == "fp32"
+    folder = content.cache_dir / "features" / _key(fingerprint, encoder.preprocess_key if encoder.image_size else None, dtype, precision)
+    names = {m: inputs.digests(m) for m in inputs.modalities}
+    stores = {m: FeatureStore(folder / m, encoder.output_dims[m], dtype) for m in inputs.modalities}
+    id_of = {m: {digest: i for i, digest in enumerate(names[m]) if digest} for m in stores}
+    missing = ranks.agree({m: _ordered(m, content, {d: i for d, i in id_of[m].items() if d not in stores[m]}) for m in stores})
+    worker = _Worker(encoder, inputs, chunk_size, precision)
+    encoder.eval()
+    for m, ordered in missing.items():
+        shards = ranks.share(list(_slices(ordered, chunk_size * max(1, SHARD_ROWS // chunk_size))))
+        todo = sum(map(len, shards))
+        quiet = not show_progress or not todo or ranks.rank > 0
+        with tqdm(total=todo, desc=f"Encoding {m}", unit=" items", ncols=100, disable=quiet) as bar:
+            for digests, rows in worker.encode(m, shards, id_of[m]):
+                tokens = content.tokens([id_of[m][digest] for digest in digests])
+                _check_finite(m, rows.to(stores[m].dtype), tokens)
+                stores[m].add(digests, rows, tokens)
+                bar.update(len(digests))
+    ranks.wait()
+    if ranks.world > 1:
+        for store in stores.values():
+            store.reload()
+    tables = {m: Table(stores[m].rows(names[m]), inputs.present[m], fingerprint if plain else folder.name) for m in stores}
+    new = {m: len(ordered) for m, ordered in missing.items()}
+    reused = {m: len(id_of[m]) - new[m] for m in stores}
+    return Encoded(tables, new, reused, worker.cost, folder)
+
+
+def _key(*parts: str | None) -> str:
+    """Names all that decides what a row is besides its content and modality."""
+    return blake2b(json.dumps([VERSION, *parts]).encode(), digest_size=16).hexdigest()
+
+
+class _Worker:
+    """Reads, encodes and counts."""
+
+    def __init__(self, encoder: ItemEncoder, inputs: EncoderInputs, chunk_size: int, precision: str) -> None:
+        self.encoder, self.inputs, self.chunk_size = encoder, inputs, chunk_size
+        self.device = next(encoder.parameters()).device
+        self.bf16, self.cost, self.seen = precision == "bf16", EncodingCost(), set()
+
+    @torch.no_grad()
+    def encode(self, modality: str, shards: list[list[str]], id_of: dict[str, int]) -> Iterator[tuple[list[str], Tensor]]:
+        """(digests, float32 (n, d)) a shard."""
+        batches = [torch.tensor([id_of[d] for d in part]) for shard in shards for part in _slices(shard, self.chunk_size)]
+        ready = read_ahead(lambda ids: (ids, self.inputs.once(modality, ids)), batches)
+        for shard in shards:
+            parts = [self._forward(modality, *next(ready)) for _ in _slices(shard, self.chunk_size)]
+            yield shard, torch.cat(parts)
+
+    def _forward(self, modality: str, ids: Tensor, values) -> Tensor:
+        fresh = set(ids.tolist()) - self.seen
+        self.seen |= fresh
+        with self.cost.measure(len(fresh), self.device), torch.autocast(self.device.type, torch.bfloat16, enabled=self.bf16):
+            values = tuple(v.to(self.device) for v in values) if isinstance(values, tuple) else values.to(self.device)
+            return self.encoder({modality: values})[modality].float().cpu()
+
+
+def read_ahead(read: Callable[[In], Out], items: Iterable[In], depth: int = 2) -> Iterator[Out]:
+    """``read`` of each item in order, done in a thread up to ``depth`` items before it is asked for."""
+    waiting: deque = deque()
+    with ThreadPoolExecutor(1) as pool:
+        for item in items:
+            waiting.append(pool.submit(read, item))
+            if len(waiting) > depth:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
+
+
+def _slices(values: list, size: int) -> Iterator[list]:
+    return (values[start : start + size] for start in range(0, len(values), size))
+
+
+def _ordered(modality: str, content: ItemContent, id_of: dict[str, int]) -> list[str]:
+    """Digests in an order that contents alone decide; texts of like length go into a batch together, which saves padding."""
+    ids = list(id_of.values())
+    sizes = map(len, content.texts(ids)) if "text" in PARTS[modality] else [0] * len(ids)
+    return [digest for _, digest in sorted(zip(sizes, id_of, strict=True))]
+
+
+def _possible(precision: str, device: torch.device) -> str:
+    if precision == "bf16" and device.type == "cuda" and not torch.cuda.is_bf16_supported():
+        logger.warning("encoder_precision: this device has no bf16; encoding in fp32")
+        return "fp32"
+    return precision
+
+
+def _check_finite(modality: str, rows: Tensor, tokens: list[str]) -> None:
+    bad = (~rows.isfinite().all(1)).nonzero().squeeze(1).tolist()
+    if bad:
+        raise InputError(f"the encoder gives NaN or infinite numbers for the {modality} of item {tokens[bad[0]]}; try feature_dtype "
+                         "and encoder_precision: fp32, or look at its weights")  # fmt: skip

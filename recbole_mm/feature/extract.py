@@ -1,0 +1,58 @@
+"""``recbole-mm extract``: the catalogue of a data set into the feature store, and out of it into files."""
+
+import json
+from collections.abc import Sequence
+from logging import getLogger
+from pathlib import Path
+
+from recbole_mm.data.choice import from_encoder
+from recbole_mm.errors import InputError
+from recbole_mm.feature.build import build_encoder, encode
+from recbole_mm.feature.encode import Encoded
+from recbole_mm.feature.features import Table
+from recbole_mm.feature.ranks import Ranks
+from recbole_mm.feature.store import DTYPES, write_whole
+
+
+def extract(config, dataset, output: str | Path | None = None) -> Encoded:
+    """Encodes every item of a MultiModalDataset that the store lacks, sharing the work with the other processes of a torchrun.
+
+    Args:
+        output: a folder that gets ``<modality>.safetensors`` (written by the first process): tensor ``features``, and metadata
+            ``item_tokens``, the JSON list of its rows' tokens. Rows are sorted by token; items that lack the modality have none.
+
+    Raises:
+        InputError: no modality is left for an encoder, or what ``ItemFeatures.from_config`` says.
+    """
+    if from_encoder(config) == []:
+        raise InputError("nothing to encode: modalities is empty, or feature_files brings them all")
+    if output is not None and Path(output).is_file():
+        raise InputError(f"--output {output} is a file, not a folder")
+    ranks = Ranks.from_environment()
+    try:
+        encoded = encode(config, dataset, build_encoder(config), ranks)
+        if output is not None and ranks.rank == 0:
+            tokens = [str(token) for token in dataset.field2id_token[dataset.iid_field]]
+            for modality, table in encoded.tables.items():
+                export(table, tokens, Path(output) / f"{modality}.safetensors", config["feature_dtype"])
+            getLogger().info(f"features exported to {output}: {', '.join(f'{m}.safetensors' for m in encoded.tables)}")
+        ranks.wait()
+    finally:
+        ranks.leave()
+    getLogger().info(_cost_line(encoded, ranks))
+    return encoded
+
+
+def export(table: Table, tokens: Sequence[str], path: Path, dtype: str = "fp32") -> None:
+    """The present rows of a catalogue, sorted by token, as a feature file."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    ids = sorted(table.present.nonzero().squeeze(1).tolist(), key=lambda i: tokens[i])
+    rows = table.rows[ids].to(DTYPES[dtype]).contiguous()
+    write_whole(path, rows, {"item_tokens": json.dumps([tokens[i] for i in ids])})
+
+
+def _cost_line(encoded: Encoded, ranks: Ranks) -> str:
+    cost = encoded.cost
+    rate = f", {cost.items / cost.seconds:.0f} items/s" if cost.seconds else ""
+    own = f" by process {ranks.rank} of {ranks.world}" if ranks.world > 1 else ""
+    return f"cost: encoding {cost.seconds:.1f} s ({cost.items} items{rate}){own}"

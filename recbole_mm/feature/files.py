@@ -1,0 +1,95 @@
+"""Feature files: ready-made features of the data set's items, found by item token."""
+
+from collections.abc import Mapping, Sequence
+from hashlib import blake2b
+from logging import getLogger
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from recbole_mm.errors import InputError, listed
+from recbole_mm.feature.features import Table
+from recbole_mm.feature.formats import open_rows, reading
+from recbole_mm.feature.ids import row_tokens
+
+NAMED_IN_MESSAGE = 3
+logger = getLogger(__name__)
+
+
+def read_tables(
+    files: Mapping[str, str], tokens: Sequence[str], folder: Path, ids: Mapping[str, str] | str | None = None, item_field: str = "item_id"
+) -> dict[str, Table]:
+    """Features of a catalogue from files.
+
+    Args:
+        files: modality -> path, relative to ``folder`` or absolute: ``.safetensors``, ``.npy``, ``.parquet``, or a folder of one
+            ``.npy`` an item.
+        tokens: item tokens by internal id, ``tokens[0]`` being padding.
+        folder: the data set's.
+        ids: what names the rows of files that do not do so themselves: an id file or ``row``, for all or by modality.
+        item_field: the data set's item column, for files with named columns.
+
+    Raises:
+        InputError: a file that cannot be read, that names rows wrongly, or does not belong to these items.
+    """
+    by_name = ids if isinstance(ids, Mapping) else {}
+    for modality in by_name:
+        if modality not in files:
+            raise InputError(f"feature_ids names '{modality}', which is not in use from feature_files ({listed(files)})")
+    shared = None if isinstance(ids, Mapping) else ids
+    return {m: _read_table(m, folder / file, list(tokens), by_name.get(m), shared, folder, item_field) for m, file in files.items()}
+
+
+def _read_table(
+    modality: str, path: Path, tokens: list[str], own_ids: str | None, shared_ids: str | None, folder: Path, item_field: str
+) -> Table:
+    found = open_rows(path, modality, item_field)
+    if found.tokens is not None and own_ids is not None:
+        raise InputError(f"feature_ids: {modality}: {path} names its rows itself; leave it out of feature_ids")
+    names = found.tokens
+    if names is None:
+        names = row_tokens(path, found.count, own_ids or shared_ids, folder, item_field, set(tokens[1:]))
+    if len(names) != found.count:
+        raise InputError(f"{path} has {found.count} rows and {len(names)} item tokens")
+    row_of = {token: row for row, token in enumerate(names)}
+    if len(row_of) < len(names):
+        twice = next(token for row, token in enumerate(names) if row_of[token] != row)
+        raise InputError(f"{path} has item {twice} more than once (rows {names.index(twice)} and {row_of[twice]})")
+    rows = np.array([-1, *(row_of.get(token, -1) for token in tokens[1:])])
+    _check_coverage(modality, path, tokens, rows, names)
+    ids = np.flatnonzero(rows >= 0)
+    ids = ids[np.argsort(rows[ids])]
+    features = np.zeros((len(tokens), found.width), dtype=np.float32)
+    with reading(modality, path):
+        features[ids] = found.read(rows[ids])
+    bad = np.flatnonzero(~np.isfinite(features).all(1))
+    if len(bad):
+        raise InputError(f"{path}: {len(bad)} items have NaN or infinite features, the first of them {_first(tokens[i] for i in bad)}")
+    return Table(torch.from_numpy(features), torch.from_numpy(rows >= 0), _fingerprint(features, rows >= 0, tokens))
+
+
+def _check_coverage(modality: str, path: Path, tokens: list[str], rows: np.ndarray, names: list[str]) -> None:
+    """Items that the file lacks are missing in this modality; where most are, it is the wrong file or the wrong order."""
+    without = [token for token, row in zip(tokens[1:], rows[1:], strict=True) if row < 0]
+    n_items = len(tokens) - 1
+    if not without:
+        return
+    if 2 * len(without) > n_items:
+        known = set(tokens[1:])
+        others = [name for name in names if name not in known]
+        raise InputError(f"feature_files: {modality}: {path} has {n_items - len(without)} of the data set's {n_items} items: it lacks "
+                         f"{_first(without)}, and has {_first(others) if others else 'no others'}")  # fmt: skip
+    logger.info(f"{modality}: {len(without)} of {n_items} items are not in {path} ({_first(without)}) and count as missing")
+
+
+def _first(words) -> str:
+    words = list(words)
+    return listed(words[:NAMED_IN_MESSAGE]) + ", ..." * (len(words) > NAMED_IN_MESSAGE)
+
+
+def _fingerprint(features: np.ndarray, present: np.ndarray, tokens: list[str]) -> str:
+    digest = blake2b("\0".join(tokens).encode(), digest_size=16)
+    digest.update(present.tobytes())
+    digest.update(features)
+    return digest.hexdigest()

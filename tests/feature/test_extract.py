@@ -1,0 +1,199 @@
+"""Extraction: killed, shared or undisturbed, it ends in the same bytes."""
+
+import itertools
+import json
+import os
+import random
+import re
+import signal
+import socket
+import time
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors import safe_open
+
+from recbole_mm.cli import main
+from recbole_mm.config import MultiModalConfig
+from recbole_mm.encoder import create_encoder
+from recbole_mm.feature import encode as encode_module
+from recbole_mm.feature import extract as extract_module
+from recbole_mm.feature.build import build_encoder
+from recbole_mm.feature.encode import read_ahead
+from recbole_mm.feature.extract import extract
+from recbole_mm.quick_start import create_dataset
+from tests.planted import built, settings, write_features, write_planted
+
+KILLS = 20
+
+
+@pytest.fixture(scope="module")
+def shop(tmp_path_factory) -> Path:
+    folder = write_planted(tmp_path_factory.mktemp("data") / "shop", n_items=96, missing=True)
+    item = folder / "shop.item"
+    number = itertools.count()
+    item.write_text(re.sub("mountain|evening", lambda match: f"{match.group()} {next(number)}", item.read_text()))
+    return folder
+
+
+@pytest.fixture(autouse=True)
+def _small_shards(monkeypatch):
+    monkeypatch.setattr(encode_module, "SHARD_ROWS", 8)
+
+
+def arguments(folder: Path, cache: Path, **keys) -> list[str]:
+    keys = {"dataset": folder.name, **settings(folder), "cache_dir": cache, "encoder_chunk_size": 4, **keys}
+    return ["extract", *(f"--{key}={str(value).replace(' ', '')}" for key, value in keys.items())]
+
+
+def exported(folder: Path) -> dict[str, bytes]:
+    return {file.name: file.read_bytes() for file in sorted(folder.iterdir())}
+
+
+def opened(file: Path) -> tuple[list[str], torch.Tensor]:
+    with safe_open(str(file), framework="pt") as content:
+        return json.loads(content.metadata()["item_tokens"]), content.get_tensor("features")
+
+
+@pytest.fixture(scope="module")
+def undisturbed(shop, tmp_path_factory) -> dict[str, bytes]:
+    cache = tmp_path_factory.mktemp("undisturbed")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(encode_module, "SHARD_ROWS", 8)
+        patch.chdir(cache)
+        assert main(arguments(shop, cache / "cache", output=cache / "out")) == 0
+    return exported(cache / "out")
+
+
+def test_what_is_exported(shop, tmp_path, caplog):
+    caplog.set_level("INFO")
+    keys = {"state": "INFO", "encoder_training": "end2end", "feature_dtype": "fp16"}
+    assert main(arguments(shop, tmp_path / "cache", output=tmp_path / "out", **keys)) == 0
+    config = MultiModalConfig("CLIPRec", "shop", config_dict=settings(shop))
+    dataset = create_dataset(config)
+    content, encoder = dataset.content, create_encoder("open_clip:tiny", seed=config["seed"]).eval()
+    content.use_preprocessing(encoder.preprocess_image, encoder.preprocess_key, encoder.image_size)
+    assert sorted(exported(tmp_path / "out")) == ["image.safetensors", "text.safetensors"]
+    for modality in ("image", "text"):
+        tokens, rows = opened(tmp_path / "out" / f"{modality}.safetensors")
+        assert tokens == sorted(content.tokens(content.present[modality].nonzero().squeeze(1)))
+        assert rows.dtype == torch.float16
+        ids = torch.tensor([dataset.token2id("item_id", token) for token in tokens])
+        read = content.images(ids) if modality == "image" else encoder.tokenize(content.texts(ids))
+        with torch.no_grad():
+            torch.testing.assert_close(rows.float(), encoder({modality: read})[modality], rtol=2e-3, atol=2e-3)
+    told = caplog.text
+    assert "features encoded into" in told and "features exported to" in told and "items/s" in told
+    files = {m: str(tmp_path / "out" / f"{m}.safetensors") for m in ("image", "text")}
+    again = built(shop, feature_files=files)[1].item_features
+    frozen = built(shop, encoder_training="pretrained", cache_dir=str(tmp_path / "cache"), feature_dtype="fp16")[1].item_features
+    assert frozen.cost.items == 0
+    for m in files:
+        assert torch.equal(again.present(m), frozen.present(m))
+        assert torch.equal(again.table()[m][again.present(m)], frozen.table()[m][again.present(m)])
+
+
+def forked(work) -> int:
+    """``work()`` in a forked child, quietly; returns its process id."""
+    pid = os.fork()
+    if pid:
+        return pid
+    try:
+        silent = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(silent, 1)
+        os.dup2(silent, 2)
+        os._exit(work() or 0)
+    finally:
+        os._exit(70)
+
+
+def test_killed_at_any_moment_it_ends_in_the_same_bytes(shop, undisturbed, tmp_path, monkeypatch):
+    """Each process starts with what the one before has left, from packed pictures to shards; after some kills, all over again."""
+    keys = settings(shop, cache_dir=str(tmp_path / "cache"), encoder_chunk_size=4, encoder_training="pretrained")
+    config = MultiModalConfig("CLIPRec", "shop", config_dict=keys)
+    dataset, encoder = create_dataset(config), build_encoder(config)
+    monkeypatch.setattr(extract_module, "build_encoder", lambda config: encoder)
+    started = time.monotonic()
+    extract(config, dataset, tmp_path / "warm")
+    longest = time.monotonic() - started
+    moments, killed, chains, halfway, total = random.Random(0), 0, 0, 0, len(list((tmp_path / "cache").rglob("*.safetensors")))
+    while killed < KILLS:
+        cache, out = tmp_path / f"cache{chains}", tmp_path / f"out{chains}"
+        chains += 1
+        dataset.content = None
+        config["cache_dir"] = str(cache)
+
+        def work(out=out) -> None:
+            dataset.content = dataset.read_content()
+            extract(config, dataset, out)
+
+        for _ in range(7):
+            pid = forked(work)
+            time.sleep(moments.uniform(0.02, 0.6) * longest)
+            os.kill(pid, signal.SIGKILL)
+            status = os.waitpid(pid, 0)[1]
+            if not os.WIFSIGNALED(status):
+                assert status == 0
+                break
+            killed += 1
+            halfway += 0 < len(list(cache.rglob("*.safetensors"))) < total
+        assert os.waitpid(forked(work), 0)[1] == 0
+        assert exported(out) == undisturbed
+        shards = [opened_digests(file) for file in (cache / "features").rglob("*.safetensors")]
+        assert sum(map(len, shards)) == len({name for shard in shards for name in shard}), "something was encoded twice"
+    assert chains > 1 and halfway > 2
+
+
+def opened_digests(file: Path) -> list[tuple[str, str]]:
+    with safe_open(str(file), framework="pt") as content:
+        return [(file.parent.name, digest) for digest in json.loads(content.metadata()["digests"])]
+
+
+def test_two_processes_share_the_work(shop, undisturbed, tmp_path):
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        address = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free.getsockname()[1]), "WORLD_SIZE": "2"}
+    (tmp_path / "told").mkdir()
+
+    def work(rank: int) -> int:
+        os.environ.update(address, RANK=str(rank), LOCAL_RANK=str(rank))
+        original = encode_module._Worker._forward
+
+        def counted(self, modality, ids, values):
+            (tmp_path / "told" / f"{rank}-{time.monotonic_ns()}").write_text(str(len(ids)))
+            return original(self, modality, ids, values)
+
+        encode_module._Worker._forward = counted
+        return main(arguments(shop, tmp_path / "cache", output=tmp_path / "out"))
+
+    pids = [forked(lambda rank=rank: work(rank)) for rank in range(2)]
+    assert [os.waitpid(pid, 0)[1] for pid in pids] == [0, 0]
+    assert exported(tmp_path / "out") == undisturbed
+    counts = [sum(int(f.read_text()) for f in (tmp_path / "told").glob(f"{rank}-*")) for rank in range(2)]
+    present = sum(len(opened(tmp_path / "out" / name)[0]) for name in undisturbed)
+    assert sum(counts) == present and min(counts) > 0.3 * present
+
+
+def test_bad_input(shop, tmp_path, capsys):
+    def fails(*facts: str, **keys) -> None:
+        assert main(arguments(shop, tmp_path / "cache", **keys)) == 2
+        error = capsys.readouterr().err.strip().splitlines()
+        assert len(error) == 1 and all(fact in error[0] for fact in facts), error
+
+    (tmp_path / "file").touch()
+    fails("nothing to encode", modalities=[])
+    files = {m: str(shop / f) for m, f in write_features(shop, ("audio",)).items()}
+    fails("nothing to encode", "feature_files", feature_files=files)
+    fails("--output", "is a file", output=tmp_path / "file")
+    fails("cache_dri", "'cache_dir'", cache_dri="x")
+    fails("shpo", dataset="shpo")
+    fails("file", cache_dir=tmp_path / "file")
+
+
+def test_reading_ahead_keeps_order_and_passes_errors_on():
+    assert list(read_ahead(lambda n: n * n, range(7))) == [n * n for n in range(7)]
+    ready = read_ahead(lambda n: 1 // n, [1, 0])
+    assert next(ready) == 1
+    with pytest.raises(ZeroDivisionError):
+        next(ready)
