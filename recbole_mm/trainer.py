@@ -188,8 +188,8 @@ def load_model_state(model: MultiModalRecommender, checkpoint: dict, file: str) 
     features = getattr(model, "item_features", None)
     wanted = checkpoint.get("encoder_fingerprint")
     untrained = model.untrained_keys() if features is not None else set()
-    if features is not None and (untrained or not features.trainable) and wanted != features.fingerprint:
-        raise InputError(f"{file} was trained with another encoder (fingerprint {wanted}, not {features.fingerprint})")
+    if features is not None and (untrained or features.tabled) and wanted != features.fingerprint:
+        raise InputError(f"{file} was trained with another encoder or other feature files (fingerprint {wanted}, not {features.fingerprint})")
     try:
         state = model.state_dict()
         model.load_state_dict({**{key: state[key] for key in untrained}, **checkpoint["state_dict"]})

@@ -7,7 +7,18 @@ from recbole.utils import get_model as get_recbole_model
 from recbole_mm.errors import InputError
 from recbole_mm.properties import RECBOLE_PROPERTIES
 
-OUR_MODELS = dict.fromkeys(("CLIPRec", "VLMoRec", "BEiT3Rec"), "recbole_mm.model.cliprec")
+OUR_MODELS = {
+    **dict.fromkeys(("CLIPRec", "VLMoRec", "BEiT3Rec"), "recbole_mm.model.cliprec"),
+    "VBPR": "recbole_mm.model.vbpr",
+    "LightGCNM": "recbole_mm.model.lightgcnm",
+    "LATTICE": "recbole_mm.model.lattice",
+    "FREEDOM": "recbole_mm.model.freedom",
+    "MGCN": "recbole_mm.model.mgcn",
+    "MMGCN": "recbole_mm.model.mmgcn",
+    "MMGCL": "recbole_mm.model.mmgcl",
+    "SLMRec": "recbole_mm.model.slmrec",
+    "BM3": "recbole_mm.model.bm3",
+}
 
 
 def list_models() -> list[str]:

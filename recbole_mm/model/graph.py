@@ -158,6 +158,18 @@ def knn_graph(features: Tensor, k: int, *, exclude_self: bool = False, absent: T
     return ItemGraph(indices, PairProducts.apply(normal, indices) * used)
 
 
+def _first_largest(values: Tensor, k: int) -> Tensor:
+    """Columns (n, k) of each row's k largest among whole numbers, falling; of equal ones the first, which topk alone leaves open."""
+    largest, columns = values.topk(k)
+    tied = (values >= largest[:, -1:]).sum(1) > k
+    width = values.shape[1]
+    if bool(tied.any()):
+        places = torch.arange(width, device=values.device)
+        columns[tied] = (values[tied].long() * width - places).topk(k).indices
+    order = (values.gather(1, columns).long() * width - columns).argsort(1, descending=True)
+    return columns.gather(1, order)
+
+
 def _nearest(normal: Tensor, here: Tensor, k: int, exclude_self: bool) -> tuple[Tensor, Tensor]:
     """indices (n, k) of the nearest, and which of these places are in use (n, k)."""
     ids = here.nonzero().squeeze(1)
@@ -171,7 +183,6 @@ def _nearest(normal: Tensor, here: Tensor, k: int, exclude_self: bool) -> tuple[
         similarity = (candidates[rows] @ candidates.T).mul_(TIE).round_()
         if exclude_self:
             similarity[torch.arange(len(rows), device=rows.device), rows] = -2 * TIE
-        order = similarity.long().mul_(len(ids)).sub_(places)
-        indices[ids[rows], :n_neighbours] = ids[order.topk(n_neighbours).indices]
+        indices[ids[rows], :n_neighbours] = ids[_first_largest(similarity, n_neighbours)]
     used[ids, :n_neighbours] = True
     return indices, used

@@ -5,7 +5,6 @@ import math
 import pytest
 import torch
 
-from recbole_mm.model.base import UserPositives
 from recbole_mm.quick_start import build_trainer
 from tests.planted import built
 
@@ -63,12 +62,6 @@ def test_other_positives_of_the_user_are_no_negatives(planted):
     users, items = torch.arange(model.n_users), torch.arange(model.n_items)
     known = model.positives.among(users, items)
     assert {(u, i) for u, i in known.nonzero().tolist()} == pairs
-
-
-def test_user_positives_survive_ids_at_the_edges():
-    positives = UserPositives(torch.tensor([5, 5]).numpy(), torch.tensor([9, 0]).numpy(), n_items=10)
-    among = positives.among(torch.tensor([0, 5, 6]), torch.tensor([9, 0]))
-    assert among.tolist() == [[False, False], [True, True], [False, False]]
 
 
 def test_id_dropout_only_in_training_and_only_hides_ids(planted):

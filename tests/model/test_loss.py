@@ -1,9 +1,10 @@
 """Losses against slow references written from their equations."""
 
 import numpy as np
+import pytest
 import torch
 
-from recbole_mm.model.loss import bpr_loss, log_inclusion, sampled_softmax_loss, squared_norm
+from recbole_mm.model.loss import bpr_loss, info_nce, log_inclusion, sampled_softmax_loss, squared_norm
 
 
 def test_bpr_is_minus_log_sigmoid_of_the_difference():
@@ -40,3 +41,36 @@ def test_squared_norm_averages_over_rows():
     a, b = torch.randn(4, 3), torch.randn(7, 3)
     wanted = sum(0.5 * np.mean([np.sum(row**2) for row in e.numpy()]) for e in (a, b))
     assert np.isclose(squared_norm(a, b).item(), wanted, rtol=1e-6)
+
+
+@pytest.mark.parametrize("cosine", [True, False])
+def test_info_nce_against_a_slow_reference(cosine):
+    rng = np.random.default_rng(2)
+    a, b, ids = rng.normal(size=(6, 4)), rng.normal(size=(6, 4)), np.array([3, 1, 3, 2, 1, 5])
+    masked = rng.random((6, 6)) < 0.3
+
+    def similarity(x, y):
+        return x @ y / (np.linalg.norm(x) * np.linalg.norm(y) if cosine else 1) / 0.2
+
+    def wanted(excluded):
+        rows = []
+        for i in range(6):
+            allowed = [j for j in range(6) if i == j or not excluded(i, j)]
+            rows.append(np.log(sum(np.exp(similarity(a[i], b[j])) for j in allowed)) - similarity(a[i], b[i]))
+        return np.mean(rows)
+
+    ours = [torch.tensor(x) for x in (a, b)]
+    assert np.isclose(info_nce(*ours, 0.2, cosine=cosine).item(), wanted(lambda i, j: False))
+    same = info_nce(*ours, 0.2, cosine=cosine, ids=torch.tensor(ids)).item()
+    assert np.isclose(same, wanted(lambda i, j: ids[i] == ids[j]))
+    given = torch.tensor(masked)
+    both = info_nce(*ours, 0.2, cosine=cosine, ids=torch.tensor(ids), masked=given).item()
+    assert np.isclose(both, wanted(lambda i, j: ids[i] == ids[j] or masked[i, j]))
+    assert given.tolist() == masked.tolist(), "the mask given is left as it was"
+
+
+def test_info_nce_of_one_item_alone_is_zero_and_has_a_gradient():
+    a = torch.randn(3, 4, requires_grad=True)
+    loss = info_nce(a, torch.randn(3, 4), 0.1, ids=torch.ones(3))
+    loss.backward()
+    assert loss.item() == 0 and torch.isfinite(a.grad).all()
