@@ -16,7 +16,8 @@ any other setting is --key=value, RecBole's and recbole_mm's alike, for example
 
 precedence: overall < model < data set properties < config files < command line
 keys of recbole_mm and their defaults: properties/overall.yaml and properties/model/<Model>.yaml
-models: CLIPRec, and every model of RecBole (BPR, LightGCN, ItemKNN, SASRec, ...)
+models: CLIPRec, VLMoRec, BEiT3Rec, VBPR, LightGCNM, MMGCN, MMGCL, SLMRec, LATTICE, BM3, FREEDOM, MGCN,
+        and every model of RecBole (BPR, LightGCN, ItemKNN, SASRec, ...)
 """
 
 
@@ -130,9 +131,11 @@ def _prepare(arguments: argparse.Namespace, rest: list[str]) -> int:
 
 
 def _next_step(arguments: argparse.Namespace) -> str:
+    from recbole_mm.model import OUR_MODELS
+
     if arguments.dataset != "demo":
         return "next: --model=BPR (or LightGCN, ItemKNN, ...) and the same --topk and --valid_metric compare on the same split"
-    if arguments.model != "CLIPRec":
+    if arguments.model not in OUR_MODELS:
         return "next: --model=CLIPRec --dataset=demo reads the pictures and texts as well"
     return "next: --model=BPR --dataset=demo for ids alone, --use_id=False for cold items, or your own pictures (README, 'Your own data')"
 

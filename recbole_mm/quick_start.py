@@ -134,6 +134,8 @@ def _train(config: MultiModalConfig, saved: bool, verbose: bool) -> dict:
     model = build_model(config, train_data)
     say(str(model))
     trainer = build_trainer(config, model)
+    if config["resume"]:
+        trainer.resume_checkpoint(config["resume"])
     progress = bool(config["show_progress"]) and verbose
     best_valid_score, best_valid_result = trainer.fit(
         train_data, valid_data, verbose=verbose, saved=saved, show_progress=progress

@@ -3,6 +3,7 @@
 import os
 import time
 from collections import OrderedDict
+from hashlib import blake2b
 
 import torch
 from recbole.data.dataloader.abstract_dataloader import AbstractDataLoader
@@ -68,7 +69,9 @@ class MultiModalTrainer(Trainer):
                 group["lr"] = group["peak_lr"] * scale
 
     def fit(self, train_data, *args, **kwargs) -> tuple[float, OrderedDict]:
-        self._loader = train_data
+        self._loader, self._data = train_data, data_fingerprint(train_data.dataset)
+        if self._resumed_data not in (None, self._data):
+            raise InputError(f"{self.saved_model_file} was trained on other data: another data set, split, seed or filter")
         if self._loader_state is not None:
             train_data.generator.set_state(self._loader_state.cpu())
         if self.start_epoch >= self.epochs > 0:
@@ -108,6 +111,7 @@ class MultiModalTrainer(Trainer):
         features = self.model.item_features
         state = {
             "config": {**plain(self.config.final_config_dict), "data_path": os.path.abspath(self.config["data_path"])},
+            "data_fingerprint": self._data,
             "encoder_fingerprint": None if features is None else features.fingerprint,
             "epoch": epoch,
             "cur_step": self.cur_step,
@@ -129,15 +133,20 @@ class MultiModalTrainer(Trainer):
         return score, self._valid_result
 
     _valid_result: OrderedDict | None = None
+    _data: str | None = None
+    _resumed_data: str | None = None
 
     def resume_checkpoint(self, resume_file: str) -> None:
         """Goes on where the checkpoint was written: model, optimiser, random states, loader, early stopping, best result.
 
         Raises:
-            InputError: no such file, a checkpoint of another model or another encoder.
+            InputError: no such file, a checkpoint of another model or another encoder; from ``fit``: of other data.
         """
         checkpoint = load_checkpoint(resume_file, self.device)
         self._load_model(checkpoint, resume_file)
+        features, wanted = self.model.item_features, checkpoint["encoder_fingerprint"]
+        if features is not None and wanted != features.fingerprint:
+            raise InputError(f"{resume_file} was trained with another encoder (fingerprint {wanted}, not {features.fingerprint})")
         self.saved_model_file = str(resume_file)
         self.start_epoch = checkpoint["epoch"] + 1
         self.cur_step, self.step = checkpoint["cur_step"], checkpoint["encoder_step"]
@@ -145,7 +154,7 @@ class MultiModalTrainer(Trainer):
         self.best_valid_result = checkpoint["best_valid_result"]
         self.optimizer.load_state_dict(checkpoint["optimizer"])
         set_random_state(checkpoint["random_state"])
-        self._loader_state = checkpoint["loader_state"]
+        self._loader_state, self._resumed_data = checkpoint["loader_state"], checkpoint.get("data_fingerprint")
         self.logger.info(f"Checkpoint loaded. Resume training from epoch {self.start_epoch}")
 
     def _load_model(self, checkpoint: dict, file: str) -> None:
@@ -179,6 +188,15 @@ class _Timer:
         self.trainer.seconds[self.phase] += spent - (self.trainer.cost.seconds - self.encoding)
 
 
+def data_fingerprint(dataset) -> str:
+    """Of the users, the items and the training interactions, in their order."""
+    digest = blake2b(digest_size=16)
+    for field in (dataset.uid_field, dataset.iid_field):
+        digest.update("\0".join(map(str, dataset.field2id_token[field])).encode())
+        digest.update(dataset.inter_feat[field].numpy().tobytes())
+    return digest.hexdigest()
+
+
 def load_model_state(model: MultiModalRecommender, checkpoint: dict, file: str) -> None:
     """A checkpoint's state into a model.
 
@@ -189,7 +207,8 @@ def load_model_state(model: MultiModalRecommender, checkpoint: dict, file: str) 
     wanted = checkpoint.get("encoder_fingerprint")
     untrained = model.untrained_keys() if features is not None else set()
     if features is not None and (untrained or features.tabled) and wanted != features.fingerprint:
-        raise InputError(f"{file} was trained with another encoder or other feature files (fingerprint {wanted}, not {features.fingerprint})")
+        other = f"fingerprint {wanted}, not {features.fingerprint}"
+        raise InputError(f"{file} was trained with another encoder or other feature files ({other})")
     try:
         state = model.state_dict()
         model.load_state_dict({**{key: state[key] for key in untrained}, **checkpoint["state_dict"]})

@@ -150,3 +150,32 @@ def test_a_run_killed_while_training_leaves_a_whole_checkpoint_and_starts_again(
     trainer.resume_checkpoint(str(checkpoint))
     trainer.fit(train, valid, verbose=False)
     assert run("CLIPRec", "planted", config_dict=settings(planted, epochs=1))["test_result"]
+
+
+@pytest.mark.parametrize("training", ["pretrained", "end2end"])
+def test_the_resume_key_goes_on_where_a_run_stopped(planted, training):
+    keys = {"stopping_step": 50, "encoder_training": training}
+    straight = run("CLIPRec", planted.name, config_dict=settings(planted, epochs=4, checkpoint_dir="straight", **keys))
+    run("CLIPRec", planted.name, config_dict=settings(planted, epochs=2, checkpoint_dir="halved", **keys))
+    (file,) = Path("halved").glob("*.pth")
+    assert run("CLIPRec", planted.name, config_dict=settings(planted, epochs=4, resume=str(file), **keys)) == straight
+
+
+def test_recboles_models_take_the_resume_key_too(planted, caplog):
+    run("BPR", planted.name, config_dict=settings(planted, epochs=2, state="INFO"))
+    (file,) = Path("saved").glob("BPR-*.pth")
+    with caplog.at_level("INFO"):
+        run("BPR", planted.name, config_dict=settings(planted, epochs=3, resume=str(file), state="INFO"))
+    assert "Resume training from epoch" in caplog.text
+
+
+def test_a_checkpoint_is_not_resumed_on_other_data_or_with_another_encoder(planted):
+    run("CLIPRec", planted.name, config_dict=settings(planted, epochs=1))
+    (file,) = Path("saved").glob("*.pth")
+    keys = {"epochs": 2, "resume": str(file)}
+    with pytest.raises(InputError, match="other data"):
+        run("CLIPRec", planted.name, config_dict=settings(planted, **keys, eval_args={"split": {"RS": [0.7, 0.2, 0.1]}}))
+    with pytest.raises(InputError, match="another encoder"):
+        run("CLIPRec", planted.name, config_dict=settings(planted, **keys, seed=7))
+    with pytest.raises(InputError, match="no checkpoint"):
+        run("CLIPRec", planted.name, config_dict=settings(planted, resume="nowhere.pth"))
