@@ -1,0 +1,1 @@
+"""``recbole-mm audit``: is a data set sound?"""

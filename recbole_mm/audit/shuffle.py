@@ -1,0 +1,144 @@
+"""The shuffle test: do an item's features say who likes it, or might they as well be another item's?"""
+
+import json
+import tempfile
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from recbole.utils import init_seed
+from safetensors.numpy import save_file
+from scipy.stats import rankdata, ttest_rel
+from tqdm import tqdm
+
+from recbole_mm.audit.report import Report
+from recbole_mm.data.dataset import MultiModalDataset
+from recbole_mm.errors import InputError
+from recbole_mm.feature.build import build_features
+from recbole_mm.model.vbpr import VBPR
+
+FOLDS, STEPS, BATCH, RATE, SIZE = 5, 150, 512, 0.01, 32
+LEVEL, LEAST_GAIN = 0.01, 0.01  # of the one-sided paired t test over the folds; of the area under the curve
+MOST_USERS, MOST_COLD = 4000, 4000
+FEWEST_ITEMS = 20
+
+
+class Outcome(NamedTuple):
+    """Area under the ROC curve over cold items, a number a fold: with true and with permuted features."""
+
+    true: np.ndarray
+    permuted: np.ndarray
+
+    @property
+    def signal(self) -> bool:
+        gain = self.true - self.permuted
+        return bool(gain.mean() > LEAST_GAIN and ttest_rel(self.true, self.permuted, alternative="greater").pvalue < LEVEL)
+
+    def numbers(self) -> dict[str, float | bool]:
+        gain = self.true - self.permuted
+        return {"true": float(self.true.mean()), "permuted": float(self.permuted.mean()), "difference": float(gain.mean()),
+                "standard_error": float(gain.std(ddof=1) / np.sqrt(len(gain))), "signal": self.signal}  # fmt: skip
+
+
+def shuffle_test(config, dataset: MultiModalDataset, report: Report) -> None:
+    """Trains a small VBPR without ids, modality by modality, on true and on permuted features, and compares how it ranks items that
+    it has not seen in training. Only the training part of the run's split is used: each fifth of its items is cold in one fold.
+
+    Args:
+        config: the run's, with ``encoder_training: pretrained``.
+        dataset: the training part. Its ``content`` is read here.
+
+    Raises:
+        InputError: no features can be had.
+    """
+    if config["modalities"] == []:
+        raise InputError("modalities: [] leaves no features to permute")
+    dataset.content = MultiModalDataset.read_content(dataset)
+    training = np.stack([dataset.inter_feat[field].numpy() for field in (dataset.uid_field, dataset.iid_field)], axis=1)
+    features = build_features(config, dataset)
+    tables = {m: (features.table()[m].detach().cpu().numpy(), features.present(m).cpu().numpy()) for m in features.modalities}
+    bar = tqdm(total=2 * FOLDS * len(tables), desc="Shuffle test", unit="model", ncols=100, disable=not config["show_progress"])
+    with bar, tempfile.TemporaryDirectory() as folder:
+        for modality, (rows, present) in tables.items():
+            seen = np.unique(training[:, 1])
+            if present[seen].sum() < FEWEST_ITEMS:
+                report.add("info", "shuffle_test.too_few", f"{modality}: only {present[seen].sum()} items of training have it",
+                           f"nothing: the shuffle test needs {FEWEST_ITEMS}")  # fmt: skip
+                continue
+            outcome = _compare(config, dataset, training, modality, rows, present, Path(folder), bar)
+            _say(modality, outcome, report)
+
+
+def _say(modality: str, outcome: Outcome, report: Report) -> None:
+    numbers = report.numbers["shuffle_test"][modality] = outcome.numbers()
+    facts = (
+        f"{modality}: unseen items are ranked at AUC {numbers['true']:.3f} with the true features, {numbers['permuted']:.3f} with permuted "
+        f"ones (difference {numbers['difference']:+.3f}, standard error {numbers['standard_error']:.3f}, {FOLDS} folds)"
+    )
+    if outcome.signal:
+        report.add("info", "shuffle_test.signal", f"the alignment carries signal: {facts}", "nothing: an item's features say who likes it")
+    else:
+        report.add("warning", "shuffle_test.no_signal", f"no signal found: features may be misaligned: {facts}", "check the order of the "
+                   "feature file's rows and feature_ids; or the features, or this little data, say nothing of who likes what")  # fmt: skip
+
+
+def _compare(
+    config, dataset: MultiModalDataset, training: np.ndarray, modality: str, rows: np.ndarray, present: np.ndarray, folder: Path, bar: tqdm
+) -> Outcome:
+    """The items that lack the modality take no part, in either arm."""
+    tokens = [str(token) for token in dataset.field2id_token[dataset.iid_field]]
+    owners, spread = np.flatnonzero(present), rows[present].std(0)
+    standard = (rows[present] - rows[present].mean(0)) / np.where(spread > 1e-6, spread, np.inf)
+    table = np.zeros((len(tokens) - 1, rows.shape[1]), dtype=np.float32)
+    table[owners - 1] = standard / np.sqrt(max((spread > 1e-6).sum(), 1))
+    training = training[present[training[:, 1]]]
+    items = np.random.default_rng(0).permutation(np.unique(training[:, 1]))
+    found: dict[bool, list[float]] = {True: [], False: []}
+    for fold in range(FOLDS):
+        permuted = table.copy()
+        permuted[owners - 1] = table[np.random.default_rng(fold + 1).permutation(owners) - 1]
+        for true, features in ((True, table), (False, permuted)):
+            file = folder / "features.safetensors"
+            save_file({"features": features}, file, {"item_tokens": json.dumps(tokens[1:])})
+            config["feature_files"], config["feature_ids"], config["modalities"] = {modality: str(file)}, None, [modality]
+            found[true].append(_cold_auc(config, dataset, training, items[fold::FOLDS], fold))
+            bar.update()
+    return Outcome(np.array(found[True]), np.array(found[False]))
+
+
+def _cold_auc(config, dataset: MultiModalDataset, training: np.ndarray, cold: np.ndarray, seed: int) -> float:
+    """Trains on the items that are not cold; ids are switched off, so that features alone can rank the cold ones."""
+    init_seed(seed, True)
+    model = VBPR(config, dataset)
+    model.item_embedding.weight.requires_grad_(False).zero_()
+    is_cold = np.isin(training[:, 1], cold)
+    warm = torch.from_numpy(training[~is_cold])
+    pool = warm[:, 1].unique()
+    optimizer = torch.optim.Adam([p for p in model.parameters() if p.requires_grad], lr=RATE)
+    for _ in range(STEPS):
+        users, positives = warm[torch.randint(len(warm), (BATCH,))].T
+        batch = {model.USER_ID: users, model.ITEM_ID: positives, model.NEG_ITEM_ID: pool[torch.randint(len(pool), (BATCH,))]}
+        optimizer.zero_grad()
+        sum(model.calculate_loss(batch)).backward()
+        optimizer.step()
+    model.eval()
+    users, items = (side.detach().numpy() for side in model.embed())
+    return _auc(users, items, training[is_cold], cold, seed)
+
+
+def _auc(users: np.ndarray, items: np.ndarray, pairs: np.ndarray, cold: np.ndarray, seed: int) -> float:
+    """How often a user's cold item is scored above a cold item that is not the user's; of a sample, where there are many."""
+    rng = np.random.default_rng(seed)
+    cold = np.sort(rng.permutation(cold)[:MOST_COLD])
+    pairs = pairs[np.isin(pairs[:, 1], cold)]
+    some = np.sort(rng.permutation(np.unique(pairs[:, 0]))[:MOST_USERS])
+    pairs = pairs[np.isin(pairs[:, 0], some)]
+    relevant = np.zeros((len(some), len(cold)), dtype=bool)
+    relevant[np.searchsorted(some, pairs[:, 0]), np.searchsorted(cold, pairs[:, 1])] = True
+    ranks = rankdata(users[some] @ items[cold].T, axis=1)
+    n, others = relevant.sum(1), (~relevant).sum(1)
+    above = (ranks * relevant).sum(1) - n * (n + 1) / 2
+    if not (n * others).sum():
+        raise InputError("too few interactions with the items held out: the shuffle test cannot rank them")
+    return float(above.sum() / (n * others).sum())

@@ -1,0 +1,63 @@
+"""What the numbers of a feature file are like, read in blocks."""
+
+from dataclasses import dataclass
+from hashlib import blake2b
+from pathlib import Path
+
+import numpy as np
+from tqdm import tqdm
+
+from recbole_mm.feature.formats import Rows, reading
+
+NUMBERS_AT_ONCE = 2**24
+
+
+@dataclass(frozen=True)
+class Statistics:
+    """bool (n,) each: ``finite``, ``zero``, ``constant`` (one number, zero or not); ``norms`` (n,), NaN where not finite;
+    ``duplicates``: row numbers, in order of size of their group, of the rows that are not alone with their numbers (rows of one
+    number apart)."""
+
+    finite: np.ndarray
+    zero: np.ndarray
+    constant: np.ndarray
+    norms: np.ndarray
+    duplicates: np.ndarray
+    constant_columns: int
+    width: int
+
+    def numbers(self) -> dict[str, object]:
+        """For the report."""
+        norms = self.norms[self.finite]
+        spread = {"min": norms.min(), "median": np.median(norms), "max": norms.max()} if len(norms) else {}
+        return {
+            "not_finite_rows": int((~self.finite).sum()), "zero_rows": int(self.zero.sum()), "constant_rows": int(self.constant.sum()),
+            "duplicate_rows": len(self.duplicates), "constant_columns": self.constant_columns,
+            "norms": {name: float(value) for name, value in spread.items()},
+        }  # fmt: skip
+
+
+def measure(rows: Rows, modality: str, path: Path, show_progress: bool) -> Statistics:
+    """Reads all rows once. Raises InputError for a file that cannot be read."""
+    block = max(1, NUMBERS_AT_ONCE // rows.width)
+    finite, zero, constant = (np.zeros(rows.count, dtype=bool) for _ in range(3))
+    norms, names = np.full(rows.count, np.nan), []
+    low, high = np.full(rows.width, np.inf), np.full(rows.width, -np.inf)
+    bar = tqdm(total=rows.count, desc=f"Reading {path.name}", unit="row", ncols=100, leave=False, disable=not show_progress)
+    for start in range(0, rows.count, block):
+        at = slice(start, min(start + block, rows.count))
+        with reading(modality, path):
+            values = np.ascontiguousarray(rows.read(np.arange(at.start, at.stop)))
+        finite[at], constant[at] = np.isfinite(values).all(1), (values == values[:, :1]).all(1)
+        zero[at] = ~values.any(1)
+        norms[at] = np.where(finite[at], np.linalg.norm(np.where(finite[at, None], values, 0), axis=1), np.nan)
+        names += [blake2b(row, digest_size=16).digest() for row in values]
+        known = values[finite[at]]
+        if len(known):
+            low, high = np.minimum(low, known.min(0)), np.maximum(high, known.max(0))
+        bar.update(at.stop - at.start)
+    bar.close()
+    _, group, sizes = np.unique(np.array(names), return_inverse=True, return_counts=True)
+    size = np.where(constant | ~finite, 1, sizes[group])
+    order = np.lexsort((np.arange(rows.count), group, -size))
+    return Statistics(finite, zero, constant, norms, order[size[order] > 1], int((low == high).sum()), rows.width)
