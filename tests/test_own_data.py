@@ -1,12 +1,12 @@
-"""The README's own-data section, literally, and RecBole's HyperTuning over our objective function."""
+"""The README's four commands, literally, and RecBole's HyperTuning over our objective function."""
 
 import re
-import shutil
 from pathlib import Path
 
 import pandas as pd
 import pytest
 import yaml
+from PIL import Image
 from recbole.trainer import HyperTuning
 
 from recbole_mm.cli import main
@@ -16,29 +16,46 @@ from tests.planted import settings
 README = Path(__file__).resolve().parents[1] / "README.md"
 
 
-def test_the_readmes_own_data_section(planted, tmp_path):
+FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP")
+
+
+def write_shop(planted: Path) -> None:
+    """orders.csv, products.csv and pictures/ in the working directory, as a shop has them."""
     items = pd.read_csv(planted / "planted.item", sep="\t", dtype=str).fillna("")
     items.columns = [column.split(":")[0] for column in items]
     inter = pd.read_csv(planted / "planted.inter", sep="\t", dtype=str)
     inter.columns = ["customer", "product", "time"]
-    shutil.copytree(planted / "images", tmp_path / "pictures")
+    inter["time"] = pd.to_datetime(inter["time"].astype(float) * 86400, unit="s").dt.strftime("%Y-%m-%d %H:%M:%S")
     inter.to_csv("orders.csv", index=False)
-    items["description"] = ['He said "warm",\nand\tit was' if i % 2 else '"quoted" &amp; <b>bold</b>' for i in range(len(items))]
+    Path("pictures").mkdir()
+    for i, name in enumerate(items["image"]):
+        kind = FORMATS[i % len(FORMATS)]
+        items.loc[i, "image"] = f"{Path(name).stem}.{kind.lower()}"
+        Image.open(planted / "images" / name).save(Path("pictures") / items.loc[i, "image"], kind)
+    items["description"] = ['He said "warm" 🧣,\nand\tit was' if i % 2 else '"quoted" &amp; <b>bold</b>' for i in range(len(items))]
     items = items[["item_id", "title", "description", "image"]]
     items.columns = ["product", "name", "text", "file"]
     items.to_csv("products.csv", index=False)
 
-    (section,) = re.findall(r"## Your own data.*?```python\n(.*?)```", README.read_text(), re.DOTALL)
-    exec(compile(section, "README.md", "exec"), {})
-    keys = {"use_gpu": False, "epochs": 1, "show_progress": False, "train_batch_size": 64}
-    arguments = [f"--{key}={value}" for key, value in keys.items()]
-    assert main(["run", "--model=CLIPRec", "--dataset=shop", "--encoder=open_clip:tiny", *arguments]) == 0
+
+def test_the_readmes_four_commands(planted, tmp_path):
+    write_shop(planted)
+    (section,) = re.findall(r"## Your own data(.*?)\n- ", README.read_text(), re.DOTALL)
+    commands = [line.split()[1:] for line in section.splitlines() if line.startswith("    recbole-mm ")]
+    assert [command[0] for command in commands] == ["prepare", "audit", "extract", "run"]
+    quick = ["--use_gpu=False", "--show_progress=False"]
+    for command in commands:
+        command = ["--encoder=open_clip:tiny" if part.startswith("--encoder=") else part for part in command]
+        own = {"prepare": [], "run": [*quick, "--epochs=1", "--train_batch_size=64"]}.get(command[0], quick)
+        assert main([*command, *own]) == 0, command
 
     (checkpoint,) = Path("saved").glob("CLIPRec-shop-*.pth")
     content = load_data_and_model(str(checkpoint))[2].content
-    assert content.present["image"][1:].all() and content.present["text"][1:].all()
+    assert len(content) == 49 and content.present["image"][1:].all() and content.present["text"][1:].all()
     texts = dict(zip(content.tokens(range(len(content))), content.texts(range(len(content))), strict=True))
-    assert texts["i1"].endswith('. He said "warm", and it was') and texts["i0"].endswith('"quoted" & bold')
+    assert texts["i1"].endswith('. He said "warm" 🧣, and it was') and texts["i0"].endswith('"quoted" & bold')
+    for token, picture in zip(content.tokens(range(1, 49)), content.images(range(1, 49)), strict=True):
+        assert (picture[0].float().mean() > picture[2].float().mean()) == (int(token[1:]) % 2 == 0)
 
 
 def test_raw_text_is_in_no_vocabulary_and_no_batch(planted, tmp_path):
