@@ -16,10 +16,13 @@ COUNTS = (
     "epochs", "train_batch_size", "embedding_size", "encoder_chunk_size", "encoder_image_size", "encoder_last_k", "lora_rank",
     "refresh_every", "adapter_dim",
 )  # fmt: skip
+MODEL_COUNTS = ("n_layers", "n_item_layers", "knn_k", "item_graph_every", "feature_size")
+SHARES = ("id_dropout", "edge_dropout", "dropout", "dropout_rate")
+POSITIVE = ("temperature", "ssl_temp")
 WHOLE = ("seed", "eval_step", "stopping_step", "encoder_warmup_steps")
 AMOUNTS = (
     "learning_rate", "weight_decay", "encoder_weight_decay", "contrastive_weight", "id_init_std", "reg_weight", "content_reg_weight",
-    "max_broken_images", "lora_alpha",
+    "max_broken_images", "lora_alpha", "cl_weight", "ssl_alpha",
 )  # fmt: skip
 CHOICES = {
     "encoder_training": ("pretrained", "end2end"),
@@ -58,7 +61,10 @@ def _check_ours(config: Config) -> None:
         if config[key] not in choices:
             raise InputError(f"{key} '{config[key]}' is none of {', '.join(map(str, choices))}{nearest(str(config[key]), choices)}")
     _check(config, AMOUNTS, _amount, "a number that is not negative")
-    _check(config, ("id_dropout",), lambda v: _amount(v) and v < 1, "a share below 1")
+    _check(config, MODEL_COUNTS, lambda v: _whole(v) and v > 0, "a positive whole number")
+    _check(config, SHARES, lambda v: _amount(v) and v < 1, "a share below 1")
+    _check(config, POSITIVE, lambda v: _amount(v) and v > 0, "a positive number")
+    _check(config, ("lambda_coeff",), lambda v: _amount(v) and v <= 1, "a share")
     _check(config, ("encoder_learning_rate",), lambda v: v == "auto" or _amount(v), "a number that is not negative, or auto")
     _check(config, ("encoder_freeze_epochs",), lambda v: v == "auto" or _whole(v) and v >= 0, "a number of epochs, or auto")
     _check(config, NAMES, _name, "a name")

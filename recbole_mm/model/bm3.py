@@ -1,0 +1,72 @@
+"""BM3: LightGCN trained by bootstrapping, without negatives."""
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from recbole_mm.data.dataset import MultiModalDataset
+from recbole_mm.model.base import EmbeddingRecommender, ModalityProjection, xavier_embedding
+from recbole_mm.model.graph import InteractionGraph, light_gcn
+from recbole_mm.model.loss import squared_norm
+
+
+class BM3(EmbeddingRecommender):
+    """BM3 (Zhou et al., "Bootstrap Latent Representations for Multi-modal Recommendation", WWW 2023).
+
+    h_u, h_i are LightGCN's embeddings (mean over layers 0 to ``n_layers``), h_i with the item's id embedding added once more; h_m =
+    W_m f_m + b_m is an item's modality m in the same space. Of every h there are two views: the online one, a linear predictor P(h),
+    and the target, h under dropout, which no gradient passes. With d(x, y) = 1 - cos(x, y), averaged over the batch's interactions:
+
+    - graph reconstruction: d(P(h_u), target h_i) + d(P(h_i), target h_u);
+    - for every modality, ``cl_weight`` * (inter: d(P(h_m), target h_i) + intra: d(P(h_m), target h_m));
+    - ``reg_weight`` * L2 of the batch's h_u and h_i.
+
+    score(u, i) = P(h_u) . P(h_i). No negatives are sampled. Features are read for the batch's items alone, and not when scoring.
+
+    Deviations: the item's features stay as they are unless the encoder trains (the authors' code trains the table of features as
+    well). ``cl_weight`` is the authors' code's; it is 1 in the paper. The L2 term is over the batch's rows, half the squared norm each
+    (the authors' code: the norms of both whole tables, not squared, over the number of items).
+    """
+
+    needs_features = True
+
+    def __init__(self, config, dataset: MultiModalDataset) -> None:
+        super().__init__(config, dataset)
+        size = config["embedding_size"]
+        self.n_layers, self.dropout = config["n_layers"], config["dropout"]
+        self.cl_weight, self.reg_weight = config["cl_weight"], config["reg_weight"]
+        self.user_embedding = xavier_embedding(self.n_users, size)
+        self.item_embedding = xavier_embedding(self.n_items, size)
+        self.project = ModalityProjection(self.item_features.dims, size)
+        self.predictor = nn.Linear(size, size)
+        nn.init.xavier_uniform_(self.predictor.weight)
+        nn.init.zeros_(self.predictor.bias)
+        self.adjacency = InteractionGraph.from_dataset(dataset, config["device"]).adjacency()
+
+    def calculate_loss(self, interaction) -> tuple[Tensor, ...]:
+        users, items = interaction[self.USER_ID], interaction[self.ITEM_ID]
+        all_users, all_items = self.latent()
+        of_users, of_items = all_users[users], all_items[items]
+        target_items = self.target(of_items)
+        reconstruction = self.distance(of_users, target_items) + self.distance(of_items, self.target(of_users))
+        alignment = sum(
+            self.distance(content, target_items) + self.distance(content, self.target(content))
+            for content in self.project(self.item_features(items)).values()
+        )
+        return reconstruction, self.cl_weight * alignment, self.reg_weight * squared_norm(of_users, of_items)
+
+    def embed(self, fresh_ids: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        users, items = self.latent()
+        return self.predictor(users), self.predictor(items)
+
+    def latent(self) -> tuple[Tensor, Tensor]:
+        """h of all users and items."""
+        users, items = light_gcn(self.adjacency, self.user_embedding.weight, self.item_embedding.weight, self.n_layers)
+        return users, items + self.item_embedding.weight
+
+    def target(self, h: Tensor) -> Tensor:
+        return functional.dropout(h.detach(), self.dropout, self.training)
+
+    def distance(self, h: Tensor, target: Tensor) -> Tensor:
+        """The mean of 1 - cos(P(h), target)."""
+        return (1 - torch.cosine_similarity(self.predictor(h), target, dim=-1)).mean()

@@ -1,0 +1,93 @@
+"""FREEDOM: a frozen graph between items, and a pruned one between users and items."""
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor
+
+from recbole_mm.data.dataset import MultiModalDataset
+from recbole_mm.errors import InputError
+from recbole_mm.model.base import ItemGraphRecommender, ModalityProjection, xavier_embedding
+from recbole_mm.model.graph import InteractionGraph, knn_graph, light_gcn, propagate, sum_graphs
+from recbole_mm.model.loss import bpr_loss
+from recbole_mm.model.sparse import SparseMatrix
+
+
+class FREEDOM(ItemGraphRecommender):
+    """FREEDOM (Zhou & Shen, "A Tale of Two Graphs: Freezing and Denoising Graph Structures for Multimodal Recommendation", MM 2023).
+
+    S_m: 1 for the ``knn_k`` items most similar (cosine) to an item in modality m, itself among them, else 0; D^-1/2 S_m D^-1/2
+    S = the sum over the modalities of ``modality_weights`` S_m, made from the features before training and frozen
+    h = S^n_item_layers I, I the items' id embeddings
+    e_u, x_i = LightGCN over the training interactions from U and I; e_i = x_i + h_i; score(u, i) = e_u . e_i
+
+    Every epoch trains on (1 - ``edge_dropout``) of the interactions, drawn without replacement with probabilities proportional to
+    1 / sqrt(d_u d_i) and normalised by the degrees they leave; evaluation is on all. Loss: BPR on the final embeddings + ``reg_weight``
+    times the sum over the modalities of BPR on e_u . (W_m f_mi), f_mi the item's features.
+
+    With a live encoder, S is made anew before every ``item_graph_every``-th epoch, and the encoder's gradient is that of the
+    modalities' BPR.
+
+    Deviations: the paper's W_m f + b_m is without b_m, which adds the same to both scores of a pair. The released code trains the
+    features themselves; here, as in the paper, they are what the encoder says. The paper weighs two modalities, pictures .1 and
+    texts .9; modalities that ``modality_weights`` does not name share equally what the others leave of 1. An item that lacks a
+    modality has no neighbours in its graph, and is nobody's. Losses are means over the batch, not sums.
+    """
+
+    def __init__(self, config, dataset: MultiModalDataset) -> None:
+        super().__init__(config, dataset)
+        size, modalities = config["embedding_size"], self.item_features.modalities
+        self.knn_k, self.edge_dropout, self.reg_weight = config["knn_k"], config["edge_dropout"], config["reg_weight"]
+        self.n_layers, self.n_item_layers = config["n_layers"], config["n_item_layers"]
+        self.modality_weights = spread_weights(config["modality_weights"], modalities)
+        self.user_embedding = xavier_embedding(self.n_users, size)
+        self.item_embedding = xavier_embedding(self.n_items, size)
+        self.project = ModalityProjection(self.item_features.dims, size, bias=False)
+        self.interactions = InteractionGraph.from_dataset(dataset, config["device"])
+        self.adjacency = self.training_adjacency = self.interactions.adjacency()
+
+    def start_epoch(self, epoch: int) -> None:
+        super().start_epoch(epoch)
+        self.training_adjacency = self.prune().adjacency()
+
+    def prune(self) -> InteractionGraph:
+        """An epoch's part of the interactions."""
+        return self.interactions.sample(1 - self.edge_dropout, self.interactions.edge_weights())
+
+    def calculate_loss(self, interaction) -> tuple[Tensor, ...]:
+        users, positive, negative = interaction[self.USER_ID], interaction[self.ITEM_ID], interaction[self.NEG_ITEM_ID]
+        distinct, places = torch.unique(torch.cat([positive, negative]), return_inverse=True)
+        user_rows, item_rows = self.embed()
+        views = [item_rows[distinct], *self.project(self.item_features(distinct)).values()]
+        u = user_rows[users].repeat(2, 1)
+        losses = [bpr_loss(*(u * rows[places]).sum(-1).chunk(2)) for rows in views]
+        return losses[0], self.reg_weight * sum(losses[1:])
+
+    def embed(self, fresh_ids: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        ids = self.item_embedding.weight
+        adjacency = self.training_adjacency if self.training else self.adjacency
+        users, items = light_gcn(adjacency, self.user_embedding.weight, ids, self.n_layers)
+        return users, items + propagate(self.item_graph, ids, self.n_item_layers, "last")
+
+    def build_item_graph(self, features: dict[str, Tensor]) -> SparseMatrix:
+        """S."""
+        graphs = [knn_graph(rows, self.knn_k, absent=~self.item_features.present(m)) for m, rows in features.items()]
+        return sum_graphs([graph.binary().normalised() for graph in graphs], [self.modality_weights[m] for m in features]).frozen()
+
+
+def spread_weights(named: Mapping[str, float] | None, modalities: tuple[str, ...]) -> dict[str, float]:
+    """A weight a modality, 1 in total: those of ``named`` (some may not be in use), and equal shares of the rest.
+
+    Raises:
+        InputError: ``named`` is no mapping to weights from 0 to 1, or leaves nothing.
+    """
+    named = {} if named is None else named
+    if not isinstance(named, Mapping) or not all(isinstance(w, (int, float)) and 0 <= w <= 1 for w in named.values()):
+        raise InputError(f"modality_weights '{named}': weights from 0 to 1 of modalities by name, such as {{image: 0.1}}, or ~")
+    used = {m: float(named[m]) for m in modalities if m in named}
+    others = [m for m in modalities if m not in used]
+    weights = used | {m: (1 - sum(used.values())) / len(others) for m in others}
+    total = sum(weights.values())
+    if total <= 0 or min(weights.values()) < 0:
+        raise InputError(f"modality_weights '{named}' leave nothing for {', '.join(others or modalities)}")
+    return {m: weights[m] / total for m in modalities}

@@ -1,0 +1,90 @@
+"""LATTICE: LightGCN over items that are enriched along a learned graph between items."""
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from recbole_mm.data.dataset import MultiModalDataset
+from recbole_mm.model.base import ItemGraphRecommender, ModalityProjection, xavier_embedding
+from recbole_mm.model.graph import InteractionGraph, ItemGraph, knn_graph, light_gcn, propagate, sum_graphs
+from recbole_mm.model.loss import bpr_loss, squared_norm
+from recbole_mm.model.sparse import SparseMatrix
+
+
+class LATTICE(ItemGraphRecommender):
+    """LATTICE (Zhang et al., "Mining Latent Structures for Multimedia Recommendation", MM 2021).
+
+    graph of rows x: cosines of the items, negative ones 0, the ``knn_k`` largest of each item kept, D^-1/2 S D^-1/2
+    A_m = lambda_coeff * graph of the initial features e_m + (1 - lambda_coeff) * graph of W_m e_m + b_m
+    A = sum over the modalities of alpha_m A_m, alpha = softmax of one learned number a modality
+    h = A^n_item_layers I, I the items' id embeddings
+    e_u, x_i = LightGCN over the training interactions from U and I; e_i = x_i + h_i / |h_i|; score(u, i) = e_u . e_i
+
+    Loss: BPR + ``reg_weight`` * L2 of the batch's final embeddings. The learning rate falls by .96^(epoch / 50).
+
+    With a frozen encoder the features e_m are parameters that start at its values; the graph is made anew, with gradient, in the
+    first batch of an epoch, and the rest of the epoch uses it as a constant, as in the authors' code. With a live encoder e_m is what it
+    makes of the items: it trains, and no feature is a parameter. As the features of a batch's items then are new in every batch, so is
+    the graph, and each step has a gradient to the encoder; the initial graph is made anew before every ``item_graph_every``-th epoch.
+
+    Deviations: graphs are k neighbours an item, never n x n. An item that lacks a modality has no neighbours in its graph, and is
+    nobody's; one that lacks all is its id alone. ``legacy_row_normalised: True`` is the released code's LightGCN, over D^-1 (A + I).
+    """
+
+    choices = {"legacy_row_normalised": (True, False)}
+
+    def __init__(self, config, dataset: MultiModalDataset) -> None:
+        super().__init__(config, dataset)
+        size, features = config["embedding_size"], self.item_features
+        self.knn_k, self.lambda_coeff, self.reg_weight = config["knn_k"], config["lambda_coeff"], config["reg_weight"]
+        self.n_layers, self.n_item_layers = config["n_layers"], config["n_item_layers"]
+        self.user_embedding = xavier_embedding(self.n_users, size)
+        self.item_embedding = xavier_embedding(self.n_items, size)
+        self.transform = ModalityProjection(features.dims, size)
+        self.modality_logits = nn.Parameter(torch.zeros(len(features.modalities))) if len(features.modalities) > 1 else None
+        if not features.trainable:
+            self.features = nn.ParameterDict({m: nn.Parameter(rows.detach().clone()) for m, rows in features.table().items()})
+        legacy = config["legacy_row_normalised"]
+        graph = InteractionGraph.from_dataset(dataset, config["device"])
+        self.adjacency = graph.adjacency("row" if legacy else "symmetric", self_loops=legacy)
+
+    def learning_rate_factor(self, epoch: int) -> float:
+        return 0.96 ** (epoch / 50)
+
+    def start_epoch(self, epoch: int) -> None:
+        super().start_epoch(epoch)
+        self._constant_graph = None
+
+    def calculate_loss(self, interaction) -> tuple[Tensor, ...]:
+        users, positive, negative = interaction[self.USER_ID], interaction[self.ITEM_ID], interaction[self.NEG_ITEM_ID]
+        user_rows, item_rows = self.embed(torch.cat([positive, negative]))
+        u, i, j = user_rows[users], item_rows[positive], item_rows[negative]
+        return bpr_loss((u * i).sum(-1), (u * j).sum(-1)), self.reg_weight * squared_norm(u, i, j)
+
+    def embed(self, fresh_ids: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        ids = self.item_embedding.weight
+        h = propagate(self.mixed_graph(fresh_ids), ids, self.n_item_layers, "last")
+        users, items = light_gcn(self.adjacency, self.user_embedding.weight, ids, self.n_layers)
+        return users, items + functional.normalize(h, dim=-1)
+
+    def mixed_graph(self, fresh_ids: Tensor | None = None) -> ItemGraph | SparseMatrix:
+        """A, (n_items, n_items): with gradient, or as a constant in what follows an epoch's first batch."""
+        features = self.item_features
+        if self.training and not features.live and self._constant_graph is not None:
+            return self._constant_graph
+        learned = self._graphs(self.transform(features.table(fresh_ids) if features.trainable else self.features))
+        mixed = [sum_graphs([self.item_graph[m], learned[m]], [self.lambda_coeff, 1 - self.lambda_coeff]) for m in features.modalities]
+        graph = sum_graphs(mixed, [1.0] if self.modality_logits is None else self.modality_logits.softmax(0))
+        if self.training:
+            self._constant_graph = graph.frozen()
+        return graph
+
+    def build_item_graph(self, features: dict[str, Tensor]) -> dict[str, ItemGraph]:
+        """The initial graph of each modality."""
+        return self._graphs(features)
+
+    def _graphs(self, rows: dict[str, Tensor]) -> dict[str, ItemGraph]:
+        graphs = {m: knn_graph(x, self.knn_k, absent=~self.item_features.present(m)) for m, x in rows.items()}
+        return {m: ItemGraph(graph.indices, graph.weights.clamp(min=0)).normalised() for m, graph in graphs.items()}
+
+    _constant_graph: SparseMatrix | None = None

@@ -1,0 +1,93 @@
+"""MGCN: features purified by the ids, spread along graphs of their own, and fused by what the ids say of each modality."""
+
+import torch
+from torch import Tensor, nn
+
+from recbole_mm.data.dataset import MultiModalDataset
+from recbole_mm.model.base import ItemGraphRecommender, ModalityProjection, xavier_embedding
+from recbole_mm.model.graph import InteractionGraph, ItemGraph, knn_graph, light_gcn, propagate
+from recbole_mm.model.loss import bpr_loss, info_nce, squared_norm
+from recbole_mm.model.sparse import SparseMatrix
+
+
+class MGCN(ItemGraphRecommender):
+    """MGCN (Yu et al., "Multi-View Graph Convolutional Network for Multimedia Recommendation", MM 2023).
+
+    1. Behaviour-guided purifier: p_m = W1_m f_m + b1_m of an item's features; x_m = I * sigmoid(W2_m p_m + b2_m), I its id embedding.
+    2. User-item view: E_id = LightGCN over the training interactions from U and I. Item-item view: items' E_m = S_m^n_item_layers x_m,
+       S_m the ``knn_k`` largest cosines of each item in modality m, D^-1/2 S D^-1/2; users' E_m = sums of their items' E_m, weighing
+       1 / sqrt(d_u d_i).
+    3. Behaviour-aware fuser, of users and items alike: E_s = sum of alpha_m E_m, alpha = softmax over m of q . tanh(W4 E_m + b4);
+       E_mul = E_s + the mean over m of (E_m - E_s) * sigmoid(W3_m E_id + b3_m).
+    4. e = E_id + E_mul; score(u, i) = e_u . e_i.
+
+    Loss: BPR + ``cl_weight`` * (InfoNCE of E_mul and E_id over the batch's users + the same over its positive items, cosine,
+    ``temperature``) + ``reg_weight`` * L2 of the batch's final embeddings. The learning rate falls by .96^(epoch / 50), as in the
+    published runs.
+
+    With a live encoder the gradient to it passes the purifier; S_m is made anew before every ``item_graph_every``-th epoch.
+
+    Deviations: losses are means over the batch, not sums over all users and items; what is in a batch more than once is no negative
+    of itself. The released code trains the features themselves; here, as in the paper, they are what the encoder says. An item that
+    lacks a modality has E_m = 0 in it. With one modality there is nothing to fuse: E_mul = E_m.
+    """
+
+    def __init__(self, config, dataset: MultiModalDataset) -> None:
+        super().__init__(config, dataset)
+        size, dims = config["embedding_size"], self.item_features.dims
+        self.knn_k, self.temperature = config["knn_k"], config["temperature"]
+        self.cl_weight, self.reg_weight = config["cl_weight"], config["reg_weight"]
+        self.n_layers, self.n_item_layers = config["n_layers"], config["n_item_layers"]
+        self.user_embedding = xavier_embedding(self.n_users, size)
+        self.item_embedding = xavier_embedding(self.n_items, size)
+        self.transform = ModalityProjection(dims, size)
+        self.gate = ModalityProjection(dict.fromkeys(dims, size), size)
+        self.fuser = BehaviourAwareFuser(tuple(dims), size) if len(dims) > 1 else None
+        graph = InteractionGraph.from_dataset(dataset, config["device"])
+        self.adjacency, self.user_item = graph.adjacency(), graph.user_item()
+
+    def learning_rate_factor(self, epoch: int) -> float:
+        return 0.96 ** (epoch / 50)
+
+    def calculate_loss(self, interaction) -> tuple[Tensor, ...]:
+        users, positive, negative = interaction[self.USER_ID], interaction[self.ITEM_ID], interaction[self.NEG_ITEM_ID]
+        behaviour, content = self.views(torch.cat([positive, negative]))
+        nodes = torch.cat([users, positive + self.n_users, negative + self.n_users])
+        u, i, j = (behaviour[nodes] + content[nodes]).chunk(3)
+        ids = nodes.chunk(3)[:2]
+        contrast = sum(info_nce(content[n], behaviour[n], self.temperature, ids=n) for n in ids)
+        loss = bpr_loss((u * i).sum(-1), (u * j).sum(-1))
+        return loss, self.cl_weight * contrast, self.reg_weight * squared_norm(u, i, j)
+
+    def embed(self, fresh_ids: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        behaviour, content = self.views(fresh_ids)
+        return (behaviour + content).split([self.n_users, self.n_items])
+
+    def views(self, fresh_ids: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """E_id and E_mul of users, then items: (n_users + n_items, d) each."""
+        ids = self.item_embedding.weight
+        behaviour = torch.cat(light_gcn(self.adjacency, self.user_embedding.weight, ids, self.n_layers))
+        gates = self.gate(self.transform(self.item_features.table(fresh_ids)))
+        of_items = {m: propagate(self.item_graph[m], ids * gate.sigmoid(), self.n_item_layers, "last") for m, gate in gates.items()}
+        content = {m: torch.cat([self.user_item @ rows, rows]) for m, rows in of_items.items()}
+        return behaviour, self.fuser(behaviour, content) if self.fuser else next(iter(content.values()))
+
+    def build_item_graph(self, features: dict[str, Tensor]) -> dict[str, SparseMatrix]:
+        """S of each modality."""
+        graphs = {m: knn_graph(rows, self.knn_k, absent=~self.item_features.present(m)) for m, rows in features.items()}
+        return {m: ItemGraph(graph.indices, graph.weights.clamp(min=0)).normalised().frozen() for m, graph in graphs.items()}
+
+
+class BehaviourAwareFuser(nn.Module):
+    """E_id (n, d) and E_m {m: (n, d)} -> E_mul (n, d), by the equations of MGCN's step 3."""
+
+    def __init__(self, modalities: tuple[str, ...], size: int) -> None:
+        super().__init__()
+        self.attention = nn.Sequential(nn.Linear(size, size), nn.Tanh(), nn.Linear(size, 1, bias=False))
+        self.preference = nn.ModuleDict({m: nn.Linear(size, size) for m in modalities})
+
+    def forward(self, behaviour: Tensor, content: dict[str, Tensor]) -> Tensor:
+        alpha = torch.cat([self.attention(rows) for rows in content.values()], dim=-1).softmax(-1)
+        shared = sum(a.unsqueeze(1) * rows for a, rows in zip(alpha.unbind(-1), content.values(), strict=True))
+        specific = [(rows - shared) * self.preference[m](behaviour).sigmoid() for m, rows in content.items()]
+        return shared + sum(specific) / len(specific)

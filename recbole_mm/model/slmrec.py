@@ -1,0 +1,94 @@
+"""SLMRec: in-batch contrastive learning of users and items, and of views of the items' modalities."""
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from recbole_mm.data.dataset import MultiModalDataset
+from recbole_mm.model.base import UserPositives
+from recbole_mm.model.branches import BranchRecommender
+from recbole_mm.model.loss import info_nce, sampled_softmax_loss
+
+
+class SLMRec(BranchRecommender):
+    """SLMRec (Tao et al., "Self-supervised Learning for Multimedia Recommendation", IEEE TMM 2022).
+
+    The embeddings z are BranchRecommender's: LightGCN over the ids and over each modality, fused by a linear map. Main loss: InfoNCE on
+    the cosine of z_u and z_i (``temperature``), a user's negatives the other items of the batch. On top ``ssl_alpha`` * InfoNCE
+    (``ssl_temp``) between two views of each distinct item of the batch, by ``ssl_task``:
+
+    - FD, feature dropout: z_i from two draws of dropout (``dropout_rate``) on the items' projected modalities;
+    - FM, feature masking: z_i, and z_i with one modality, drawn for each item, set to zero;
+    - FAC, fine and coarse spaces: the id branch and the first modality's are mapped to a space that they share, which is mapped on
+      to one shared with the second modality, and so on; a loss in each space. The order is that of the modalities in use.
+
+    FD and FM change items before propagation, so neighbours' changes reach an item as well. ``reg_weight`` * L2 of the batch's ids.
+    score(u, i) = cos(z_u, z_i), what is trained. No negatives are sampled.
+
+    Deviations: however often an item is in the batch, it is one negative, or one row of the ssl loss, and none of a user's own training
+    items is the user's negative. In the public code all other rows are negatives, which makes popular items and the user's own
+    negatives above all, and it ranks by the float32 sigmoid of z_u . z_i, in which large scores tie. ``legacy_duplicates: True`` and
+    ``legacy_scores: True`` do the same, for comparison with numbers made with it. That code has FAC alone.
+    """
+
+    choices = {"ssl_task": ("FAC", "FD", "FM"), "legacy_duplicates": (True, False), "legacy_scores": (True, False)}
+
+    def __init__(self, config, dataset: MultiModalDataset) -> None:
+        super().__init__(config, dataset)
+        self.temperature, self.ssl_temp, self.ssl_alpha = config["temperature"], config["ssl_temp"], config["ssl_alpha"]
+        self.ssl_task, self.dropout_rate = config["ssl_task"], config["dropout_rate"]
+        self.legacy_duplicates, self.legacy_scores = config["legacy_duplicates"], config["legacy_scores"]
+        self.positives = UserPositives(self.graph.users.cpu().numpy(), self.graph.items.cpu().numpy(), self.n_items)
+        if self.ssl_task == "FAC":
+            self.onward, self.inward = (
+                nn.ModuleList(nn.Linear(self.size, self.size) for _ in self.item_features.modalities) for _ in range(2)
+            )
+
+    def calculate_loss(self, interaction) -> tuple[Tensor, ...]:
+        users, items = interaction[self.USER_ID], interaction[self.ITEM_ID]
+        item_rows = self.item_rows(items)
+        user_branches, item_branches = self.branches(item_rows)
+        main = self.main_loss(users, items, self.fuse_users(user_branches[users]), item_branches)
+        views = items if self.legacy_duplicates else items.unique()
+        task = {"FAC": self.fine_and_coarse, "FD": self.feature_dropout, "FM": self.feature_masking}[self.ssl_task]
+        return main, self.ssl_alpha * task(views, item_rows, item_branches), self.regularisation(users, items)
+
+    def main_loss(self, users: Tensor, items: Tensor, z_users: Tensor, item_branches: Tensor) -> Tensor:
+        if self.legacy_duplicates:
+            return info_nce(z_users, self.fuse_items(item_branches[items]), self.temperature)
+        distinct, targets = items.unique(return_inverse=True)
+        cosines = functional.normalize(z_users, dim=-1) @ functional.normalize(self.fuse_items(item_branches[distinct]), dim=-1).T
+        own = self.positives.among(users, distinct)
+        return sampled_softmax_loss(cosines / self.temperature, targets, cosines.new_zeros(()), own)
+
+    def fine_and_coarse(self, items: Tensor, item_rows: list[Tensor], item_branches: Tensor) -> Tensor:
+        anchor, *modalities = item_branches[items].split(self.size, dim=1)
+        loss = 0.0
+        for onward, inward, modality in zip(self.onward, self.inward, modalities, strict=True):
+            anchor = onward(anchor)
+            loss = loss + info_nce(anchor, inward(modality), self.ssl_temp)
+        return loss
+
+    def feature_dropout(self, items: Tensor, item_rows: list[Tensor], item_branches: Tensor) -> Tensor:
+        views = ([functional.dropout(rows, self.dropout_rate) for rows in item_rows[1:]] for _ in range(2))
+        return info_nce(*(self._view(items, item_rows[0], modalities) for modalities in views), self.ssl_temp)
+
+    def feature_masking(self, items: Tensor, item_rows: list[Tensor], item_branches: Tensor) -> Tensor:
+        masked = torch.randint(self.n_branches - 1, (self.n_items, 1), device=items.device)
+        view = self._view(items, item_rows[0], [rows * (masked != m) for m, rows in enumerate(item_rows[1:])])
+        return info_nce(self.fuse_items(item_branches[items]), view, self.ssl_temp)
+
+    def embed(self, fresh_ids: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        users, items = super().embed(fresh_ids)
+        return (users, items) if self.legacy_scores else (functional.normalize(users, dim=-1), functional.normalize(items, dim=-1))
+
+    def predict(self, interaction) -> Tensor:
+        scores = super().predict(interaction)
+        return scores.sigmoid() if self.legacy_scores else scores
+
+    def full_sort_predict(self, interaction) -> Tensor:
+        scores = super().full_sort_predict(interaction)
+        return scores.sigmoid() if self.legacy_scores else scores
+
+    def _view(self, items: Tensor, ids: Tensor, modalities: list[Tensor]) -> Tensor:
+        return self.fuse_items(self.branches([ids, *modalities])[1][items])

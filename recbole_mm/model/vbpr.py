@@ -1,0 +1,65 @@
+"""VBPR: matrix factorisation whose items have features."""
+
+import torch
+from torch import Tensor, nn
+
+from recbole_mm.data.dataset import MultiModalDataset
+from recbole_mm.model.base import EmbeddingRecommender, xavier_embedding
+from recbole_mm.model.loss import bpr_loss, squared_norm
+
+
+class VBPR(EmbeddingRecommender):
+    """VBPR (He & McAuley, "VBPR: Visual Bayesian Personalized Ranking from Implicit Feedback", AAAI 2016).
+
+    score(u, i) = p_u . q_i + c_u . (W f_i + b)
+
+    p, q are id embeddings (``embedding_size``), c_u the user's content embedding of the same size, f_i the item's features in all
+    modalities in use, one after the other, and W f + b one linear map of them. Loss: BPR + ``reg_weight`` * L2 of the batch's user
+    and item vectors, the projected features among them. A training step reads the features of the batch's items alone.
+
+    Deviations: this is the form that later papers' tables report; it leaves out the paper's item bias and visual bias.
+    ``use_bias: True`` adds both: + beta_i + v . f_i (the paper's offset and user bias change neither ranking nor loss). The paper reads
+    one picture; here every modality is read. The paper regularises W itself, not what it makes of the batch's items.
+    """
+
+    needs_features = True
+    choices = {"use_bias": (True, False)}
+
+    def __init__(self, config, dataset: MultiModalDataset) -> None:
+        super().__init__(config, dataset)
+        size, width = config["embedding_size"], sum(self.item_features.dims.values())
+        self.use_bias, self.reg_weight = config["use_bias"], config["reg_weight"]
+        self.user_embedding = xavier_embedding(self.n_users, 2 * size)
+        self.item_embedding = xavier_embedding(self.n_items, size)
+        self.project = nn.Linear(width, size)
+        nn.init.xavier_uniform_(self.project.weight)
+        nn.init.zeros_(self.project.bias)
+        if self.use_bias:
+            self.item_bias = nn.Embedding(self.n_items, 1)
+            self.content_bias = nn.Linear(width, 1, bias=False)
+            nn.init.zeros_(self.item_bias.weight)
+            nn.init.zeros_(self.content_bias.weight)
+
+    def calculate_loss(self, interaction) -> tuple[Tensor, ...]:
+        both = torch.cat([interaction[self.ITEM_ID], interaction[self.NEG_ITEM_ID]])
+        distinct, places = torch.unique(both, return_inverse=True)
+        rows, biases = self._items(distinct, self.item_features(distinct))
+        users = self.user_embedding(interaction[self.USER_ID])
+        positive, negative = rows[places].chunk(2)
+        bias = biases[places].chunk(2) if self.use_bias else (0, 0)
+        loss = bpr_loss((users * positive).sum(-1) + bias[0], (users * negative).sum(-1) + bias[1])
+        return loss, self.reg_weight * squared_norm(users, positive, negative)
+
+    def embed(self, fresh_ids: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """A bias is one dimension more, which every user has a 1 in."""
+        users, (items, bias) = self.user_embedding.weight, self._items(slice(None), self.item_features.table(fresh_ids))
+        if self.use_bias:
+            users, items = torch.cat([users, torch.ones_like(users[:, :1])], dim=-1), torch.cat([items, bias.unsqueeze(1)], dim=-1)
+        return users, items
+
+    def _items(self, ids: Tensor | slice, features: dict[str, Tensor]) -> tuple[Tensor, Tensor | None]:
+        """[q_i ; W f_i + b] (n, 2 * embedding_size), and the biases (n,)."""
+        content = torch.cat(list(features.values()), dim=-1)
+        rows = torch.cat([self.item_embedding.weight[ids], self.project(content)], dim=-1)
+        bias = (self.item_bias.weight[ids] + self.content_bias(content)).squeeze(1) if self.use_bias else None
+        return rows, bias

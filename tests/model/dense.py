@@ -1,0 +1,77 @@
+"""Slow references that the tests of graph models share: dense matrices, written from the papers' equations."""
+
+import torch
+from torch import Tensor
+
+
+def training_pairs(loader) -> list[tuple[int, int]]:
+    """The distinct (user, item) pairs of a training loader."""
+    interactions = loader.dataset.inter_feat
+    return sorted(set(zip(interactions["user_id"].tolist(), interactions["item_id"].tolist(), strict=True)))
+
+
+def dense_adjacency(pairs: list[tuple[int, int]], n_users: int, n_items: int) -> Tensor:
+    a = torch.zeros(n_users + n_items, n_users + n_items, dtype=torch.float64)
+    for user, item in pairs:
+        a[user, n_users + item] = a[n_users + item, user] = 1
+    return a
+
+
+def normalised(a: Tensor) -> Tensor:
+    """D^-1/2 A D^-1/2, D the sums of the rows; nodes of no degree keep their zeros."""
+    degree = a.sum(1)
+    scale = torch.diag(torch.where(degree > 0, degree, 1) ** -0.5)
+    return scale @ a @ scale
+
+
+def dense_light_gcn(adjacency: Tensor, users: Tensor, items: Tensor, layers: int) -> tuple[Tensor, Tensor]:
+    powers = [torch.linalg.matrix_power(adjacency, n) for n in range(layers + 1)]
+    mean = sum(power @ torch.cat([users, items]) for power in powers) / (layers + 1)
+    return mean[: len(users)], mean[len(users) :]
+
+
+def dense_knn(features: Tensor, k: int, absent: Tensor | None = None) -> Tensor:
+    """The cosines of each item's k nearest (itself among them) and 0 elsewhere: (n, n). Item 0 and absent ones are left out."""
+    lengths = features.norm(dim=1)
+    cosine = (features @ features.T) / (lengths.unsqueeze(1) * lengths).clamp(min=1e-12)
+    out = torch.zeros(len(features), len(features), dtype=torch.bool)
+    here = [i for i in range(1, len(features)) if absent is None or not absent[i]]
+    for i in here:
+        nearest = sorted(here, key=lambda j: (-round(cosine[i, j].item() * 1e6), j))
+        out[i, nearest[:k]] = True
+    return torch.where(out, cosine, 0)
+
+
+def randomise(model) -> dict[str, Tensor]:
+    """Random features, in place of those of a frozen encoder, and random parameters; in float64. Returns the features."""
+    generator = torch.Generator().manual_seed(0)
+    model.double()
+    features = {}
+    for m in model.item_features.modalities:
+        rows = getattr(model.item_features, f"table_{m}")
+        rows.copy_(torch.randn(rows.shape, generator=generator, dtype=rows.dtype))
+        features[m] = rows.clone()
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.copy_(torch.randn(parameter.shape, generator=generator, dtype=parameter.dtype) * 0.3)
+    return features
+
+
+def check_scores(model) -> None:
+    """Finite, and those of pairs are those of the full sort."""
+    model.eval()
+    users, items = torch.arange(model.n_users), torch.arange(model.n_items)
+    with torch.no_grad():
+        every = model.full_sort_predict({"user_id": users}).view(model.n_users, model.n_items)
+        pairs = model.predict({"user_id": users.repeat_interleave(len(items)), "item_id": items.repeat(len(users))})
+    assert torch.isfinite(every).all()
+    torch.testing.assert_close(pairs.view_as(every), every)
+
+
+def without_gradient(model, batch) -> set[str]:
+    """The parameters that a first batch's loss does not reach."""
+    model.train()
+    model.start_epoch(0)
+    model.zero_grad()
+    sum(model.calculate_loss(batch)).backward()
+    return {name for name, p in model.named_parameters() if p.requires_grad and (p.grad is None or not p.grad.abs().sum() > 0)}

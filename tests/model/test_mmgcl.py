@@ -1,0 +1,133 @@
+"""MMGCL against its equations: two different views, and challenging negatives."""
+
+import math
+
+import pytest
+import torch
+
+from recbole_mm.model.graph import InteractionGraph
+from recbole_mm.quick_start import run
+from tests.model.dense import check_scores, dense_adjacency, dense_light_gcn, normalised, randomise, training_pairs, without_gradient
+from tests.planted import built, settings, write_features
+
+FROZEN = {"encoder_training": "pretrained"}
+
+
+def dense_branches(model, pairs_of_branch, users_of_branch, rows_of_branch) -> list[torch.Tensor]:
+    """All users' and all items' branches side by side, each branch over its own interactions, from its own rows."""
+    outputs = []
+    for pairs, users, items in zip(pairs_of_branch, users_of_branch, rows_of_branch, strict=True):
+        outputs.append(dense_light_gcn(normalised(dense_adjacency(pairs, model.n_users, model.n_items)), users, items, model.n_layers))
+    return [torch.cat(side, dim=1) for side in zip(*outputs, strict=True)]
+
+
+def item_rows(model, features) -> list[torch.Tensor]:
+    maps = model.project.maps
+    modalities = [rows / rows.norm(dim=1, keepdim=True) @ maps[m].weight.T + maps[m].bias for m, rows in features.items()]
+    return [model.item_embedding.weight, *modalities]
+
+
+def test_embeddings_bpr_and_regularisation_are_those_of_the_equations(planted):
+    _, model, train, *_ = built(planted, "MMGCL", reg_weight=0.1, train_batch_size=20, **FROZEN)
+    features, batch = randomise(model), next(iter(train))
+    rows = item_rows(model, features)
+    users, items = dense_branches(model, [training_pairs(train)] * 3, [model.user_embedding.weight] * 3, rows)
+    z_users = users @ model.fuse_users.weight.T + model.fuse_users.bias
+    z_items = items @ model.fuse_items.weight.T + model.fuse_items.bias
+    for ours, wanted in zip(model.embed(), (z_users, z_items), strict=True):
+        torch.testing.assert_close(ours, wanted)
+    check_scores(model)
+    bpr, l2 = [], []
+    for user, item, other in zip(*(batch[name].tolist() for name in ("user_id", "item_id", "neg_item_id")), strict=True):
+        bpr.append(math.log1p(math.exp((z_users[user] @ (z_items[other] - z_items[item])).item())))
+        of_ids = (model.user_embedding.weight[user], model.item_embedding.weight[item], model.item_embedding.weight[other])
+        l2.append(sum((row @ row).item() for row in of_ids) / 2)
+    losses = model.calculate_loss(batch)
+    assert losses[0].item() == pytest.approx(sum(bpr) / len(bpr)) and losses[2].item() == pytest.approx(0.1 * sum(l2) / len(l2))
+
+
+def test_the_edge_dropout_view_has_a_graph_of_its_own_for_every_branch(planted, monkeypatch):
+    _, model, train, *_ = built(planted, "MMGCL", dropout_rate=0.4, **FROZEN)
+    features, drawn, dropout = randomise(model), [], InteractionGraph.dropout
+    monkeypatch.setattr(InteractionGraph, "dropout", lambda self, rate: drawn.append(dropout(self, rate)) or drawn[-1])
+    rows = item_rows(model, features)
+    view = model.edge_dropout_view(model.item_rows())
+    pairs = [list(zip(graph.users.tolist(), graph.items.tolist(), strict=True)) for graph in drawn]
+    every = training_pairs(train)
+    assert all(set(kept) < set(every) and 0.5 < len(kept) / len(every) < 0.7 for kept in pairs)
+    assert pairs[0] != pairs[1] != pairs[2] != pairs[0]
+    wanted = dense_branches(model, pairs, [model.user_embedding.weight] * 3, rows)
+    for ours, slow in zip(view, wanted, strict=True):
+        torch.testing.assert_close(ours, slow)
+
+
+@pytest.mark.parametrize("masked", [1, 2])
+def test_the_masking_view_is_the_whole_but_for_one_random_branch(planted, masked):
+    _, model, *_ = built(planted, "MMGCL", **FROZEN)
+    randomise(model)
+    whole = model.branches(model.item_rows())
+    first, second = model.masking_view(whole, masked), model.masking_view(whole, masked)
+    place = slice(masked * model.size, (masked + 1) * model.size)
+    for rows, once, again in zip(whole, first, second, strict=True):
+        changed = (rows[1:] != once[1:]).any(dim=0)
+        assert changed[place].all() and changed.sum() == model.size, "users and items alike, that modality alone"
+        assert not torch.equal(once[:, place], again[:, place])
+        torch.testing.assert_close(torch.cat([once[:, : place.start], once[:, place.stop :]], dim=1), rows[:, ~changed])
+
+
+def test_challenging_negatives_swap_one_branch_that_is_not_masked(planted):
+    _, model, *_ = built(planted, "MMGCL", embedding_size=4, feature_files=write_features(planted))
+    assert model.n_branches == 4
+    rows = torch.arange(50.0).unsqueeze(1).expand(50, 16) + torch.linspace(0, 0.9, 16)
+    negatives = model.challenging(rows, masked=2).view(50, 4, 4)
+    own = (negatives == rows.view(50, 4, 4)).all(dim=2)
+    assert (own.sum(1) == 3).all() and own[:, 2].all() and (~own).any(0).sum() == 3
+    sources = negatives.floor().unique(dim=0)
+    assert all(len(negatives[i][~own[i]].floor().unique()) == 1 for i in range(50)), "all of a branch is one other node's"
+    assert sources.max() < 50
+    assert len(model.challenging(rows[:1], masked=2)) == 0, "alone, there is nobody to swap with"
+
+
+def test_the_contrastive_loss_is_info_nce_between_the_views_and_the_challenging_negatives(planted, monkeypatch):
+    _, model, *_ = built(planted, "MMGCL", ssl_temp=0.3, **FROZEN)
+    randomise(model)
+    masking, dropped, swapped = (torch.randn(7, 3 * model.size, dtype=torch.float64) for _ in range(3))
+    monkeypatch.setattr(model, "challenging", lambda rows, masked: swapped if rows is dropped and masked == 1 else None)
+    ours = model.contrast(model.fuse_items, masking, dropped, 1)
+
+    def similarity(a, b):
+        a, b = (model.fuse_items.weight @ x + model.fuse_items.bias for x in (a, b))
+        return (a @ b / (a.norm() * b.norm())).item() / 0.3
+
+    losses = []
+    for i, anchor in enumerate(masking):
+        total = sum(math.exp(similarity(anchor, other)) for other in (*dropped, *swapped))
+        losses.append(math.log(total) - similarity(anchor, dropped[i]))
+    assert ours.item() == pytest.approx(sum(losses) / 7)
+
+
+def test_the_loss_contrasts_the_masking_view_with_the_edge_dropout_view_of_users_and_items(planted):
+    _, model, train, *_ = built(planted, "MMGCL", **FROZEN)
+    batch, calls, contrast = next(iter(train)), [], model.contrast
+    model.contrast = lambda *views: calls.append(views) or contrast(*views)
+    losses = model.calculate_loss(batch)
+    (of_users, masking, dropped, masked), (of_items, *_) = calls
+    assert (of_users, of_items) == (model.fuse_users, model.fuse_items)
+    assert len(masking) == len(dropped) == len(batch["user_id"].unique()) and masked in (1, 2)
+    assert not torch.equal(masking, dropped)
+    total = sum(contrast(*views) for views in calls) * model.ssl_alpha
+    assert losses[1].item() == pytest.approx(total.item(), rel=0.1), "up to the draw of the challenging negatives"
+
+
+@pytest.mark.parametrize("training", ["pretrained", "end2end"])
+def test_every_parameter_that_trains_gets_a_gradient(planted_missing, training):
+    _, model, train, *_ = built(planted_missing, "MMGCL", encoder_training=training)
+    assert without_gradient(model, next(iter(train))) <= {"item_features.encoder.model.logit_scale"}
+    assert bool(model.encoder_parameters()) == (training == "end2end")
+
+
+@pytest.mark.parametrize("modalities", [["text"], ["image", "text"]], ids="+".join)
+def test_it_finds_the_planted_preference(planted, modalities):
+    keys = {"epochs": 12, "learning_rate": 0.02, "stopping_step": 20, "modalities": modalities, **FROZEN}
+    found = run("MMGCL", planted.name, config_dict=settings(planted, **keys), saved=False)["test_result"]["recall@10"]
+    assert found > (0.7 if len(modalities) > 1 else 0.5)
