@@ -7,7 +7,7 @@ from safetensors.torch import save_file
 
 from recbole_mm.encoder.base import ItemEncoder
 from recbole_mm.encoder.lora import merge_lora
-from recbole_mm.errors import InputError
+from recbole_mm.errors import InputError, listed
 
 
 def export_weights(encoder: ItemEncoder, file: str | Path) -> None:
@@ -16,11 +16,15 @@ def export_weights(encoder: ItemEncoder, file: str | Path) -> None:
 
     Raises:
         InputError: adapters, which no released architecture has; or two encoders in one (``separate``): export ``encoder.image``
-            and ``encoder.text``.
+            and ``encoder.text``; or trained layers after the model (sentence-transformers' Dense), which are files of their own.
     """
     if hasattr(encoder, "adapters"):
         raise InputError(f"{encoder.name} has adapters, which cannot be merged into its weights: keep the checkpoint, or tune by lora")
     if not hasattr(encoder, "model"):
         raise InputError(f"{encoder.name} is several encoders: export each of them")
+    beside = [name for name, parameter in encoder.named_parameters() if parameter.requires_grad and not name.startswith("model.")]
+    if beside:
+        raise InputError(f"{encoder.name} trains layers that its model's weights file does not hold ({listed(beside)}): keep the "
+                         "checkpoint, or tune by lora")
     merged = merge_lora(copy.deepcopy(encoder).cpu())
     save_file({name: tensor.detach().clone().contiguous() for name, tensor in merged.model.state_dict().items()}, str(file))

@@ -10,8 +10,8 @@ import torch
 from torch import nn
 
 from recbole_mm.encoder.hf_source import read_json, weights_files
-from recbole_mm.encoder.weights import weight_shapes
-from recbole_mm.errors import InputError, listed, nearest, one_line
+from recbole_mm.encoder.weights import misfit, weight_shapes
+from recbole_mm.errors import InputError, nearest, one_line
 
 ENCODER_HALVES = {"t5": "T5EncoderModel", "mt5": "MT5EncoderModel", "umt5": "UMT5EncoderModel"}
 TRUST = "it brings Python code of its own; read that code, and set `trust_remote_code: True` to run it"
@@ -115,20 +115,20 @@ def load_model(label: str, folder: Path, config: object, found: type, *, pooler:
     options = {} if pooler or not optional else {"add_pooling_layer": False}
     try:
         model, info = found.from_pretrained(
-            str(folder), config=config, output_loading_info=True, weights_only=True,
+            str(folder), config=config, output_loading_info=True, weights_only=True, ignore_mismatched_sizes=True,
             **{_dtype_argument(): torch.float32}, **_local(trust_remote_code), **options,
         )
     except Exception as error:
         raise InputError(f"{label}: {folder} cannot be loaded as a {config.model_type} model ({one_line(error)})") from error
-    missing = sorted(info["missing_keys"])
-    if not missing:
+    other = sorted(info["mismatched_keys"])
+    there = {key: tuple(shape) for key, shape, _ in other}
+    wanted = dict.fromkeys(sorted(info["missing_keys"]), ()) | {key: tuple(shape) for key, _, shape in other}
+    if not wanted:
         return model.eval()
-    if pooler and optional and all("pooler" in key.split(".") for key in missing):
+    if pooler and optional and not there and all("pooler" in key.split(".") for key in wanted):
         return load_model(label, folder, config, found, pooler=False, trust_remote_code=trust_remote_code)
-    more = f" and {len(missing) - 5} more" * (len(missing) > 5)
     hint = f"; {TRUST}" if getattr(config, "auto_map", None) and not trust_remote_code else ""
-    raise InputError(f"{label}: the weights in {folder} do not fit a {config.model_type} model: "
-                     f"{len(missing)} missing: {listed(missing[:5])}{more}{hint}")
+    raise InputError(f"{label}: the weights in {folder} do not fit a {config.model_type} model: {misfit(there, wanted, n=5)}{hint}")
 
 
 def _local(trust_remote_code: bool) -> dict:

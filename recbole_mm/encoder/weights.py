@@ -1,10 +1,13 @@
 """Weights files: fetched, read without running any code in them, and compared with what an architecture wants."""
 
 import os
+import re
 import tempfile
+import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from pickle import UnpicklingError
 from urllib.parse import urlsplit
 
 import torch
@@ -107,7 +110,9 @@ def fetch(label: str, url: str) -> Path:
 def reading(label: str, path: Path) -> Iterator[None]:
     """Whatever goes wrong while a weights file is read, in one line that names the file."""
     try:
-        yield
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
     except InputError:
         raise
     except Exception as error:
@@ -116,8 +121,16 @@ def reading(label: str, path: Path) -> Iterator[None]:
                 f"{label}: {path} is a TorchScript program (as OpenAI's original files are), which is never run; take the same weights "
                 "as safetensors from the hub repository that open_clip lists"
             ) from error
-        raise InputError(f"{label}: {path} is not a readable weights file: safetensors, or a torch file of tensors alone "
-                         f"({type(error).__name__}: {one_line(error)})") from error
+        raise InputError(f"{label}: {path} is not a readable weights file: {_fault(error)}; it takes safetensors, or a torch file of "
+                         "tensors alone") from error
+
+
+def _fault(error: Exception) -> str:
+    """torch's own words on a pickle are how to run it all the same."""
+    if not isinstance(error, UnpicklingError):
+        return f"{type(error).__name__}: {one_line(error)}"
+    named = re.search(r"GLOBAL ([\w.]+)", str(error))
+    return f"a pickle with code in it ({named[1]}), which is never run" if named else "no tensors, or code, which is never run"
 
 
 def _read(path: Path) -> object:

@@ -80,8 +80,9 @@ def test_weights_that_do_not_fit(copy):
     lost = [key for key in weights if "layernorm_before" in key] + ["pooler.dense.bias"]
     save_file({key: value for key, value in weights.items() if key not in lost}, path / "model.safetensors", {"format": "pt"})
     refuses(f"hf:{path}", "do not fit a vit model: 5 missing", "layernorm_before.bias")
+    save_file(weights, path / "model.safetensors", {"format": "pt"})
     edit(path / "config.json", hidden_size=64)
-    refuses(f"hf:{path}", "cannot be loaded as a vit model")
+    refuses(f"hf:{path}", "do not fit a vit model", "of another shape: embeddings.cls_token (1, 1, 32) instead of (1, 1, 64)")
     path = copy("clip")
     edit(path / "preprocessor_config.json", crop_size={"height": 48, "width": 48})
     refuses(f"hf:{path}", "cannot encode a plain image")

@@ -116,7 +116,7 @@ def test_a_file_that_does_not_fit(tmp_path, small_config, architecture, tiny):
     refuses(f"{name}@{tmp_path / 'text.safetensors'}", "positional_embedding is (8, 32)", "text length")
 
 
-@pytest.mark.filterwarnings("ignore:Detected pickle protocol", "ignore:.*TorchScript archive")
+@pytest.mark.filterwarnings("error::UserWarning")
 def test_a_file_that_cannot_be_read(tmp_path, architecture):
     name = "open_clip:" + architecture("recbole_mm-test")
     (tmp_path / "text.safetensors").write_text("not weights")
@@ -126,6 +126,8 @@ def test_a_file_that_cannot_be_read(tmp_path, architecture):
     torch.save({}, tmp_path / "empty.pt")
     for file in ("text.safetensors", "text.pt", "evil.pt", "evil.bin", "empty.pt"):
         refuses(f"{name}@{tmp_path / file}", file, "is not a readable weights file")
+    refuses(f"{name}@{tmp_path / 'evil.pt'}", "code, which is never run")
+    refuses(f"{name}@{tmp_path / 'evil.bin'}", "a pickle with code in it (io.open), which is never run")
     assert not (tmp_path / "ran").exists()
     torch.jit.trace(torch.nn.Identity(), torch.zeros(1)).save(str(tmp_path / "script.pt"))
     refuses(f"{name}@{tmp_path / 'script.pt'}", "TorchScript program", "safetensors")

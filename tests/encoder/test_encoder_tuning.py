@@ -12,6 +12,7 @@ from recbole_mm.encoder.export import export_weights
 from recbole_mm.encoder.lora import merge_lora
 from recbole_mm.encoder.tuning import TUNINGS, tune
 from recbole_mm.errors import InputError
+from tests import hf_folders
 
 SIZES = {"last_k": 1, "lora_rank": 4, "adapter_dim": 8}
 
@@ -152,3 +153,17 @@ def test_a_lora_tuned_encoder_is_exported_as_a_file_that_its_name_takes(kind, en
     tune(other := copy.deepcopy(encoders[kind]), "adapter", **SIZES)
     with pytest.raises(InputError, match="adapters"):
         export_weights(other, tmp_path / "no.safetensors")
+
+
+def test_what_no_single_file_holds_is_not_exported_without_it(tmp_path):
+    folder = hf_folders.write_sentence_modules(hf_folders.write_bert(tmp_path / "sentence"), "mean", dense=12)
+    encoder = create_encoder(f"hf:{folder}")
+    tune(encoder, "full")
+    with pytest.raises(InputError, match="dense.0.0.weight"):
+        export_weights(encoder, tmp_path / "no.safetensors")
+    tune(encoder, "lora", **SIZES)
+    shaken(encoder)
+    export_weights(encoder, folder / "model.safetensors")
+    given = {"text": encoder.tokenize(["a red wool scarf", "silk"])}
+    with torch.no_grad():
+        torch.testing.assert_close(create_encoder(f"hf:{folder}")(given)["text"], encoder(given)["text"], rtol=1e-4, atol=1e-5)

@@ -33,7 +33,8 @@ def find_weights(label: str, size: str, source: str | None) -> Path | None:
         return fetch(label, RELEASE + TAGS[source].format(size))
     if path.exists() or "/" in source or "\\" in source or path.suffix in SUFFIXES:
         return path
-    raise InputError(f"{label}: no tag and no file '{source}'{nearest(source, TAGS)}: {_advice(size)}")
+    near = "" if size == "tiny" else nearest(source, TAGS)
+    raise InputError(f"{label}: no tag and no file '{source}'{near}: {_advice(size)}")
 
 
 def find_spm(label: str, size: str, weights: Path | None, given: str | None) -> Path:

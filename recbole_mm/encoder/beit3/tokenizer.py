@@ -28,7 +28,10 @@ class BEiT3Tokenizer:
     def __init__(self, label: str, path: Path, max_length: int, vocab_size: int):
         self.max_length = max_length
         try:
-            self.pieces = SentencePieceProcessor(model_proto=path.read_bytes())
+            content = path.read_bytes()
+            if not content:  # which sentencepiece takes for a model that is yet to come
+                raise ValueError("it is empty")
+            self.pieces = SentencePieceProcessor(model_proto=content)
             count = len(self.pieces)
         except Exception as error:
             raise InputError(f"{label}: {path} is not a readable sentencepiece model ({one_line(error)})") from error

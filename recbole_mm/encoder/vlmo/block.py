@@ -57,7 +57,7 @@ class Block(nn.Module):
         self.experts = ("text", "imag", "vl") if has_vl else ("text", "imag")
         for expert in self.experts:
             setattr(self, f"norm2_{expert}", nn.LayerNorm(dim, eps=NORM_EPS))
-            setattr(self, f"mlp_{expert}", Expert(dim, config.mlp_ratio * dim))
+            setattr(self, f"mlp_{expert}", Expert(dim, int(config.mlp_ratio * dim)))
 
     def forward(self, x: Tensor, mode: str, text_len: int, bias: Tensor | None, padding: Tensor | None) -> Tensor:
         """

@@ -29,7 +29,7 @@ class VLMoConfig:
     embed_dim: int
     depth: int
     num_heads: int
-    mlp_ratio: int = 4
+    mlp_ratio: float = 4
     image_size: int = 224
     patch_size: int = 16
     vocab_size: int = 30522
@@ -41,7 +41,11 @@ class VLMoConfig:
     bias_text_len: int = 196
 
     def __post_init__(self):
-        if self.image_size <= 0 or self.image_size % self.patch_size:
+        for key in ("embed_dim", "depth", "num_heads", "image_size", "patch_size", "vocab_size", "max_text_len"):
+            value = getattr(self, key)
+            if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+                raise InputError(f"VLMo: {key} is a positive integer, not {value!r}")
+        if self.image_size % self.patch_size:
             raise InputError(f"VLMo's image_size is a multiple of its patch_size {self.patch_size}, not {self.image_size}")
         if self.embed_dim % self.num_heads:
             raise InputError(f"VLMo's embed_dim is a multiple of num_heads {self.num_heads}, not {self.embed_dim}")

@@ -168,12 +168,13 @@ def test_what_cannot_be_had(encoder, tmp_path):
     refuses("beit3:base", "random ones are never used silently", "itc_224, indomain_224", "beit3:base@/path/to/file")
     refuses("beit3:lage@itc_224", "no size 'lage'", "'large'")
     refuses("beit3:base@itc-224", "no tag and no file 'itc-224'", "'itc_224'")
-    refuses("beit3:tiny@itc_224", "no tag and no file 'itc_224'")
+    refuses("beit3:tiny@itc_224", "no tag and no file 'itc_224': beit3:tiny@/path/to/file")
     refuses(f"beit3:base@{tmp_path / 'no.pth'}", "no such weights file", "no.pth")
     refuses("beit3:tiny", "image_size 70 is not a multiple of the patch size 16", image_size=70)
     refuses("beit3:tiny", "no such tokenizer file", tokenizer=str(tmp_path / "no.spm"))
-    (tmp_path / "bad.spm").write_bytes(b"not a model")
-    refuses("beit3:tiny", "bad.spm is not a readable sentencepiece model", tokenizer=str(tmp_path / "bad.spm"))
+    for content in (b"not a model", b""):
+        (tmp_path / "bad.spm").write_bytes(content)
+        refuses("beit3:tiny", "bad.spm is not a readable sentencepiece model", tokenizer=str(tmp_path / "bad.spm"))
     refuses(f"beit3:large@{save(encoder, tmp_path / 'tiny.safetensors')}", "tiny.safetensors does not fit", "missing", "another shape")
 
 

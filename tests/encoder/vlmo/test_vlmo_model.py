@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from recbole_mm.encoder.vlmo import VLMoConfig
+from recbole_mm.encoder.vlmo import VLMo, VLMoConfig
 from recbole_mm.errors import InputError
 
 STYLES = [{"relative_position_bias": True, "layer_scale": True}, {"relative_position_bias": False, "layer_scale": False}]
@@ -23,9 +23,12 @@ def test_configurations():
     assert VLMoConfig.named("large", image_size=384).window == 24
     with pytest.raises(InputError, match="did you mean 'base_plus'"):
         VLMoConfig.named("bas_plus")
-    for changes in ({"image_size": 230}, {"image_size": 0}, {"num_heads": 5}, {"max_text_len": 200}):
+    wrong = [("image_size", 230), ("image_size", 0), ("image_size", "224"), ("num_heads", 5), ("max_text_len", 200), ("patch_size", 0)]
+    for key, value in wrong:
         with pytest.raises(InputError):
-            VLMoConfig.named("base", **changes)
+            VLMoConfig.named("base", **{key: value})
+    with torch.device("meta"):
+        assert VLMo(VLMoConfig.named("tiny", mlp_ratio=2.5)).blocks[0].mlp_text.fc1.out_features == 320
 
 
 @pytest.mark.parametrize("style", STYLES)
