@@ -7,7 +7,6 @@ from torch.nn import functional
 from recbole_mm.data.dataset import MultiModalDataset
 from recbole_mm.model.base import EmbeddingRecommender, ModalityProjection, xavier_embedding
 from recbole_mm.model.graph import InteractionGraph, light_gcn
-from recbole_mm.model.loss import squared_norm
 
 
 class BM3(EmbeddingRecommender):
@@ -19,13 +18,13 @@ class BM3(EmbeddingRecommender):
 
     - graph reconstruction: d(P(h_u), target h_i) + d(P(h_i), target h_u);
     - for every modality, ``cl_weight`` * (inter: d(P(h_m), target h_i) + intra: d(P(h_m), target h_m));
-    - ``reg_weight`` * L2 of the batch's h_u and h_i.
+    - ``reg_weight`` * L2 of h_u and h_i.
 
     score(u, i) = P(h_u) . P(h_i). No negatives are sampled. Features are read for the batch's items alone, and not when scoring.
 
-    Deviations: the item's features stay as they are unless the encoder trains (the authors' code trains the table of features as
-    well). ``cl_weight`` is the authors' code's; it is 1 in the paper. The L2 term is over the batch's rows, half the squared norm each
-    (the authors' code: the norms of both whole tables, not squared, over the number of items).
+    Deviations: two are the authors' code's, which the published grid belongs to: ``cl_weight`` (1 in the paper), and an L2 term that is
+    the norms of the tables of all h_u and all h_i, not squared, over the number of items (the paper: squared norms). One is not: that code
+    trains the table of features as well, here they stay as they are unless the encoder trains.
     """
 
     needs_features = True
@@ -53,7 +52,8 @@ class BM3(EmbeddingRecommender):
             self.distance(content, target_items) + self.distance(content, self.target(content))
             for content in self.project(self.item_features(items)).values()
         )
-        return reconstruction, self.cl_weight * alignment, self.reg_weight * squared_norm(of_users, of_items)
+        regularisation = (all_users.norm() + all_items.norm()) / self.n_items
+        return reconstruction, self.cl_weight * alignment, self.reg_weight * regularisation
 
     def embed(self, fresh_ids: Tensor | None = None) -> tuple[Tensor, Tensor]:
         users, items = self.latent()

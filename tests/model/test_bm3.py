@@ -17,7 +17,7 @@ def dense_latent(model, train) -> tuple[torch.Tensor, torch.Tensor]:
 
 
 def slow_losses(model, train, batch, features, target_of) -> list[torch.Tensor]:
-    """Reconstruction, alignment, L2; the mean over interactions, each by itself. ``target_of`` makes targets of h."""
+    """Reconstruction and alignment, averaged over interactions taken one by one, and L2. ``target_of`` makes targets of h."""
     all_users, all_items = dense_latent(model, train)
     weight, bias = model.predictor.weight, model.predictor.bias
 
@@ -25,15 +25,14 @@ def slow_losses(model, train, batch, features, target_of) -> list[torch.Tensor]:
         online = weight @ h + bias
         return 1 - (online @ target) / (online.norm() * target.norm())
 
-    reconstruction, alignment, l2 = [], [], []
+    reconstruction, alignment = [], []
     for user, item in zip(batch["user_id"].tolist(), batch["item_id"].tolist(), strict=True):
         h_u, h_i = all_users[user], all_items[item]
         reconstruction.append(distance(h_u, target_of(h_i)) + distance(h_i, target_of(h_u)))
         contents = [model.project.maps[m].weight @ rows[item] + model.project.maps[m].bias for m, rows in features.items()]
         alignment.append(sum(distance(h_m, target_of(h_i)) + distance(h_m, target_of(h_m)) for h_m in contents))
-        l2.append((h_u @ h_u + h_i @ h_i) / 2)
-    means = [torch.stack(values).mean() for values in (reconstruction, alignment, l2)]
-    return [means[0], model.cl_weight * means[1], model.reg_weight * means[2]]
+    norms = sum((table**2).sum().sqrt() for table in (all_users, all_items)) / model.n_items
+    return [torch.stack(reconstruction).mean(), model.cl_weight * torch.stack(alignment).mean(), model.reg_weight * norms]
 
 
 @pytest.mark.parametrize("n_layers", [1, 2])
