@@ -13,7 +13,7 @@ from recbole_mm.errors import InputError, nearest
 from recbole_mm.model import is_ours
 
 COUNTS = (
-    "epochs", "train_batch_size", "embedding_size", "encoder_chunk_size", "encoder_image_size", "encoder_last_k", "lora_rank",
+    "epochs", "train_batch_size", "embedding_size", "encoder_image_size", "encoder_last_k", "lora_rank",
     "refresh_every", "adapter_dim",
 )  # fmt: skip
 MODEL_COUNTS = ("n_layers", "n_item_layers", "knn_k", "item_graph_every", "feature_size")
@@ -65,6 +65,7 @@ def _check_ours(config: Config) -> None:
     _check(config, SHARES, lambda v: _amount(v) and v < 1, "a share below 1")
     _check(config, POSITIVE, lambda v: _amount(v) and v > 0, "a positive number")
     _check(config, ("lambda_coeff",), lambda v: _amount(v) and v <= 1, "a share")
+    _check(config, ("encoder_chunk_size",), lambda v: v == "auto" or _whole(v) and v > 0, "a positive whole number, or auto")
     _check(config, ("encoder_learning_rate",), lambda v: v == "auto" or _amount(v), "a number that is not negative, or auto")
     _check(config, ("encoder_freeze_epochs",), lambda v: v == "auto" or _whole(v) and v >= 0, "a number of epochs, or auto")
     _check(config, NAMES, _name, "a name")
@@ -102,8 +103,6 @@ def _check_combinations(config: Config) -> None:
         )
     if live and config["train_neg_sample_args"].get("dynamic"):
         raise InputError("train_neg_sample_args: dynamic encodes the catalogue at every step; set encoder_training: pretrained")
-    if live and config["encoder_precision"] != "fp32":
-        raise InputError("encoder_precision: bf16 is for a frozen encoder; set encoder_training: pretrained, or leave it out")
     if config["enable_scaler"] and config["clip_grad_norm"]:
         raise InputError("enable_scaler with clip_grad_norm: RecBole would clip scaled gradients; set one of them to False or ~")
 

@@ -7,7 +7,7 @@ from recbole_mm.data.choice import from_encoder, from_files
 from recbole_mm.encoder import ItemEncoder, create_encoder
 from recbole_mm.encoder.tuning import tune
 from recbole_mm.feature.encode import Encoded, encode_catalogue
-from recbole_mm.feature.encoded import EncodedItems
+from recbole_mm.feature.encoded import ITEMS_A_CALL, EncodedItems
 from recbole_mm.feature.features import ItemFeatures, Table
 from recbole_mm.feature.files import read_tables
 from recbole_mm.feature.missing import Interactions
@@ -32,7 +32,9 @@ def build_features(config, dataset) -> ItemFeatures:
         fingerprint = encoder.fingerprint()
         sizes = {name: config[key] for key, name in TUNING_OPTIONS.items()}
         tune(encoder, config["encoder_tuning"], seed=config["seed"], **sizes)
-        items = EncodedItems(encoder, dataset.content, from_encoder(config), config["encoder_chunk_size"], bool(config["show_progress"]))
+        items = EncodedItems(
+            encoder, dataset.content, from_encoder(config), chunk_size(config), config["encoder_precision"], bool(config["show_progress"])
+        )
         return ItemFeatures(tables, live=items, fingerprint=fingerprint, **keys)
     encoded = encode(config, dataset, encoder)
     tables |= encoded.tables
@@ -55,10 +57,15 @@ def build_encoder(config) -> ItemEncoder:
     return create_encoder(config["encoder"], seed=config["seed"], **options).to(config["device"])
 
 
+def chunk_size(config) -> int | None:
+    """None for ``auto``."""
+    return None if config["encoder_chunk_size"] == "auto" else config["encoder_chunk_size"]
+
+
 def encode(config, dataset, encoder: ItemEncoder, ranks: Ranks | None = None) -> Encoded:
     """The modalities that come from an encoder, all items of the data set: from the store, or encoded into it now."""
     encoded = encode_catalogue(
-        encoder.requires_grad_(False), dataset.content, from_encoder(config), chunk_size=config["encoder_chunk_size"],
+        encoder.requires_grad_(False), dataset.content, from_encoder(config), chunk_size=chunk_size(config) or ITEMS_A_CALL,
         dtype=config["feature_dtype"], precision=config["encoder_precision"], show_progress=bool(config["show_progress"]), ranks=ranks,
     )  # fmt: skip
     counts = (f"{m} ({encoded.reused[m]} reused, {encoded.new[m]} new)" for m in encoded.tables)

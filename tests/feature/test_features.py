@@ -5,7 +5,7 @@ import torch
 
 from recbole_mm.encoder import create_encoder
 from recbole_mm.errors import InputError
-from recbole_mm.feature import ItemFeatures
+from recbole_mm.feature import ItemFeatures, encoded
 from tests.planted import built
 
 
@@ -45,6 +45,57 @@ def test_chunks_do_not_matter(planted):
         torch.testing.assert_close(rows, chunked(ids)[m])
     for m, rows in whole.table().items():
         torch.testing.assert_close(rows, chunked.table()[m])
+
+
+def loss_of(rows: dict[str, torch.Tensor]) -> torch.Tensor:
+    """One that couples all items of a batch."""
+    return sum(torch.logsumexp(x @ x.T, 1).mean() for x in (torch.nn.functional.normalize(row, dim=-1) for row in rows.values()))
+
+
+def test_chunks_have_the_gradients_of_one_big_batch(planted):
+    whole, chunked = (features_of(planted, encoder_chunk_size=size).double() for size in (100, 5))
+    for features in (whole, chunked):
+        loss_of(features(torch.arange(1, 24))).backward()
+    for ours, wanted in zip(gradients(chunked), gradients(whole), strict=True):
+        torch.testing.assert_close(ours, wanted, rtol=1e-9, atol=1e-12)
+
+
+def test_chunks_have_the_same_random_numbers_in_both_passes(planted, monkeypatch):
+    """Against the same chunks with all of their activations kept."""
+    found = []
+    for kept in (True, False):
+        features = features_of(planted, encoder_chunk_size=5).double().train()
+        for block in features.encoder.layers():
+            block.register_forward_hook(lambda _, inputs, output: torch.nn.functional.dropout(output, 0.3))
+        if kept:
+            monkeypatch.setattr(encoded, "checkpoint", lambda function, ids, **_: function(ids))
+        else:
+            monkeypatch.undo()
+        torch.manual_seed(3)
+        loss_of(features(torch.arange(1, 24))).backward()
+        found.append(gradients(features))
+    assert all(torch.equal(ours, wanted) for ours, wanted in zip(*found, strict=True))
+
+
+def test_chunks_keep_the_activations_of_one_chunk(planted):
+    kept = {}
+    for size in (8, 32):
+        features, count = features_of(planted, encoder_chunk_size=size), []
+        with torch.autograd.graph.saved_tensors_hooks(lambda x, n=count: n.append(x.numel()) or x, lambda x: x):
+            loss_of(features(torch.arange(1, 33)))
+        kept[size] = sum(count)
+    assert kept[8] < 0.35 * kept[32]
+
+
+def test_bf16_rows_are_near_and_train_the_same_weights(planted):
+    full, half = features_of(planted), features_of(planted, encoder_precision="bf16")
+    ids = torch.arange(1, 9)
+    rows = half(ids)
+    loss_of(rows).backward()
+    for m, row in full(ids).items():
+        assert rows[m].dtype == torch.float32 and not torch.equal(rows[m], row)
+        assert torch.cosine_similarity(rows[m], row).min() > 0.99
+    assert all(p.dtype == p.grad.dtype == torch.float32 for p in half.encoder.parameters() if p.grad is not None)
 
 
 def test_frozen_features_are_a_table_and_no_state(planted):

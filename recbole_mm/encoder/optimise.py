@@ -1,0 +1,65 @@
+"""How an encoder's parameters are optimised: groups with rates of their own, and the schedule of those rates."""
+
+import math
+from collections import defaultdict
+
+from torch.nn import Parameter
+
+from recbole_mm.encoder.base import ItemEncoder
+
+SCHEDULES = ("constant", "cosine")
+AUTO_LEARNING_RATE = {"scratch": 1e-3, "few": 1e-4, "all": 1e-5}
+FEW = ("lora", "adapter", "bitfit")
+
+
+def auto_learning_rate(encoder: ItemEncoder, tuning: str) -> float:
+    """By what trains: random weights, a few new (or bias) parameters beside pretrained ones, or pretrained weights themselves."""
+    return AUTO_LEARNING_RATE["scratch" if encoder.from_scratch else "few" if tuning in FEW else "all"]
+
+
+def parameter_groups(encoder: ItemEncoder, learning_rate: float, weight_decay: float, layer_decay: float = 1.0) -> list[dict]:
+    """The encoder's trainable parameters as an optimiser's groups; one group a rate and weight decay.
+
+    Norms, biases and other vectors do not decay. Below the head, which has ``learning_rate``, every block's rate is ``layer_decay``
+    times that of the block above it, and the embeddings' that of the lowest block (layer-wise decay: Clark et al., arXiv 2003.10555;
+    in vision: Bao et al., arXiv 2106.08254). Scalars (temperatures) and adapters, which lie beside the blocks, count as head.
+
+    Returns:
+        Dictionaries with ``params``, ``lr``, ``weight_decay`` and ``peak_lr`` (= ``lr``: what a schedule is relative to).
+    """
+    depths = _depths(encoder)
+    members: dict[tuple[float, float], list[Parameter]] = defaultdict(list)
+    for name, parameter in encoder.named_parameters():
+        if parameter.requires_grad:
+            rate = learning_rate * layer_decay ** depths[name]
+            members[rate, weight_decay if parameter.ndim > 1 else 0.0].append(parameter)
+    groups = sorted(members.items(), key=lambda item: item[0], reverse=True)
+    return [{"params": params, "lr": rate, "weight_decay": decay, "peak_lr": rate} for (rate, decay), params in groups]
+
+
+def schedule_factor(step: int, warmup_steps: int, total_steps: int | None = None, kind: str = "constant") -> float:
+    """What a peak rate is multiplied by at optimiser step 1, 2, ...: linear from 1 / ``warmup_steps`` up to 1, then constant, or half a
+    cosine down to 0 at ``total_steps`` (Loshchilov & Hutter, arXiv 1608.03983)."""
+    if step < warmup_steps:
+        return step / warmup_steps
+    if kind == "constant" or total_steps is None:
+        return 1.0
+    done = (step - max(1, warmup_steps)) / max(1, total_steps - max(1, warmup_steps))
+    return 0.5 * (1 + math.cos(math.pi * min(1.0, done)))
+
+
+def _depths(encoder: ItemEncoder) -> dict[str, int]:
+    """How many layers lie above a parameter: 0 in the head, 1 in the last block, ..., one more than all blocks in the embeddings."""
+    above = {
+        id(parameter): len(tower) - place
+        for tower in encoder.towers()
+        for place, block in enumerate(tower)
+        for parameter in block.parameters()
+    }
+    head, lowest = set(encoder.head()), 1 + max(map(len, encoder.towers()))
+
+    def depth(name: str, parameter: Parameter) -> int:
+        beside = name in head or parameter.numel() == 1 or name.startswith("adapters.")
+        return above.get(id(parameter), 0 if beside else lowest)
+
+    return {name: depth(name, parameter) for name, parameter in encoder.named_parameters()}
