@@ -14,13 +14,15 @@ from recbole.utils import ModelType, get_environment, get_trainer, init_logger, 
 from recbole_mm.checkpoint import checkpoint_name, load_checkpoint
 from recbole_mm.compat import fix_recbole_checkpoints
 from recbole_mm.config import MultiModalConfig
+from recbole_mm.cost import cost_line
 from recbole_mm.data.dataset import MultiModalDataset
 from recbole_mm.data.demo import write_demo
 from recbole_mm.data.preflight import check_dataset
 from recbole_mm.errors import recbole_complaints
 from recbole_mm.model import is_ours
 from recbole_mm.protocol import apply_protocol, evaluate_parts, hold_out_cold_items
-from recbole_mm.trainer import MultiModalTrainer, load_model_state
+from recbole_mm.resume import load_model_state
+from recbole_mm.trainer import MultiModalTrainer
 
 fix_recbole_checkpoints()
 SCORES_AT_ONCE = 2**24
@@ -41,7 +43,8 @@ def run(
         saved: keep the best checkpoint in checkpoint_dir, and test that; without, the last epoch is tested.
 
     Returns:
-        RecBole's result: best_valid_score, valid_score_bigger, best_valid_result, test_result.
+        RecBole's result: best_valid_score, valid_score_bigger, best_valid_result, test_result. With cold items also test_result_warm
+        and test_result_cold; of our models also cost (see ``CostAccount.report``).
 
     Raises:
         InputError: bad input, in one line.
@@ -148,14 +151,17 @@ def _train(config: MultiModalConfig, saved: bool, verbose: bool) -> dict:
     say(set_color("test result", "yellow") + f": {dict(test_result or {})}")
     for part, found in parts.items():
         say(set_color(f"test result, {part} items", "yellow") + f": {dict(found)}")
+    cost = {}
     if isinstance(trainer, MultiModalTrainer):
-        say(trainer.cost_line())
+        cost = {"cost": trainer.account.report(model, config["device"])}
+        say(cost_line(cost["cost"]))
     return {
         "best_valid_score": best_valid_score,
         "valid_score_bigger": config["valid_metric_bigger"],
         "best_valid_result": best_valid_result,
         "test_result": test_result,
         **{f"test_result_{part}": found for part, found in parts.items()},
+        **cost,
     }
 
 

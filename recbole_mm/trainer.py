@@ -1,217 +1,187 @@
-"""MultiModalTrainer: RecBole's Trainer, with the encoder as a parameter group of its own and checkpoints that resume exactly."""
+"""MultiModalTrainer: RecBole's Trainer, for a recommender whose encoder trains along, alone or in several processes."""
 
-import os
-import time
+import math
 from collections import OrderedDict
-from hashlib import blake2b
+from collections.abc import Iterator
+from functools import partial
 
 import torch
-from recbole.data.dataloader.abstract_dataloader import AbstractDataLoader
+from recbole.data.dataloader import FullSortEvalDataLoader
 from recbole.trainer import Trainer
+from recbole.utils import EvaluatorType, set_color
+from torch.nn.utils import clip_grad_norm_
+from tqdm import tqdm
 
-from recbole_mm.checkpoint import load_checkpoint, plain, random_state, save_checkpoint, set_random_state
+from recbole_mm.checkpoint import load_checkpoint, save_checkpoint
+from recbole_mm.cost import CostAccount, cost_line
+from recbole_mm.diagnostics import health_line, health_of
 from recbole_mm.errors import InputError
-from recbole_mm.feature.cost import EncodingCost
+from recbole_mm.feature.ranks import Ranks
 from recbole_mm.model.base import MultiModalRecommender
+from recbole_mm.optimisation import Schedule, fused_optimizer, role_groups
+from recbole_mm.resume import data_fingerprint, load_into, resume, state_of
 
-AUTO_LEARNING_RATE = {"scratch": 1e-3, "few": 1e-4, "all": 1e-5}
 AUTO_FREEZE_EPOCHS = {True: 0, False: 1}
 
 
 class MultiModalTrainer(Trainer):
     """RecBole's Trainer for a MultiModalRecommender.
 
-    The encoder has its own learning rate, weight decay (none on norms and biases) and linear warm-up, and is left alone for the
-    first ``encoder_freeze_epochs``, in which features come from a table. Checkpoints hold the model's state (of a frozen encoder
-    nothing), the optimiser, and every random state; ``resume_checkpoint`` goes on as if the run had not stopped.
+    Recommender and encoder have rates, weight decay and schedules of their own (``optimisation``); the encoder is left alone for the
+    first ``encoder_freeze_epochs``, in which features come from a table. ``accumulation_steps`` batches make one step of the
+    optimiser. Checkpoints hold the model's state (of a frozen encoder nothing), the optimiser, and every random state, so that
+    ``resume_checkpoint`` goes on as if the run had not stopped. Several processes train as one would with all their batches in
+    one (see ``Ranks``); the first writes, and an evaluation is shared by users.
     """
 
     def __init__(self, config, model: MultiModalRecommender) -> None:
+        self.ranks = Ranks.current()
         super().__init__(config, model)
-        features = model.item_features
+        features, frozen = model.item_features, config["encoder_freeze_epochs"]
         scratch = features is None or features.encoder is None or features.encoder.from_scratch
-        frozen = config["encoder_freeze_epochs"]
         self.freeze_epochs = min(AUTO_FREEZE_EPOCHS[scratch], self.epochs - 1) if frozen == "auto" else frozen
-        self.cost = EncodingCost() if features is None else features.cost
-        self.seconds = {"training": 0.0, "evaluating": 0.0}
-        self.step = 0
-        self._loader: AbstractDataLoader | None = None
-        self._loader_state: torch.Tensor | None = None
+        self.schedule = Schedule(config, self.optimizer, self.epochs, self.freeze_epochs)
+        self.scaler = torch.amp.GradScaler(self.device.type, enabled=bool(self.enable_scaler))
+        self.account = CostAccount(features, self.ranks)
+        self.gradient_norms: list[torch.Tensor] = []
+        self.health: dict[str, object] = {}
+        self.verbose = True
+        self.valid_result = self.loader = self.data = self.resumed_loader = self.resumed_data = None
 
     def _build_optimizer(self, **kwargs) -> torch.optim.Optimizer:
-        encoder = self.model.encoder_parameters()
-        members = {id(p) for p in encoder}
-        groups = [{"params": [p for p in self.model.parameters() if p.requires_grad and id(p) not in members], "role": "recommender"}]
-        if encoder:
-            rate, decay = self.config["encoder_learning_rate"], self.config["encoder_weight_decay"]
-            rate = self._auto_learning_rate() if rate == "auto" else rate
-            matrices, vectors = [p for p in encoder if p.ndim > 1], [p for p in encoder if p.ndim <= 1]
-            for params, weight_decay in ((matrices, decay), (vectors, 0.0)):
-                groups.append({"params": params, "lr": rate, "weight_decay": weight_decay, "peak_lr": rate, "role": "encoder"})
-        optimizer = super()._build_optimizer(params=groups, **kwargs)
-        optimizer.register_step_pre_hook(lambda *_: self._warm_up())
-        return optimizer
+        groups = role_groups(self.config, self.model)
+        fused = fused_optimizer(self.learner, groups, self.learning_rate, self.weight_decay)
+        return fused or super()._build_optimizer(params=groups, **kwargs)
 
-    def _auto_learning_rate(self) -> float:
-        """By what trains: random weights, a few new (or bias) parameters beside pretrained ones, or pretrained weights themselves."""
-        if self.model.item_features.encoder.from_scratch:
-            return AUTO_LEARNING_RATE["scratch"]
-        return AUTO_LEARNING_RATE["few" if self.config["encoder_tuning"] in ("lora", "adapter", "bitfit") else "all"]
-
-    def _warm_up(self) -> None:
-        """Linear in the encoder's own steps, from peak / warm-up steps to peak."""
-        if self.model.item_features is None or not self.model.item_features.live:
-            return
-        self.step += 1
-        scale = min(1.0, self.step / max(1, self.config["encoder_warmup_steps"]))
-        for group in self.optimizer.param_groups:
-            if group["role"] == "encoder":
-                group["lr"] = group["peak_lr"] * scale
-
-    def fit(self, train_data, *args, **kwargs) -> tuple[float, OrderedDict]:
-        self._loader, self._data = train_data, data_fingerprint(train_data.dataset)
-        if self._resumed_data not in (None, self._data):
+    def fit(self, train_data, valid_data=None, verbose: bool = True, **kwargs) -> tuple[float, OrderedDict]:
+        self.loader, self.data, self.verbose = train_data, data_fingerprint(train_data.dataset), verbose
+        if self.resumed_data not in (None, self.data):
             raise InputError(f"{self.saved_model_file} was trained on other data: another data set, split, seed or filter")
-        if self._loader_state is not None:
-            train_data.generator.set_state(self._loader_state.cpu())
+        if self.resumed_loader is not None:
+            train_data.generator.set_state(self.resumed_loader.cpu())
         if self.start_epoch >= self.epochs > 0:
             self.logger.info(f"Nothing to train: the checkpoint has all {self.epochs} epochs")
             self.eval_collector.data_collect(train_data)
             return self.best_valid_score, self.best_valid_result
-        return super().fit(train_data, *args, **kwargs)
+        return super().fit(train_data, valid_data, verbose, **kwargs)
 
     def _train_epoch(self, train_data, epoch_idx: int, loss_func=None, show_progress: bool = False):
+        """The sum of every batch's loss, or of each of its parts."""
+        self._start_epoch(epoch_idx)
+        factor, n, every = self.model.learning_rate_factor(epoch_idx), len(train_data), self.config["accumulation_steps"]
+        describe = partial(tqdm, ncols=100, desc=set_color(f"Train {epoch_idx:>5}", "pink"), disable=not show_progress)
+        totals: list[float] | None = None
+        with self.account.measure("training"):
+            self.model.train()
+            self.optimizer.zero_grad()
+            for place, interaction in enumerate(describe(train_data)):
+                with torch.autocast(self.device.type, enabled=bool(self.enable_amp)):
+                    losses = (loss_func or self.model.calculate_loss)(interaction.to(self.device))
+                parts = losses if isinstance(losses, tuple) else (losses,)
+                values = torch.stack([part.detach().float() for part in parts]).tolist()
+                self._check_finite(epoch_idx, values)
+                totals = values if totals is None else list(map(sum, zip(totals, values, strict=True)))
+                together = min(every, n - place // every * every)
+                self.scaler.scale(sum(parts) / together).backward()
+                if (place + 1) % every == 0 or place + 1 == n:
+                    self._step(n, factor)
+        return tuple(totals) if isinstance(losses, tuple) else totals[0]
+
+    def _start_epoch(self, epoch: int) -> None:
         features = self.model.item_features
         if features is not None and features.trainable:
-            features.live = epoch_idx >= self.freeze_epochs
-            if features.live and epoch_idx == self.freeze_epochs > 0:
-                self.logger.info(f"epoch {epoch_idx}: the encoder trains from now on")
-            if features.live and epoch_idx % self.config["refresh_every"] == 0 and self.model.uses_table:
+            features.live = epoch >= self.freeze_epochs
+            if features.live and epoch == self.freeze_epochs > 0:
+                self.logger.info(f"epoch {epoch}: the encoder trains from now on")
+            if features.live and epoch % self.config["refresh_every"] == 0 and self.model.uses_table:
                 features.refresh()
-        self.model.start_epoch(epoch_idx)
-        for group in self.optimizer.param_groups:
-            if group["role"] == "recommender":
-                group["lr"] = self.config["learning_rate"] * self.model.learning_rate_factor(epoch_idx)
-        with self._timed("training"):
-            return super()._train_epoch(train_data, epoch_idx, loss_func, show_progress)
+        self.ranks.align([tensor for group in self.optimizer.param_groups for tensor in group["params"]])
+        self.model.start_epoch(epoch)
+        self.gradient_norms = []
 
+    def _step(self, n_batches: int, factor: float) -> None:
+        """One step of the optimiser, on the gradients there are."""
+        features, encoder = self.model.item_features, self.model.encoder_parameters()
+        live = features is not None and features.live
+        self.schedule.step(n_batches, factor, live)
+        self.scaler.unscale_(self.optimizer)
+        self.ranks.average(encoder if live else [])
+        if live:
+            self.gradient_norms.append(torch.stack([p.grad.norm() for p in encoder if p.grad is not None]).norm())
+        if self.clip_grad_norm:
+            clip_grad_norm_(self.model.parameters(), **self.clip_grad_norm)
+        self.scaler.step(self.optimizer)
+        self.scaler.update()
+        self.optimizer.zero_grad()
+
+    def _check_finite(self, epoch: int, losses: list[float]) -> None:
+        if not all(map(math.isfinite, losses)):
+            raise InputError(f"the loss is no number any more in epoch {epoch} ({', '.join(map(str, losses))}); lower learning_rate or "
+                             "encoder_learning_rate, or set clip_grad_norm")  # fmt: skip
+
+    @torch.no_grad()
     def evaluate(self, eval_data, load_best_model: bool = True, model_file: str | None = None, show_progress: bool = False):
-        """RecBole's, but the checkpoint is one that loads without running code."""
+        """RecBole's; the checkpoint is one that loads without running code, and every process ranks for its share of the users."""
         if not eval_data:
             return None
         if load_best_model:
             file = model_file or self.saved_model_file
-            self._load_model(load_checkpoint(file, self.device), file)
+            load_into(self.model, self.config["model"], load_checkpoint(file, self.device), file)
             self.logger.info(f"Loading model structure and parameters from {file}")
-        with self._timed("evaluating"):
-            return super().evaluate(eval_data, load_best_model=False, show_progress=show_progress)
+        full = isinstance(eval_data, FullSortEvalDataLoader)
+        if full and self.item_tensor is None:
+            self.item_tensor = eval_data._dataset.get_item_feature().to(self.device)
+        if self.config["eval_type"] == EvaluatorType.RANKING:
+            self.tot_item_num = eval_data._dataset.item_num
+        with self.account.measure("evaluating"):
+            self.model.eval()
+            bar = tqdm(self._own_batches(eval_data), ncols=100, desc=set_color("Evaluate   ", "pink"), disable=not show_progress)
+            for batch in bar:
+                interaction, scores, *positives = (self._full_sort_batch_eval if full else self._neg_sample_batch_eval)(batch)
+                self.eval_collector.eval_batch_collect(scores, interaction, *positives)
+            result = self.evaluator.evaluate(self._collected())
+        self.wandblogger.log_eval_metrics(result, head="eval")
+        return result
+
+    def _own_batches(self, eval_data) -> Iterator | torch.utils.data.DataLoader:
+        if self.ranks.world == 1:
+            return eval_data
+        own = torch.arange(eval_data.sample_size)[self.ranks.slice(eval_data.sample_size)]
+        return (eval_data.collate_fn(places.tolist()) for places in own.split(eval_data.step) if len(places))
+
+    def _collected(self):
+        """What RecBole's metrics are made of: every process's rows, in the order of the users."""
+        struct = self.eval_collector.get_data_struct()
+        own = {key: value for key, value in struct._data_dict.items() if key.startswith("rec.") or key == "data.label"}
+        everyone = self.ranks.collect(own) if self.ranks.world > 1 else [own]
+        for key in {key for rows in everyone for key in rows}:
+            struct.set(key, torch.cat([rows[key] for rows in everyone if key in rows]))
+        return struct
+
+    def _valid_epoch(self, valid_data, show_progress: bool = False):
+        score, self.valid_result = super()._valid_epoch(valid_data, show_progress)
+        self.health = health_of(self.model, self.gradient_norms)
+        if self.verbose and self.health:
+            self.logger.info(health_line(self.health))
+        return score, self.valid_result
 
     def _save_checkpoint(self, epoch: int, verbose: bool = True, **kwargs) -> None:
         file = kwargs.pop("saved_model_file", self.saved_model_file)
-        features = self.model.item_features
-        state = {
-            "config": {**plain(self.config.final_config_dict), "data_path": os.path.abspath(self.config["data_path"])},
-            "data_fingerprint": self._data,
-            "encoder_fingerprint": None if features is None else features.fingerprint,
-            "epoch": epoch,
-            "cur_step": self.cur_step,
-            "best_valid_score": float(self.best_valid_score),
-            "best_valid_result": plain(self._valid_result or self.best_valid_result),
-            "state_dict": self.model.trained_state(),
-            "other_parameter": self.model.other_parameter(),
-            "optimizer": self.optimizer.state_dict(),
-            "encoder_step": self.step,
-            "random_state": random_state(),
-            "loader_state": None if self._loader is None else self._loader.generator.get_state(),
-        }
-        save_checkpoint(state, file)
-        if verbose:
-            self.logger.info(f"Saving current: {file}")
-
-    def _valid_epoch(self, valid_data, show_progress: bool = False):
-        score, self._valid_result = super()._valid_epoch(valid_data, show_progress)
-        return score, self._valid_result
-
-    _valid_result: OrderedDict | None = None
-    _data: str | None = None
-    _resumed_data: str | None = None
+        if self.ranks.rank == 0:
+            save_checkpoint(state_of(self, epoch), file)
+            if verbose:
+                self.logger.info(f"Saving current: {file}")
+        self.ranks.wait()
 
     def resume_checkpoint(self, resume_file: str) -> None:
-        """Goes on where the checkpoint was written: model, optimiser, random states, loader, early stopping, best result.
+        """Goes on where the checkpoint was written: model, optimiser, schedule, random states, loader, early stopping, best result.
 
         Raises:
             InputError: no such file, a checkpoint of another model or another encoder; from ``fit``: of other data.
         """
-        checkpoint = load_checkpoint(resume_file, self.device)
-        self._load_model(checkpoint, resume_file)
-        features, wanted = self.model.item_features, checkpoint["encoder_fingerprint"]
-        if features is not None and wanted != features.fingerprint:
-            raise InputError(f"{resume_file} was trained with another encoder (fingerprint {wanted}, not {features.fingerprint})")
-        self.saved_model_file = str(resume_file)
-        self.start_epoch = checkpoint["epoch"] + 1
-        self.cur_step, self.step = checkpoint["cur_step"], checkpoint["encoder_step"]
-        self.best_valid_score = checkpoint["best_valid_score"]
-        self.best_valid_result = checkpoint["best_valid_result"]
-        self.optimizer.load_state_dict(checkpoint["optimizer"])
-        set_random_state(checkpoint["random_state"])
-        self._loader_state, self._resumed_data = checkpoint["loader_state"], checkpoint.get("data_fingerprint")
+        resume(self, resume_file)
         self.logger.info(f"Checkpoint loaded. Resume training from epoch {self.start_epoch}")
 
-    def _load_model(self, checkpoint: dict, file: str) -> None:
-        if checkpoint["config"]["model"] != self.config["model"]:
-            raise InputError(f"{file} is a checkpoint of {checkpoint['config']['model']}, not of {self.config['model']}")
-        load_model_state(self.model, checkpoint, file)
-
     def cost_line(self) -> str:
-        """What the run cost: seconds of encoding (forward passes), of the rest of training and of evaluation."""
-        rate = f", {self.cost.items / self.cost.seconds:.0f} items/s" if self.cost.seconds else ""
-        return (
-            f"cost: encoding {self.cost.seconds:.1f} s ({self.cost.items} items{rate}), "
-            f"training {self.seconds['training']:.1f} s, evaluating {self.seconds['evaluating']:.1f} s"
-        )
-
-    def _timed(self, phase: str) -> "_Timer":
-        return _Timer(self, phase)
-
-
-class _Timer:
-    """Adds the seconds of a block to a phase, less those spent encoding in it."""
-
-    def __init__(self, trainer: MultiModalTrainer, phase: str) -> None:
-        self.trainer, self.phase = trainer, phase
-
-    def __enter__(self) -> None:
-        self.start, self.encoding = time.perf_counter(), self.trainer.cost.seconds
-
-    def __exit__(self, *_) -> None:
-        spent = time.perf_counter() - self.start
-        self.trainer.seconds[self.phase] += spent - (self.trainer.cost.seconds - self.encoding)
-
-
-def data_fingerprint(dataset) -> str:
-    """Of the users, the items and the training interactions, in their order."""
-    digest = blake2b(digest_size=16)
-    for field in (dataset.uid_field, dataset.iid_field):
-        digest.update("\0".join(map(str, dataset.field2id_token[field])).encode())
-        digest.update(dataset.inter_feat[field].numpy().tobytes())
-    return digest.hexdigest()
-
-
-def load_model_state(model: MultiModalRecommender, checkpoint: dict, file: str) -> None:
-    """A checkpoint's state into a model.
-
-    Raises:
-        InputError: the checkpoint was trained on features of another encoder, or does not fit the model.
-    """
-    features = getattr(model, "item_features", None)
-    wanted = checkpoint.get("encoder_fingerprint")
-    untrained = model.untrained_keys() if features is not None else set()
-    if features is not None and (untrained or features.tabled) and wanted != features.fingerprint:
-        other = f"fingerprint {wanted}, not {features.fingerprint}"
-        raise InputError(f"{file} was trained with another encoder or other feature files ({other})")
-    try:
-        state = model.state_dict()
-        model.load_state_dict({**{key: state[key] for key in untrained}, **checkpoint["state_dict"]})
-    except RuntimeError as error:
-        raise InputError(f"{file} does not fit this model and data set: {str(error).splitlines()[-1].strip()}") from error
-    model.load_other_parameter(checkpoint.get("other_parameter"))
+        """What the run cost, in one line; see ``CostAccount.report``."""
+        return cost_line(self.account.report(self.model, self.device))

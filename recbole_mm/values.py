@@ -8,13 +8,14 @@ from recbole.evaluator import TopkMetric
 from recbole.evaluator.register import metrics_dict
 from torch import nn
 
-from recbole_mm.data.choice import READABLE, from_encoder
+from recbole_mm.data.choice import READABLE, trains_encoder
+from recbole_mm.encoder.optimise import SCHEDULES
 from recbole_mm.errors import InputError, nearest
 from recbole_mm.model import is_ours
 
 COUNTS = (
     "epochs", "train_batch_size", "embedding_size", "encoder_image_size", "encoder_last_k", "lora_rank",
-    "refresh_every", "adapter_dim",
+    "refresh_every", "adapter_dim", "accumulation_steps",
 )  # fmt: skip
 MODEL_COUNTS = ("n_layers", "n_item_layers", "knn_k", "item_graph_every", "feature_size")
 SHARES = ("id_dropout", "edge_dropout", "dropout", "dropout_rate")
@@ -32,6 +33,7 @@ CHOICES = {
     "gradient_checkpointing": (True, False),
     "feature_dtype": ("fp32", "fp16"),
     "encoder_precision": ("fp32", "bf16"),
+    "learning_rate_schedule": SCHEDULES,
 }
 NAMES = ("encoder", "encoder_tokenizer", "image_dir", "data_path", "checkpoint_dir")
 NO_PICKLES = ("save_dataset", "dataset_save_path", "save_dataloaders", "dataloaders_save_path")
@@ -64,6 +66,7 @@ def _check_ours(config: Config) -> None:
     _check(config, MODEL_COUNTS, lambda v: _whole(v) and v > 0, "a positive whole number")
     _check(config, SHARES, lambda v: _amount(v) and v < 1, "a share below 1")
     _check(config, POSITIVE, lambda v: _amount(v) and v > 0, "a positive number")
+    _check(config, ("layer_decay",), lambda v: _amount(v) and 0 < v <= 1, "a number above 0, at most 1")
     _check(config, ("lambda_coeff",), lambda v: _amount(v) and v <= 1, "a share")
     _check(config, ("encoder_chunk_size",), lambda v: v == "auto" or _whole(v) and v > 0, "a positive whole number, or auto")
     _check(config, ("encoder_learning_rate",), lambda v: v == "auto" or _amount(v), "a number that is not negative, or auto")
@@ -91,7 +94,7 @@ def _check_feature_files(config: Config) -> None:
 
 
 def _check_combinations(config: Config) -> None:
-    live = config["encoder_training"] == "end2end" and from_encoder(config) != []
+    live = trains_encoder(config)
     if config["use_id"] is False and config["modalities"] == []:
         raise InputError("use_id: False and modalities: [] leave nothing to recommend by")
     if config["loss_type"] == "BPR" and config["train_neg_sample_args"]["distribution"] == "none":
@@ -103,8 +106,6 @@ def _check_combinations(config: Config) -> None:
         )
     if live and config["train_neg_sample_args"].get("dynamic"):
         raise InputError("train_neg_sample_args: dynamic encodes the catalogue at every step; set encoder_training: pretrained")
-    if config["enable_scaler"] and config["clip_grad_norm"]:
-        raise InputError("enable_scaler with clip_grad_norm: RecBole would clip scaled gradients; set one of them to False or ~")
 
 
 def _check_metrics(config: Config) -> None:

@@ -1,7 +1,9 @@
 """Checkpoints are written whole, load without running code, and do not fit what they were not made for."""
 
+import os
 import pickle
 import random
+import signal
 import subprocess
 import sys
 import time
@@ -155,10 +157,38 @@ def test_a_run_killed_while_training_leaves_a_whole_checkpoint_and_starts_again(
 @pytest.mark.parametrize("training", ["pretrained", "end2end"])
 def test_the_resume_key_goes_on_where_a_run_stopped(planted, training):
     keys = {"stopping_step": 50, "encoder_training": training}
-    straight = run("CLIPRec", planted.name, config_dict=settings(planted, epochs=4, checkpoint_dir="straight", **keys))
+    straight = results_of(settings(planted, epochs=4, checkpoint_dir="straight", **keys))
     run("CLIPRec", planted.name, config_dict=settings(planted, epochs=2, checkpoint_dir="halved", **keys))
     (file,) = Path("halved").glob("*.pth")
-    assert run("CLIPRec", planted.name, config_dict=settings(planted, epochs=4, resume=str(file), **keys)) == straight
+    assert results_of(settings(planted, epochs=4, resume=str(file), **keys)) == straight
+
+
+def results_of(keys: dict) -> dict:
+    """A run's result without what it cost."""
+    result = run("CLIPRec", "planted", config_dict=keys)
+    del result["cost"]
+    return result
+
+
+def test_killed_ten_times_it_ends_as_a_straight_run(planted):
+    keys = {"epochs": 8, "stopping_step": 50, "modalities": ["image"], "learning_rate_schedule": "cosine", "accumulation_steps": 2}
+    straight, moments = results_of(settings(planted, checkpoint_dir="straight", **keys)), random.Random(5)
+    for _ in range(10):
+        files = list(Path("killed").glob("*.pth"))
+        resume = {"resume": str(files[0])} if files else {}
+        child = os.fork()
+        if child == 0:
+            try:
+                run("CLIPRec", planted.name, config_dict=settings(planted, checkpoint_dir="killed", **keys, **resume))
+            finally:
+                os._exit(0)
+        time.sleep(moments.uniform(0.1, 1.5))
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
+        for file in Path("killed").glob("*.pth"):
+            assert load_checkpoint(file)["epoch"] >= 0
+    resume = {"resume": str(file)} if (file := next(Path("killed").glob("*.pth"), None)) else {}
+    assert results_of(settings(planted, checkpoint_dir="killed", **keys, **resume)) == straight
 
 
 def test_recboles_models_take_the_resume_key_too(planted, caplog):

@@ -5,8 +5,10 @@ import re
 import pytest
 import torch
 
-from recbole_mm.quick_start import build_trainer
-from tests.planted import built
+from recbole_mm.diagnostics import score_spreads
+from recbole_mm.errors import InputError
+from recbole_mm.quick_start import build_trainer, run
+from tests.planted import built, settings
 
 
 def trainer_of(folder, **keys):
@@ -63,23 +65,89 @@ def test_freeze_epochs_train_the_head_on_a_table(planted):
     assert not all(torch.equal(a, b) for a, b in zip(start, model.item_features.encoder.parameters(), strict=True))
 
 
-def test_a_rate_of_zero_trains_as_a_frozen_encoder_does(planted):
-    keys = {"contrastive_weight": 0.0, "encoder_learning_rate": 0.0, "clip_grad_norm": None, "epochs": 2}
-    live, model, train, valid, _ = trainer_of(planted, **keys)
-    live.fit(train, valid, verbose=False, saved=False)
-    frozen, other, train, valid, _ = trainer_of(planted, encoder_training="pretrained", **keys)
-    frozen.fit(train, valid, verbose=False, saved=False)
-    for name, value in other.named_parameters():
-        torch.testing.assert_close(value, dict(model.named_parameters())[name], rtol=1e-3, atol=1e-4)
+def test_a_rate_of_zero_is_a_frozen_encoder(planted):
+    keys = {"epochs": 2, "encoder_learning_rate": 0.0}
+    found = []
+    for training in ("end2end", "pretrained"):
+        trainer, model, train, valid, _ = trainer_of(planted, encoder_training=training, **keys)
+        trainer.fit(train, valid, verbose=False, saved=False)
+        found.append((model.state_dict(), trainer.best_valid_result))
+    (live, result), (frozen, same) = found
+    assert result == same and live.keys() == frozen.keys() and all(torch.equal(live[name], frozen[name]) for name in live)
 
 
-def test_the_cost_line(planted):
+def test_cosine_schedule_ends_at_zero(planted):
+    keys = {"encoder_warmup_steps": 2, "encoder_freeze_epochs": 1, "learning_rate_schedule": "cosine", "learning_rate": 0.01}
+    trainer, model, train, *_ = trainer_of(planted, **keys, encoder_learning_rate=1e-3, train_batch_size=128)
+    rates = []
+    trainer.optimizer.register_step_pre_hook(lambda *_: rates.append([group["lr"] for group in trainer.optimizer.param_groups[:2]]))
+    for epoch in range(3):
+        trainer._train_epoch(train, epoch)
+    assert len(rates) == 3 * len(train)
+    recommender, encoder = zip(*rates, strict=True)
+    assert recommender[0] == pytest.approx(0.01, rel=0.05) and recommender[-1] == pytest.approx(0, abs=1e-9)
+    assert all(later < earlier for earlier, later in zip(recommender[1:], recommender[2:], strict=False))
+    live = encoder[len(train) :]
+    assert live[:2] == pytest.approx([0.5e-3, 1e-3]) and live[-1] == pytest.approx(0, abs=1e-9)
+
+
+@pytest.mark.parametrize("model_name", ["VBPR", "LATTICE"])
+def test_accumulated_batches_are_one_batch(planted, model_name):
+    """SGD and a loss that is a mean over interactions: the sums of halves' gradients are those of the whole."""
+    keys = {"learner": "sgd", "learning_rate": 0.1, "encoder_learning_rate": 0.1, "reg_weight": 0.0, "epochs": 1}
+    states = []
+    for every, size in ((2, 80), (1, 160)):
+        trainer, model, train, *_ = trainer_of(planted, model=model_name, **keys, accumulation_steps=every, train_batch_size=size)
+        trainer._train_epoch(iter_of(train, 160), 0)
+        states.append(model.state_dict())
+    for name, value in states[0].items():
+        torch.testing.assert_close(value, states[1][name], rtol=1e-4, atol=1e-6)
+
+
+def iter_of(train, n: int) -> list:
+    """The first n training interactions in their order, each with the same negative, in batches of the loader's size."""
+    data = train.dataset.inter_feat[torch.arange(n)]
+    data.update(data.__class__({"neg_item_id": data["item_id"] % 40 + 1}))
+    return [data[torch.arange(start, start + train.step)] for start in range(0, n, train.step)]
+
+
+def test_a_loss_that_is_no_number_ends_in_one_line(planted):
+    trainer, model, train, *_ = trainer_of(planted, model="VBPR", encoder_training="pretrained")
+    with torch.no_grad():
+        model.user_embedding.weight.fill_(float("nan"))
+    with pytest.raises(InputError, match="no number any more in epoch 0"):
+        trainer._train_epoch(train, 0)
+
+
+def test_health_of_a_run(planted, caplog):
+    trainer, model, train, valid, _ = trainer_of(planted, epochs=1, state="INFO")
+    with caplog.at_level("INFO"):
+        trainer.fit(train, valid, saved=False)
+    assert "mean cosine of items: image" in caplog.text and "encoder gradient norm" in caplog.text
+    health = trainer.health
+    rows = model.item_features.table()["image"][1:].double()
+    pairs = torch.nn.functional.cosine_similarity(rows[:, None], rows[None], dim=-1)
+    different = ~torch.eye(len(rows), dtype=torch.bool)
+    assert health["cosines"]["image"] == pytest.approx(float(pairs[different].mean()), abs=1e-4)
+    assert health["gradient_norm"] > 0 and health["spreads"].keys() == {"id", "content"}
+    with torch.no_grad():
+        model.user_content.weight.mul_(10)
+    assert score_spreads(model)["content"] == pytest.approx(10 * health["spreads"]["content"], rel=1e-3)
+
+
+def test_the_cost(planted):
+    result = run("CLIPRec", planted.name, config_dict=settings(planted, epochs=1))
+    cost = result["cost"]
     trainer, model, train, valid, test = trainer_of(planted, epochs=1)
     trainer.fit(train, valid, verbose=False, saved=False)
-    pattern = r"cost: encoding [\d.]+ s \((\d+) items, \d+ items/s\), training [\d.]+ s, evaluating [\d.]+ s"
-    (items,) = re.fullmatch(pattern, trainer.cost_line()).groups()
     distinct = sum(len(batch["item_id"].unique()) for batch in train)
-    assert int(items) >= len(model.item_features) + distinct * 0.5
+    assert cost["items_encoded"] >= len(model.item_features) + distinct * 0.5
+    assert cost["total_parameters"] == cost["trainable_parameters"] == sum(p.numel() for p in model.parameters())
+    assert all(cost[f"seconds_{phase}"] > 0 for phase in ("encoding", "training", "evaluating")) and cost["peak_memory_mib"] > 50
+    assert cost["share_of_bare_encoder"] > 0 and cost["items_per_second"] > 0
+    assert re.fullmatch(r"cost: encoding [\d.]+ s \(\d+ items, \d+ items/s\), training .* parameters train", trainer.cost_line())
+    frozen = run("CLIPRec", planted.name, config_dict=settings(planted, epochs=1, encoder_training="pretrained"))["cost"]
+    assert frozen["share_of_bare_encoder"] is None and frozen["trainable_parameters"] < cost["trainable_parameters"]
 
 
 def test_mixed_precision_with_frozen_epochs(planted):

@@ -18,3 +18,8 @@ def from_encoder(config: Mapping) -> list[str] | None:
     if wanted is None:
         return [] if files else None
     return [m for m in dict.fromkeys(wanted) if m not in files]
+
+
+def trains_encoder(config: Mapping) -> bool:
+    """Does an encoder train with the recommender? At a rate of 0 it does not, and is as good as pretrained."""
+    return config["encoder_training"] == "end2end" and config["encoder_learning_rate"] != 0 and from_encoder(config) != []

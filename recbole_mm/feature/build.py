@@ -3,7 +3,7 @@
 from logging import getLogger
 from pathlib import Path
 
-from recbole_mm.data.choice import from_encoder, from_files
+from recbole_mm.data.choice import from_encoder, from_files, trains_encoder
 from recbole_mm.encoder import ItemEncoder, create_encoder
 from recbole_mm.encoder.tuning import tune
 from recbole_mm.feature.encode import Encoded, encode_catalogue
@@ -22,13 +22,15 @@ def build_features(config, dataset) -> ItemFeatures:
     """See ``ItemFeatures.from_config``."""
     users, items = dataset.inter_feat[dataset.uid_field].numpy(), dataset.inter_feat[dataset.iid_field].numpy()
     keys = {"missing": config["missing"], "interactions": Interactions(users, items, dataset.user_num, dataset.item_num)}
-    tables, live = file_tables(config, dataset), config["encoder_training"] == "end2end"
+    tables, end2end = file_tables(config, dataset), config["encoder_training"] == "end2end"
     if from_encoder(config) == []:
-        if live:
+        if end2end:
             logger.info("All modalities come from feature_files: there is no encoder to train")
         return ItemFeatures(tables, **keys)
     encoder = build_encoder(config)
-    if live:
+    if end2end and not trains_encoder(config):
+        logger.info("encoder_learning_rate 0: the encoder stays as it is, as with encoder_training: pretrained")
+    if trains_encoder(config):
         fingerprint = encoder.fingerprint()
         sizes = {name: config[key] for key, name in TUNING_OPTIONS.items()}
         tune(encoder, config["encoder_tuning"], seed=config["seed"], **sizes)
@@ -36,7 +38,7 @@ def build_features(config, dataset) -> ItemFeatures:
             encoder, dataset.content, from_encoder(config), chunk_size(config), config["encoder_precision"], bool(config["show_progress"])
         )
         return ItemFeatures(tables, live=items, fingerprint=fingerprint, **keys)
-    encoded = encode(config, dataset, encoder)
+    encoded = encode(config, dataset, encoder, Ranks.current())
     tables |= encoded.tables
     features = ItemFeatures({m: tables[m] for m in config["modalities"] or tables}, **keys)
     features.cost = encoded.cost
@@ -52,7 +54,7 @@ def file_tables(config, dataset) -> dict[str, Table]:
 def build_encoder(config) -> ItemEncoder:
     """The configuration's encoder, on its device."""
     options = {option: config[key] for key, option in ENCODER_OPTIONS.items() if config[key]}
-    if config["encoder_training"] == "end2end" and config["gradient_checkpointing"]:
+    if trains_encoder(config) and config["gradient_checkpointing"]:
         options["gradient_checkpointing"] = True
     return create_encoder(config["encoder"], seed=config["seed"], **options).to(config["device"])
 

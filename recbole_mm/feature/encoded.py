@@ -9,8 +9,10 @@ from tqdm import tqdm
 
 from recbole_mm.data.content import ItemContent
 from recbole_mm.encoder import ItemEncoder
+from recbole_mm.encoder.base import Inputs
 from recbole_mm.feature.cost import EncodingCost
 from recbole_mm.feature.inputs import EncoderInputs
+from recbole_mm.feature.ranks import Ranks
 
 ITEMS_A_CALL = 256
 """A CPU encodes fewer items a second in larger calls; a GPU is busy with as many."""
@@ -18,7 +20,7 @@ AUTO_CHUNK_SIZE = {True: 1024, False: 128}
 
 
 class EncodedItems:
-    """What an encoder makes of items, by internal item id.
+    """What an encoder makes of items, by internal item id; where several processes train together (``Ranks``), each does its share.
 
     Args:
         encoder: reads the items.
@@ -44,7 +46,7 @@ class EncodedItems:
         self.chunk_size = chunk_size or AUTO_CHUNK_SIZE[encoder.from_scratch]
         self.modalities, self.present = self.inputs.modalities, self.inputs.present
         self.dims = {m: encoder.output_dims[m] for m in self.modalities}
-        self.cost = EncodingCost()
+        self.cost, self.ranks = EncodingCost(), Ranks.current()
 
     def __len__(self) -> int:
         return len(self.content)
@@ -55,27 +57,53 @@ class EncodedItems:
 
     def encode(self, ids: Tensor) -> dict[str, Tensor]:
         """(n,) distinct ids -> {modality: (n, d)}, in chunks; zeros in the rows of items that lack the modality."""
-        *others, last = ids.split(self.chunk_size) if len(ids) else (ids,)
-        with self.cost.measure(len(ids), self.device):
-            parts = [self._recomputed(chunk) for chunk in others] + [self._encode_chunk(last)]
-        return _joined(parts)
+        with self.ranks.own_randomness():
+            rows = self._encode(ids[self.ranks.slice(len(ids))])
+        return self._gathered(rows, [1] * len(ids))
 
     @torch.no_grad()
     def catalogue(self) -> dict[str, Tensor]:
         """``encode`` of all items in order, in eval mode and without gradient."""
         training = self.encoder.training
         self.encoder.eval()
-        chunks = torch.arange(len(self)).split(ITEMS_A_CALL)
-        slow = self.show_progress and len(chunks) > 8
+        calls = torch.arange(len(self)).split(ITEMS_A_CALL)
+        own = calls[self.ranks.slice(len(calls))] or (calls[0][:0],)
+        slow = self.show_progress and len(calls) > 8
         with torch.autocast(self.device.type, enabled=False):
-            bar = tqdm(chunks, desc="Encoding items", ncols=100, disable=not slow, leave=False)
-            parts = [self.encode(ids.to(self.device)) for ids in bar]
+            bar = tqdm(own, desc="Encoding items", ncols=100, disable=not slow, leave=False)
+            rows = _joined([self._encode(ids.to(self.device)) for ids in bar])
         self.encoder.train(training)
-        return _joined(parts)
+        return self._gathered(rows, [len(ids) for ids in calls])
 
     def version(self) -> tuple:
         """Changes with every update of the encoder's weights: an optimiser's step, a load, a move to another dtype or device."""
         return tuple((id(p), p._version, p.dtype, p.device) for p in self.encoder.parameters())
+
+    def bare_throughput(self) -> float:
+        """Items a second of the encoder's forward and backward pass alone: one call on inputs that are in memory already."""
+        ids = torch.arange(1, min(len(self), 1 + min(self.chunk_size, ITEMS_A_CALL)), device=self.device)
+        ready = {m: self.inputs(m, ids[self.present[m][ids.cpu()].to(ids.device)]) for m in self.modalities}
+        weights = [p for p in self.encoder.parameters() if p.requires_grad]
+        training = self.encoder.training
+        self.encoder.train()
+        with torch.random.fork_rng(devices=range(torch.cuda.device_count())), torch.enable_grad():
+            for few in ({m: _first(values, 8) for m, values in ready.items()}, ready):
+                spent = EncodingCost()
+                with spent.measure(len(ids), self.device):
+                    rows = [self._forward(m, values) for m, values in few.items()]
+                    torch.autograd.grad(sum(row.square().sum() for row in rows), weights, allow_unused=True)
+        self.encoder.train(training)
+        return len(ids) / spent.seconds
+
+    def _gathered(self, rows: dict[str, Tensor], lengths: list[int]) -> dict[str, Tensor]:
+        """All processes' rows, each of which has encoded its slice of parts that are so many items long."""
+        sizes = [sum(lengths[self.ranks.slice(len(lengths), rank)]) for rank in range(self.ranks.world)]
+        return {m: self.ranks.gather(row, sizes) for m, row in rows.items()}
+
+    def _encode(self, ids: Tensor) -> dict[str, Tensor]:
+        *others, last = ids.split(self.chunk_size) if len(ids) else (ids,)
+        with self.cost.measure(len(ids), self.device):
+            return _joined([self._recomputed(chunk) for chunk in others] + [self._encode_chunk(last)])
 
     def _recomputed(self, ids: Tensor) -> dict[str, Tensor]:
         if not torch.is_grad_enabled():
@@ -97,11 +125,18 @@ class EncodedItems:
 
     def _rows(self, modality: str, ids: Tensor) -> Tensor:
         """(n, d) of items that all have the modality."""
+        return self._forward(modality, self.inputs(modality, ids))
+
+    def _forward(self, modality: str, inputs: Inputs) -> Tensor:
         if not self.bf16:
-            return self.encoder({modality: self.inputs(modality, ids)})[modality]
+            return self.encoder({modality: inputs})[modality]
         with torch.autocast(self.device.type, torch.bfloat16):
-            return self.encoder({modality: self.inputs(modality, ids)})[modality].float()
+            return self.encoder({modality: inputs})[modality].float()
 
 
 def _joined(parts: list[dict[str, Tensor]]) -> dict[str, Tensor]:
     return parts[0] if len(parts) == 1 else {m: torch.cat([part[m] for part in parts]) for m in parts[0]}
+
+
+def _first(inputs: Inputs, n: int) -> Inputs:
+    return tuple(part[:n] for part in inputs) if isinstance(inputs, tuple) else inputs[:n]

@@ -129,6 +129,10 @@ class ItemFeatures(nn.Module):
             self._cache = {m: self._filled(m, rows) for m, rows in self._items.catalogue().items()}
             self._cache_version = self._items.version()
 
+    def bare_throughput(self) -> float:
+        """Of the live encoder alone: see ``EncodedItems``."""
+        return self._items.bare_throughput()
+
     def contrastive_loss(self, item_ids: Tensor, features: dict[str, Tensor]) -> Tensor:
         """The encoder's image-text contrastive loss over those of ``item_ids`` (distinct) that have both a picture and a text; items that
         share one of the two are not each other's negatives.

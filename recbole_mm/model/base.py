@@ -47,6 +47,10 @@ class MultiModalRecommender(GeneralRecommender):
         """What the recommender's learning rate is multiplied by in an epoch; 1 unless a model's paper has a schedule."""
         return 1.0
 
+    def score_parts(self) -> dict[str, slice]:
+        """Which columns of the final embeddings make which part of a score, where it is a sum of parts (ids, content); for the log."""
+        return {}
+
     def encoder_parameters(self) -> list[torch.nn.Parameter]:
         """The parameters of the encoder that train (none where it is frozen)."""
         if self.item_features is None or not self.item_features.trainable:
@@ -170,6 +174,11 @@ def xavier_embedding(n: int, size: int) -> nn.Embedding:
     table = nn.Embedding(n, size)
     nn.init.xavier_uniform_(table.weight)
     return table
+
+
+def two_parts(size: int) -> dict[str, slice]:
+    """``score_parts`` of embeddings [id ; content], ``size`` each."""
+    return {"id": slice(0, size), "content": slice(size, 2 * size)}
 
 
 def tensor_versions(tensors: Iterable[Tensor]) -> tuple:

@@ -5,7 +5,7 @@ import torch
 from torch import Tensor, nn
 
 from recbole_mm.data.dataset import MultiModalDataset
-from recbole_mm.model.base import EmbeddingRecommender, UserPositives
+from recbole_mm.model.base import EmbeddingRecommender, UserPositives, two_parts
 from recbole_mm.model.loss import bpr_loss, log_inclusion, sampled_softmax_loss, squared_norm
 
 
@@ -77,6 +77,9 @@ class CLIPRec(EmbeddingRecommender):
         features = {} if self.item_features is None else self.item_features.table(fresh_ids)
         users = torch.cat([table.weight for table in self._user_tables()], dim=-1)
         return users, torch.cat(self._item_parts(slice(None), features), dim=-1)
+
+    def score_parts(self) -> dict[str, slice]:
+        return two_parts(self.user_content.embedding_dim) if self.use_id and self.item_features is not None else {}
 
     @property
     def _contrasts(self) -> bool:

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor, nn
 
 from recbole_mm.data.dataset import MultiModalDataset
-from recbole_mm.model.base import EmbeddingRecommender, xavier_embedding
+from recbole_mm.model.base import EmbeddingRecommender, two_parts, xavier_embedding
 from recbole_mm.model.loss import bpr_loss, squared_norm
 
 
@@ -56,6 +56,9 @@ class VBPR(EmbeddingRecommender):
         if self.use_bias:
             users, items = torch.cat([users, torch.ones_like(users[:, :1])], dim=-1), torch.cat([items, bias.unsqueeze(1)], dim=-1)
         return users, items
+
+    def score_parts(self) -> dict[str, slice]:
+        return two_parts(self.item_embedding.embedding_dim)
 
     def _items(self, ids: Tensor | slice, features: dict[str, Tensor]) -> tuple[Tensor, Tensor | None]:
         """[q_i ; W f_i + b] (n, 2 * embedding_size), and the biases (n,)."""

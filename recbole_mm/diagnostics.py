@@ -1,0 +1,54 @@
+"""Is training sound? What tells collapse, starvation of the encoder, and ids that swamp the content from a slow start."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+PAIRS = 4096
+
+
+def mean_cosine(rows: Tensor) -> float:
+    """The mean cosine of two different rows of (n, d): 1 where all items look alike (collapse)."""
+    rows, n = functional.normalize(rows.float(), dim=-1), len(rows)
+    total = rows.sum(0)
+    return float((total @ total - (rows * rows).sum()) / max(1, n * (n - 1)))
+
+
+@torch.no_grad()
+def health_of(model, gradient_norms: Sequence[Tensor] = ()) -> dict[str, object]:
+    """Of an evaluated model: ``cosines`` (``mean_cosine`` of its items' features, by modality), ``gradient_norm`` (the mean of the
+    encoder's over an epoch's steps; None where it does not train) and ``spreads`` (see ``score_spreads``); {} without features."""
+    features = model.item_features
+    if features is None:
+        return {}
+    cosines = {m: mean_cosine(rows[features.present(m)]) for m, rows in features.table().items()}
+    norm = float(torch.stack(list(gradient_norms)).mean()) if gradient_norms else None
+    return {"cosines": cosines, "gradient_norm": norm, "spreads": score_spreads(model)}
+
+
+@torch.no_grad()
+def score_spreads(model) -> dict[str, float]:
+    """The standard deviation of each part of the score (``model.score_parts``) over random pairs of users and items: a part whose
+    spread is small beside another's decides nothing."""
+    parts = model.score_parts()
+    if not parts:
+        return {}
+    users, items = model.final_embeddings()
+    draw = torch.Generator().manual_seed(0)
+    u, i = (torch.randint(1, len(table), (PAIRS,), generator=draw).to(table.device) for table in (users, items))
+    return {name: float((users[u, part] * items[i, part]).sum(-1).std()) for name, part in parts.items()}
+
+
+def health_line(health: dict) -> str:
+    """One line for the log."""
+    norm, spreads = health["gradient_norm"], health["spreads"]
+    parts = [f"mean cosine of items: {_named(health['cosines'])}"]
+    parts += [f"encoder gradient norm: {norm:.3g}"] if norm is not None else []
+    parts += [f"spread of scores: {_named(spreads)}"] if spreads else []
+    return f"health [{'; '.join(parts)}]"
+
+
+def _named(values: dict[str, float]) -> str:
+    return ", ".join(f"{name} {value:.3g}" for name, value in values.items())

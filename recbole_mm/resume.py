@@ -1,0 +1,92 @@
+"""What a checkpoint of a MultiModalTrainer holds, and how a run goes on from it."""
+
+import os
+from hashlib import blake2b
+
+import numpy as np
+
+from recbole_mm.checkpoint import load_checkpoint, plain, random_state, set_random_state
+from recbole_mm.errors import InputError
+from recbole_mm.model.base import MultiModalRecommender
+
+
+def state_of(trainer, epoch: int) -> dict:
+    """Everything that a run needs to go on after ``epoch``; of the model, what was trained."""
+    config, features = trainer.config, trainer.model.item_features
+    return {
+        "config": {**plain(config.final_config_dict), "data_path": os.path.abspath(config["data_path"])},
+        "data_fingerprint": trainer.data,
+        "encoder_fingerprint": None if features is None else features.fingerprint,
+        "epoch": epoch,
+        "cur_step": trainer.cur_step,
+        "best_valid_score": float(trainer.best_valid_score),
+        "best_valid_result": plain(trainer.valid_result or trainer.best_valid_result),
+        "state_dict": trainer.model.trained_state(),
+        "other_parameter": trainer.model.other_parameter(),
+        "optimizer": trainer.optimizer.state_dict(),
+        "scaler": trainer.scaler.state_dict(),
+        "steps": trainer.schedule.steps,
+        "random_state": random_state(),
+        "loader_state": None if trainer.loader is None else trainer.loader.generator.get_state(),
+    }
+
+
+def resume(trainer, file: str) -> None:
+    """See ``MultiModalTrainer.resume_checkpoint``."""
+    checkpoint = load_checkpoint(file, trainer.device)
+    load_into(trainer.model, trainer.config["model"], checkpoint, file)
+    features, wanted = trainer.model.item_features, checkpoint["encoder_fingerprint"]
+    if features is not None and wanted != features.fingerprint:
+        raise InputError(f"{file} was trained with another encoder (fingerprint {wanted}, not {features.fingerprint})")
+    try:
+        trainer.optimizer.load_state_dict(checkpoint["optimizer"])
+    except ValueError as error:
+        raise InputError(f"{file} was trained with other groups of parameters: the same encoder_tuning, layer_decay and learner, "
+                         "please") from error
+    trainer.saved_model_file = str(file)
+    trainer.start_epoch = checkpoint["epoch"] + 1
+    trainer.cur_step, trainer.schedule.steps = checkpoint["cur_step"], dict(checkpoint["steps"])
+    trainer.best_valid_score, trainer.best_valid_result = checkpoint["best_valid_score"], checkpoint["best_valid_result"]
+    trainer.scaler.load_state_dict(checkpoint["scaler"])
+    set_random_state(checkpoint["random_state"])
+    trainer.resumed_loader, trainer.resumed_data = checkpoint["loader_state"], checkpoint["data_fingerprint"]
+
+
+def load_into(model: MultiModalRecommender, name: str, checkpoint: dict, file: str) -> None:
+    """A checkpoint's weights into a model called ``name``.
+
+    Raises:
+        InputError: it is one of another model, or does not fit.
+    """
+    if checkpoint["config"]["model"] != name:
+        raise InputError(f"{file} is a checkpoint of {checkpoint['config']['model']}, not of {name}")
+    load_model_state(model, checkpoint, file)
+
+
+def load_model_state(model: MultiModalRecommender, checkpoint: dict, file: str) -> None:
+    """A checkpoint's state into a model.
+
+    Raises:
+        InputError: the checkpoint was trained on features of another encoder, or does not fit the model.
+    """
+    features = getattr(model, "item_features", None)
+    wanted = checkpoint.get("encoder_fingerprint")
+    untrained = model.untrained_keys() if features is not None else set()
+    if features is not None and (untrained or features.tabled) and wanted != features.fingerprint:
+        other = f"fingerprint {wanted}, not {features.fingerprint}"
+        raise InputError(f"{file} was trained with another encoder or other feature files ({other})")
+    try:
+        state = model.state_dict()
+        model.load_state_dict({**{key: state[key] for key in untrained}, **checkpoint["state_dict"]})
+    except RuntimeError as error:
+        raise InputError(f"{file} does not fit this model and data set: {str(error).splitlines()[-1].strip()}") from error
+    model.load_other_parameter(checkpoint.get("other_parameter"))
+
+
+def data_fingerprint(dataset) -> str:
+    """Of the users, the items and the training interactions, in their order."""
+    digest = blake2b(digest_size=16)
+    for field in (dataset.uid_field, dataset.iid_field):
+        digest.update("\0".join(map(str, dataset.field2id_token[field])).encode())
+        digest.update(np.ascontiguousarray(dataset.inter_feat[field].numpy()).tobytes())
+    return digest.hexdigest()
