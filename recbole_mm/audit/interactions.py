@@ -84,4 +84,4 @@ def _item_file(shop: Shop, numbers: dict, report: Report) -> None:
     twice = [token for token, n in Counter(listed).items() if n > 1]
     if twice:
         report.add("error", "items.duplicate_token", f"{len(twice):,} items are in the .item file more than once",
-                   "only the first row of each counts: leave one, the right one", twice)  # fmt: skip
+                   "a run stops at them: leave the right row of each", twice)  # fmt: skip

@@ -19,8 +19,8 @@ class MultiModalDataset(Dataset):
     read beside RecBole: they get no vocabulary, no id, and are in no batch.
 
     Raises:
-        InputError: a column that was asked for and is not there, no ``.item`` file or none of the items in it, no picture folder,
-            a picture path outside it.
+        InputError: a column that was asked for and is not there, no ``.item`` file or none of the items in it, an item that is in it
+            twice, no picture folder, a picture path outside it.
     """
 
     def _get_load_and_unload_col(self, source: FeatureSource | str) -> tuple[set | None, set | None]:
@@ -69,11 +69,11 @@ class MultiModalDataset(Dataset):
         return table
 
     def _rows(self, table: dict[str, list[str]], tokens: list[str], file: Path) -> list[int | None]:
-        """The table's row of every item, None for padding and for items it does not have; of a repeated token the first, as RecBole."""
+        """The table's row of every item, None for padding and for items it does not have."""
         row_of: dict[str, int] = {}
         for row, token in enumerate(table[self.iid_field]):
             if row_of.setdefault(token, row) != row:
-                getLogger().warning(f"{file} has item {token} more than once: its first row counts")
+                raise InputError(f"{file} has item {token} more than once: leave the row that is right (audit names all such items)")
         rows = [None, *(row_of.get(token) for token in tokens[1:])]
         without = [token for token, row in zip(tokens[1:], rows[1:], strict=True) if row is None]
         if len(without) == len(tokens) - 1:

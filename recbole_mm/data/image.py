@@ -97,13 +97,25 @@ def resolve_image_path(image_dir: Path, name: str) -> Path:
     """The path of the picture `name` (relative, "/" between folders) inside `image_dir`, lexically normalised.
 
     Raises:
-        InputError: the name is absolute or climbs out of `image_dir`, read with "/" or with "/" and "\\" as separators.
+        InputError: the name is absolute or climbs out of `image_dir`, read with "/" or with "/" and "\\" as separators; or a link on
+            the way leads out of it.
     """
     names = posixpath.normpath(name), posixpath.normpath(name.replace("\\", "/"))
     absolute = name.startswith(("/", "\\")) or PureWindowsPath(name).is_absolute() or Path(name).drive
     if absolute or "\0" in name or any(normal.split("/")[0] == ".." for normal in names):
         raise InputError(f"picture {name!r} lies outside image_dir {image_dir}; name it by a path inside that folder.")
+    if links_out(image_dir, names[0]):
+        raise InputError(f"picture {name!r} is a link out of image_dir {image_dir}; put the picture itself into that folder.")
     return Path(image_dir) / names[0]
+
+
+def links_out(folder: Path, name: str) -> bool:
+    """Does a link on the way to `name`, a normalised path below `folder`, lead out of it? `folder` itself may be a link."""
+    parts = name.split("/")
+    if not any(os.path.islink(os.path.join(folder, *parts[: i + 1])) for i in range(len(parts))):
+        return False
+    root = os.path.realpath(folder)
+    return os.path.commonpath([root, os.path.realpath(os.path.join(folder, name))]) != root
 
 
 def default_geometry(image: Image.Image) -> torch.Tensor:

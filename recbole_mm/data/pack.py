@@ -23,6 +23,9 @@ from recbole_mm.data.journal import PackWriter, read_journal
 
 CHUNK_ROWS = 256
 SAVE_SECONDS = 5.0
+RESIDENT_BYTES = 1 << 28
+"""Of a pack, mapped in at a time. With a row come the pages around it, where the system has them, up to `PAGES_AROUND` bytes."""
+PAGES_AROUND = 1 << 17
 
 Preprocess = Callable[[Image.Image], torch.Tensor]
 logger = logging.getLogger(__name__)
@@ -39,6 +42,7 @@ class ImagePack:
         self.directory, self.size = Path(directory), tuple(size)
         self._count = len(read_journal(self.directory, self.size))
         self._pixels: np.memmap | None = None
+        self._mapped = 0
 
     def __len__(self) -> int:
         return self._count
@@ -58,9 +62,12 @@ class ImagePack:
         if wanted.any():
             if rows.max() >= self._count:
                 raise IndexError(f"row {rows.max()} of a pack of {self._count} rows")
-            if self._pixels is None:
-                self._pixels = np.memmap(self.directory / "pixels.bin", np.uint8, "r", shape=(self._count, 3, *self.size))
-            out[wanted] = self._pixels[rows[wanted]]
+            pixels = self._pixels
+            if pixels is None or self._mapped > RESIDENT_BYTES < pixels.nbytes:
+                pixels = np.memmap(self.directory / "pixels.bin", np.uint8, "r", shape=(self._count, 3, *self.size))
+                self._pixels, self._mapped = pixels, 0
+            out[wanted] = pixels[rows[wanted]]
+            self._mapped += int(wanted.sum()) * (pixels[0].nbytes + PAGES_AROUND)
         return torch.from_numpy(out)
 
     @classmethod

@@ -142,6 +142,22 @@ def test_paths_outside(tmp_path: Path, name: str) -> None:
         resolve_image_path(tmp_path, name)
 
 
+def test_links_may_not_lead_out(tmp_path: Path) -> None:
+    (tmp_path / "images/sub").mkdir(parents=True)
+    (tmp_path / "secret.png").touch()
+    (tmp_path / "images/a.png").touch()
+    links = {"out.png": "../secret.png", "sub/out.png": "../../secret.png", "up": "..", "in.png": "a.png", "gone.png": "nowhere.png"}
+    for name, target in links.items():
+        (tmp_path / "images" / name).symlink_to(target)
+    (tmp_path / "linked").symlink_to("images")
+    for folder in ("images", "linked"):
+        for name in ("a.png", "in.png", "gone.png", "none.png"):
+            assert resolve_image_path(tmp_path / folder, name) == tmp_path / folder / name
+        for name in ("out.png", "sub/out.png", "up/secret.png", "up"):
+            with pytest.raises(InputError, match="link out of image_dir"):
+                resolve_image_path(tmp_path / folder, name)
+
+
 def test_default_geometry() -> None:
     wide = np.zeros((224, 448, 3), dtype=np.uint8)
     wide[:, 112:336] = (10, 20, 30)

@@ -3,6 +3,7 @@
 import json
 import os
 import pickle
+import random
 import signal
 import subprocess
 import sys
@@ -19,6 +20,7 @@ from recbole_mm.data import pack as pack_module
 from recbole_mm.data.pack import ImagePack
 
 SIZE = (4, 6)
+KILLS = 20
 ROOT = Path(__file__).parents[2]
 CHILD = """
 import sys, time
@@ -250,23 +252,66 @@ def start(cache: Path, folder: Path, delay: float) -> subprocess.Popen:
     )
 
 
-def test_sigkill_in_the_middle_of_packing(tmp_path: Path) -> None:
-    paths, pixels = draw(tmp_path / "pictures", 400)
-    journal = tmp_path / "cache/images-k-4x6/rows.txt"
-    child = start(tmp_path / "cache", tmp_path / "pictures", 0.05)
-    deadline = time.monotonic() + 60
-    while not (journal.exists() and journal.stat().st_size >= 16 * 33) and time.monotonic() < deadline:
+def test_sigkill_at_any_moment(tmp_path: Path, monkeypatch) -> None:
+    """Each process goes on with what the one before has left; after some kills, all over again."""
+    monkeypatch.setattr(pack_module, "CHUNK_ROWS", 8)
+    monkeypatch.setattr(pack_module, "SAVE_SECONDS", 0.0)
+    paths, pixels = draw(tmp_path / "pictures", 120)
+    build(tmp_path / "undisturbed", paths)
+    wanted = packed_bytes(tmp_path / "undisturbed")
+    moments, killed, halfway, chains = random.Random(0), 0, 0, 0
+
+    def slow(image: Image.Image) -> torch.Tensor:
         time.sleep(0.002)
-    child.send_signal(signal.SIGKILL)
-    child.communicate()
-    assert child.returncode == -signal.SIGKILL
-    packed = len(ImagePack(journal.parent, SIZE))
-    assert 16 <= packed < 400
-    counting = Counting()
-    pack, rows, _ = build(tmp_path / "cache", paths, counting)
-    assert counting.calls == 400 - packed
-    fresh, fresh_rows, _ = build(tmp_path / "fresh", paths)
-    assert torch.equal(pack.read(rows), pixels) and torch.equal(fresh.read(fresh_rows), pixels)
+        return preprocess(image)
+
+    while killed < KILLS:
+        cache = tmp_path / f"cache{chains}"
+        chains += 1
+        for _ in range(7):
+            pid = os.fork()
+            if not pid:
+                try:
+                    build(cache, paths, slow)
+                finally:
+                    os._exit(0)
+            time.sleep(moments.uniform(0.01, 0.12))
+            os.kill(pid, signal.SIGKILL)
+            if not os.WIFSIGNALED(os.waitpid(pid, 0)[1]):
+                break
+            killed += 1
+            halfway += 0 < len(ImagePack(cache / "images-k-4x6", SIZE)) < 120
+        counting, before = Counting(), len(ImagePack(cache / "images-k-4x6", SIZE))
+        pack, rows, _ = build(cache, paths, counting)
+        assert counting.calls == 120 - before and torch.equal(pack.read(rows), pixels)
+        assert packed_bytes(cache) == wanted
+    assert chains > 1 and halfway > 5
+
+
+def packed_bytes(cache: Path) -> list[bytes]:
+    return [(cache / "images-k-4x6" / name).read_bytes() for name in ("pixels.bin", "rows.txt")]
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="memory is read from /proc")
+def test_reading_all_of_a_large_pack_at_random_stays_small_in_memory(tmp_path: Path) -> None:
+    """1.2 GB of pixels (a file with holes), under 1 GB with torch and all."""
+    folder = tmp_path / "images-k-64x64"
+    folder.mkdir()
+    (folder / "rows.txt").write_text("".join(f"{i:032x}\n" for i in range(100_000)))
+    with open(folder / "pixels.bin", "wb") as pixels:
+        pixels.truncate(100_000 * 3 * 64 * 64)
+    code = """
+import sys, torch
+from pathlib import Path
+from recbole_mm.data.pack import ImagePack
+pack = ImagePack(Path(sys.argv[1]), (64, 64))
+for rows in torch.randperm(len(pack)).split(256):
+    assert not pack.read(rows).any()
+print(next(line for line in open("/proc/self/status") if line.startswith("VmHWM")).split()[1])
+"""
+    command = [sys.executable, "-c", code, str(folder)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, env={**os.environ, "PYTHONPATH": str(ROOT)})
+    assert int(done.stdout) < 1_000_000
 
 
 def test_two_processes_at_once(tmp_path: Path) -> None:

@@ -74,6 +74,16 @@ def test_bad_input_is_one_line(attempt, files, arguments, facts):
         assert fact in error, error
 
 
+@pytest.mark.parametrize("column", ["item_id,image\ni1,x.png\n", "item_id,title\ni1,x\n"])
+def test_a_picture_that_is_a_link_out_of_its_folder(attempt, tmp_path, column):
+    (tmp_path / "secret").write_bytes(b"secret")
+    (tmp_path / "input" / "images").mkdir(parents=True)
+    for name in ("x.png", "i1.png"):
+        (tmp_path / "input" / "images" / name).symlink_to("../../secret")
+    error = attempt({"interactions.csv": HEADER + GOOD, "items.csv": column})
+    assert "item i1" in error and ".png" in error and "link out of" in error, error
+
+
 def test_a_few_bad_rows_are_counted_and_the_first_is_named(attempt, tmp_path):
     rows = HEADER + GOOD + "u,i,5\n" + ",i1,5,5\nNA,i1,5,5\n"
     shown = attempt({"interactions.csv": rows}, "--max-bad-rows=0.02", status=0)

@@ -21,7 +21,6 @@ from recbole_mm.quick_start import create_dataset
 
 N_USERS, N_ITEMS = 6, 4
 PAIRS = [(u, i) for u in range(N_USERS) for i in range(N_ITEMS)]
-LFM2K = Path(__file__).resolve().parents[3] / "shared" / "data" / "lfm2k"
 
 
 def lines(file: Path, rows: list[str], packed: bool = False) -> None:
@@ -134,13 +133,13 @@ def features(file: Path) -> dict[str, np.ndarray]:
     return dict(zip(tokens, table, strict=True))
 
 
-@pytest.mark.parametrize("mapping", [True, False])
-def test_mmrec_keeps_the_split_and_the_rows(tmp_path, mapping):
+@pytest.mark.parametrize(("source", "mapping"), [("mmrec", True), ("mmrec", False), ("amazon-2014", True)])
+def test_mmrec_keeps_the_split_and_the_rows(tmp_path, source, mapping):
     table = mmrec(tmp_path / "baby", mapping)
     if not mapping:
         (tmp_path / "baby" / "cache.npy").unlink()
     output = tmp_path / "data" / "x"
-    summary = prepare(parse(["--source=mmrec", f"--input={tmp_path / 'baby'}", f"--output={output}"]))
+    summary = prepare(parse([f"--source={source}", f"--input={tmp_path / 'baby'}", f"--output={output}"]))
     names = [f"B{9 - i}" if mapping else str(i) for i in range(N_ITEMS + 1)]
     assert summary.parts == {"train": 12, "valid": 6, "test": 6}
     for modality, factor in (("image", 1), ("audio_v_2", 2)):
@@ -156,6 +155,13 @@ def test_mmrec_keeps_the_split_and_the_rows(tmp_path, mapping):
     keys = {**own, "data_path": str(tmp_path / "data"), "use_gpu": False, "state": "WARNING"}
     dataset = create_dataset(MultiModalConfig("BPR", "x", config_dict=keys))
     assert dataset.inter_num == len(PAIRS) and dataset.item_num == N_ITEMS + 2 and dataset.file_size_list == [12, 6, 6]
+
+
+def test_a_split_that_is_not_kept_is_said(tmp_path):
+    mmrec(tmp_path / "baby")
+    (tmp_path / "baby" / "other.inter").unlink()
+    summary = prepare(parse([f"--input={tmp_path / 'baby'}", f"--output={tmp_path / 'x'}"]))
+    assert "x_label" in summary.lines()[-1] and "--source=mmrec" in summary.lines()[-1]
 
 
 @pytest.mark.parametrize(
@@ -179,15 +185,6 @@ def test_mmrec_folders_that_do_not_fit(tmp_path, capsys, spoil, facts):
     for fact in facts:
         assert fact in error, error
     assert [path.name for path in tmp_path.iterdir()] == ["baby"]
-
-
-@pytest.mark.skipif(not LFM2K.is_dir(), reason="lfm2k is not on this machine")
-def test_lfm2k_as_it_is(tmp_path):
-    summary = prepare(parse(["--source=mmrec", f"--input={LFM2K}", f"--output={tmp_path / 'lfm2k'}"]))
-    assert (summary.interactions, summary.users, summary.items) == (56_345, 1_858, 1_425)
-    found = features(tmp_path / "lfm2k" / "whisper.safetensors")
-    assert list(found) == [str(i) for i in range(1425)]
-    assert np.array_equal(np.stack(list(found.values())), np.load(LFM2K / "whisper.npy"))
 
 
 def test_a_literal_is_not_executed(tmp_path):

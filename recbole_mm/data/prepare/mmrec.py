@@ -61,6 +61,12 @@ def prepare_mmrec(connection: duckdb.DuckDBPyConnection, options: Options, part:
     (part / f"{name}.yaml").write_text(yaml.safe_dump(settings, sort_keys=False), encoding="utf-8")
 
 
+def is_mmrec(options: Options) -> bool:
+    """Whether an input folder of Amazon data is MMRec's preparation of it: interactions in a ``.inter`` file, and no reviews."""
+    folder = options.input
+    return folder is not None and options.interactions is None and any(folder.glob("*.inter")) and not any(folder.glob("reviews_*"))
+
+
 def _interactions(options: Options) -> Path:
     """The given file, the one named after the folder, or the only one."""
     own = options.input / f"{options.input.absolute().name}.inter"

@@ -9,7 +9,7 @@ from urllib.parse import quote
 
 from tqdm import tqdm
 
-from recbole_mm.data.image import resolve_image_path
+from recbole_mm.data.image import links_out, resolve_image_path
 from recbole_mm.errors import InputError
 
 ENDINGS = (".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".avif", ".jfif")
@@ -35,7 +35,7 @@ class Pictures:
         """The path below ``images/`` of an item's picture, "" for none. A path that leads to no file is counted as missing.
 
         Raises:
-            InputError: a path out of the folder.
+            InputError: a path or a link out of the folder.
         """
         wanted = (cell or "").strip()
         by_path = self.by_path and not wanted.lower().startswith(("http://", "https://"))
@@ -47,6 +47,8 @@ class Pictures:
             if self.missing <= NAMED:
                 self.first_missing.append(f"{token} ({wanted})" if by_path else token)
             return ""
+        if links_out(self.folder, name):
+            raise InputError(f"item {token}: picture {name!r} is a link out of {self.folder}; put the picture itself there")
         safe = _safe(name)
         self.names[safe] = self.folder / name
         return safe
@@ -56,12 +58,13 @@ class Pictures:
         inside = os.path.relpath(wanted, self.folder.absolute()) if os.path.isabs(wanted) else wanted
         try:
             path = resolve_image_path(self.folder, inside)
+            if not path.is_file() and inside.startswith(f"{self.folder.name}/"):
+                path = resolve_image_path(self.folder, inside.partition("/")[2])
         except InputError as error:
             raise InputError(
-                f"item {token}: picture {wanted!r} lies outside {self.folder}; give the folder that holds all of them as --images"
+                f"item {token}: picture {wanted!r} lies outside {self.folder}, by its path or as a link out of it; "
+                "give the folder that holds all of them as --images"
             ) from error
-        if not path.is_file() and inside.startswith(f"{self.folder.name}/"):
-            path = resolve_image_path(self.folder, inside.partition("/")[2])
         return path.relative_to(self.folder).as_posix() if path.is_file() else None
 
     @property

@@ -12,7 +12,7 @@ from recbole_mm.data.prepare import sql
 from recbole_mm.data.prepare.interactions import filter_interactions, load_interactions, write_interactions
 from recbole_mm.data.prepare.items import item_columns, load_items, write_items
 from recbole_mm.data.prepare.locate import find_file, find_folder
-from recbole_mm.data.prepare.mmrec import prepare_mmrec
+from recbole_mm.data.prepare.mmrec import LABEL, is_mmrec, prepare_mmrec
 from recbole_mm.data.prepare.options import Options, parse
 from recbole_mm.data.prepare.output import REPORT, new_folder
 from recbole_mm.data.prepare.pictures import Pictures
@@ -48,7 +48,7 @@ def prepare(options: Options) -> Summary:
     if folder is not None and folder.is_file():
         raise InputError(f"--input={folder} is a file; give the folder, or the file as --interactions")
     summary = Summary(options.source)
-    if options.source == "mmrec":
+    if options.source == "mmrec" or options.source == "amazon-2014" and is_mmrec(options):
         with _making(options, summary, [folder] if folder else []) as (connection, part):
             prepare_mmrec(connection, options, part, part / WORK, summary)
         return summary
@@ -87,6 +87,8 @@ def _prepare(
     name = options.output.absolute().name
     spelling = {"encoding": options.encoding, "delimiter": options.delimiter, "quote": options.quote}
     table = open_table(connection, *interactions, part / WORK, **spelling)
+    if LABEL in table.columns:
+        summary.notes.append(f"the split of the column {LABEL} is not kept: --source=mmrec keeps it")
     load_interactions(connection, table, source, options, summary)
     filter_interactions(connection, options, summary)
     connection.execute(

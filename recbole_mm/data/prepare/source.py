@@ -79,7 +79,7 @@ SOURCES: dict[str, Source] = {
         text=("title", "store", "categories", "features", "description"),
     ),
     "amazon-2014": Source(
-        "Amazon reviews 2014 (and 2018): reviews_<Category>.json.gz, meta_<Category>.json.gz, pictures named by asin",
+        "Amazon reviews 2014 (and 2018): reviews_<Category>.json.gz, meta_<Category>.json.gz, pictures named by asin; or see mmrec",
         _patterns("reviews_*.json", "reviews_*.json.gz", "*.json", "*.json.gz", but="meta_*", python=True),
         _patterns("meta_*.json", "meta_*.json.gz", python=True),
         user="reviewerID", item="asin", time="unixReviewTime", rating="overall", item_key="asin",
