@@ -38,7 +38,8 @@ def world(encoder, tmp_path_factory) -> tuple[Path, dict[str, torch.Tensor]]:
     for i, picture in enumerate(pictures):
         picture.save(folder / "images" / f"{i}.png")
     order = rng.permutation(N)
-    save_file({"features": order[:, None].astype(np.float32)}, folder / "audio.safetensors", {"item_tokens": json.dumps([f"i{i}" for i in order])})
+    tokens = json.dumps([f"i{i}" for i in order])
+    save_file({"features": order[:, None].astype(np.float32)}, folder / "audio.safetensors", {"item_tokens": tokens})
     with torch.no_grad():
         pixels = torch.stack([encoder.preprocess_image(picture) for picture in pictures])
         return folder, encoder({"image": pixels, "text": encoder.tokenize([text_of(i) for i in range(N)])})
