@@ -1,5 +1,6 @@
 """Fixtures: the planted shop; for every test a working directory of its own, no network, and one thread."""
 
+import logging
 from pathlib import Path
 
 import pytest
@@ -10,9 +11,14 @@ from tests.planted import write_planted
 
 @pytest.fixture(autouse=True)
 def _quiet_command_line(monkeypatch, tmp_path):
-    """RecBole reads sys.argv and writes logs below the working directory."""
+    """RecBole reads sys.argv and writes logs below the working directory. A run's log handlers end with its test."""
     monkeypatch.setattr("sys.argv", ["pytest"])
     monkeypatch.chdir(tmp_path)
+    yield
+    root = logging.getLogger()
+    for handler in [handler for handler in root.handlers if getattr(handler, "of_run", False)]:
+        root.removeHandler(handler)
+        handler.close()
 
 
 @pytest.fixture(autouse=True)
