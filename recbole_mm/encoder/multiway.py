@@ -28,9 +28,13 @@ class MultiwayEncoder(ItemEncoder):
         model: has ``config`` (a dataclass with image_size and embed_dim), ``blocks``, ``logit_scale``, and what ``rows`` calls.
         tokenizer: texts -> int64 (n, L), cut by token and padded with ``pad_id`` to the longest.
         from_scratch: its weights are random.
+
+    Attributes:
+        text_first: a joint pass has the text's positions before the picture's.
     """
 
     modalities = ("image", "text", "joint")
+    text_first = False
     aligned = True
     image_mean = image_std = (0.5, 0.5, 0.5)
     pad_id = 0

@@ -22,6 +22,8 @@ SUFFIXES = (".pt", ".pth", ".bin", ".safetensors")
 class VLMoEncoder(MultiwayEncoder):
     """Rows: the contrastive projection of a picture's or a text's [CLS], and the tanh-pooled [CLS] of the joint pass."""
 
+    text_first = True
+
     def rows(self, pixels: Tensor | None, token_ids: Tensor | None) -> Tensor:
         mask = None if token_ids is None else token_ids != self.pad_id
         if token_ids is None:

@@ -1,0 +1,50 @@
+"""What an encoder does with a few invented items."""
+
+from collections.abc import Callable, Iterable
+
+import torch
+from torch import Tensor, nn
+from torch.nn.modules.module import register_module_forward_pre_hook
+
+from recbole_mm.encoder.base import Inputs, ItemEncoder
+
+TEXTS = ["a red wool scarf", "boots", "silk dress for the evening in the town by the sea"]
+
+
+def probe_inputs(encoder: ItemEncoder, modality: str) -> Inputs:
+    """Three pictures of noise, three texts of unlike lengths, or both, as the encoder's ``forward`` takes them."""
+    device = next(encoder.parameters()).device
+    made = []
+    if modality != "text":
+        generator = torch.Generator().manual_seed(0)
+        made.append(torch.randint(0, 256, (len(TEXTS), 3, *encoder.image_size), generator=generator, dtype=torch.uint8).to(device))
+    if modality != "image":
+        made.append(encoder.tokenize(TEXTS).to(device))
+    return tuple(made) if len(made) > 1 else made[0]
+
+
+def executed(run: Callable[[], object]) -> list[nn.Module]:
+    """The modules that ``run`` calls."""
+    called: list[nn.Module] = []
+    handle = register_module_forward_pre_hook(lambda module, _: called.append(module))
+    try:
+        run()
+    finally:
+        handle.remove()
+    return called
+
+
+def randomness(encoder: ItemEncoder, modules: Iterable[nn.Module], run: Callable[[], Tensor]) -> str:
+    """What makes ``run``, which calls ``modules``, random while the encoder trains: "dropout (BertSelfAttention)" or the like, or ""."""
+    for module in modules:
+        drops = "drop" in type(module).__name__.lower()
+        for name, value in vars(module).items():
+            if isinstance(value, float) and value > 0 and (drops or "drop" in name.lower()):
+                return f"dropout ({type(module).__name__}, {name} {value:g})"
+    training = encoder.training
+    try:
+        with torch.random.fork_rng(devices=[]):
+            states = [run() for mode in (False, True) if encoder.train(mode)]
+    finally:
+        encoder.train(training)
+    return "" if torch.allclose(*states, rtol=1e-3, atol=1e-5) else "something random"
