@@ -31,6 +31,7 @@ CHOICES = {
     "trust_remote_code": (True, False),
     "missing": ("learned", "mean", "zero", "neighbours"),
     "gradient_checkpointing": (True, False),
+    "cache_hidden_states": (True, False),
     "feature_dtype": ("fp32", "fp16"),
     "encoder_precision": ("fp32", "bf16"),
     "learning_rate_schedule": SCHEDULES,
@@ -106,6 +107,9 @@ def _check_combinations(config: Config) -> None:
         )
     if live and config["train_neg_sample_args"].get("dynamic"):
         raise InputError("train_neg_sample_args: dynamic encodes the catalogue at every step; set encoder_training: pretrained")
+    if config["cache_hidden_states"] and not (live and config["encoder_tuning"] == "last_k"):
+        raise InputError("cache_hidden_states: True is for encoder_training: end2end with encoder_tuning: last_k, under which the lower "
+                         "blocks stay as they are; leave it out")  # fmt: skip
 
 
 def _check_metrics(config: Config) -> None:

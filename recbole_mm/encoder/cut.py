@@ -30,6 +30,7 @@ class CutEncoder:
 
     Attributes:
         modalities: those of the given ones that pass through frozen blocks.
+        widths: the last dimension of their hidden states.
 
     Raises:
         InputError: dropout in the frozen part, or a forward pass that cannot be entered at a block.
@@ -40,6 +41,7 @@ class CutEncoder:
         self._frozen = [block for tower in encoder.towers() for block in tower[:-k]]
         self._below: dict[str, dict[nn.Module, object]] = {}
         self._blank_pictures: dict[str, bool] = {}
+        self.widths: dict[str, int] = {}
         for m in modalities:
             outputs = self._outputs(m, probe_inputs(encoder, m))
             if outputs:
@@ -52,7 +54,7 @@ class CutEncoder:
         """What the encoder's ``forward`` takes of n items -> their hidden states, (n, L, d), or (n, d, h, w) of a convolutional
         network. A joint pass has the picture's positions before the text's, whatever the encoder's own order."""
         last = list(self._below[modality])[-1]
-        with _hooked([last], self._leave):
+        with _hooked([last], _leave):
             try:
                 self.encoder({modality: inputs})
             except _Reached as reached:
@@ -73,7 +75,7 @@ class CutEncoder:
         def hand_on(block: nn.Module, *args, **kwargs) -> object:
             x = args[0] if args else next(iter(kwargs.values()))
             if block is last:
-                x = hidden if modality == "image" else _resized(hidden, x.shape[1]).roll(text_length, 1)
+                x = hidden if modality == "image" else resized(hidden, x.shape[1]).roll(text_length, 1)
             return _like(below[block], x)
 
         below = self._below[modality]
@@ -105,6 +107,7 @@ class CutEncoder:
             raise InputError(f"{encoder.name} has {cause} below the last blocks, so that a {modality} has no fixed hidden states: {ADVICE}")
         token_ids = {"image": None, "text": inputs}.get(modality, inputs[1])
         rows, hidden = encoder({modality: inputs})[modality], self.lower(modality, inputs)
+        self.widths[modality] = hidden.shape[-1]
         for one_blank in (True, False):
             self._blank_pictures[modality] = one_blank and modality == "image"
             try:
@@ -126,13 +129,16 @@ class CutEncoder:
     def _text_length(self, token_ids: Tensor) -> int:
         return self.encoder.shorten(token_ids, self.encoder.pad_id).shape[1]
 
-    def _leave(self, block: nn.Module, args: tuple, output: object) -> None:
-        raise _Reached(output)
+
+def _leave(block: nn.Module, args: tuple, output: object) -> None:
+    raise _Reached(output)
 
 
-def _resized(hidden: Tensor, length: int) -> Tensor:
-    """(n, L, d) -> (n, length, d), cut or padded with zeros."""
-    return F.pad(hidden, (0, 0, 0, length - hidden.shape[1]))
+def resized(hidden: Tensor, length: int) -> Tensor:
+    """(n, L, ...) -> (n, length, ...), cut or padded with zeros."""
+    if hidden.shape[1] == length:
+        return hidden
+    return F.pad(hidden, (*[0, 0] * (hidden.dim() - 2), 0, length - hidden.shape[1]))
 
 
 def _first(output: object) -> Tensor:

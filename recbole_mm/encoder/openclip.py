@@ -1,6 +1,8 @@
 """Encoders from open_clip: CLIP, SigLIP, CoCa, MetaCLIP, DFN, EVA, MobileCLIP, PE and the rest of its architectures."""
 
 import hashlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import torch
 from torch import Tensor, nn
@@ -46,6 +48,10 @@ class OpenClipEncoder(ItemEncoder):
         self._config = source.config
 
     def forward(self, inputs: dict[str, Tensor]) -> dict[str, Tensor]:
+        with one_attention():
+            return self._encode(inputs)
+
+    def _encode(self, inputs: dict[str, Tensor]) -> dict[str, Tensor]:
         rows = {}
         for modality, values in inputs.items():
             if modality not in self.modalities:
@@ -110,6 +116,17 @@ def create_open_clip(name: str, source: str | None, *, seed: int = 0, gradient_c
     if gradient_checkpointing:
         encoder.model.set_grad_checkpointing(True)
     return encoder.eval()
+
+
+@contextmanager
+def one_attention() -> Iterator[None]:
+    """nn.MultiheadAttention by one and the same kernel in training and in evaluation, so that their rows are equal to the bit."""
+    enabled = torch.backends.mha.get_fastpath_enabled()
+    torch.backends.mha.set_fastpath_enabled(False)
+    try:
+        yield
+    finally:
+        torch.backends.mha.set_fastpath_enabled(enabled)
 
 
 def _blocks(tower: nn.Module) -> list[nn.Module]:

@@ -10,6 +10,7 @@ from recbole_mm.feature.encode import Encoded, encode_catalogue
 from recbole_mm.feature.encoded import ITEMS_A_CALL, EncodedItems
 from recbole_mm.feature.features import ItemFeatures, Table
 from recbole_mm.feature.files import read_tables
+from recbole_mm.feature.hidden import HiddenItems
 from recbole_mm.feature.missing import Interactions
 from recbole_mm.feature.ranks import Ranks
 
@@ -32,17 +33,24 @@ def build_features(config, dataset) -> ItemFeatures:
         logger.info("encoder_learning_rate 0: the encoder stays as it is, as with encoder_training: pretrained")
     if trains_encoder(config):
         fingerprint = encoder.fingerprint()
-        sizes = {name: config[key] for key, name in TUNING_OPTIONS.items()}
-        tune(encoder, config["encoder_tuning"], seed=config["seed"], **sizes)
-        items = EncodedItems(
-            encoder, dataset.content, from_encoder(config), chunk_size(config), config["encoder_precision"], bool(config["show_progress"])
-        )
-        return ItemFeatures(tables, live=items, fingerprint=fingerprint, **keys)
+        return ItemFeatures(tables, live=live_items(config, dataset, encoder, fingerprint), fingerprint=fingerprint, **keys)
     encoded = encode(config, dataset, encoder, Ranks.current())
     tables |= encoded.tables
     features = ItemFeatures({m: tables[m] for m in config["modalities"] or tables}, **keys)
     features.cost = encoded.cost
     return features
+
+
+def live_items(config, dataset, encoder: ItemEncoder, fingerprint: str) -> EncodedItems:
+    """The items of an encoder that trains, in whole or in part."""
+    given = (
+        encoder, dataset.content, from_encoder(config), chunk_size(config), config["encoder_precision"], bool(config["show_progress"])
+    )  # fmt: skip
+    sizes = {name: config[key] for key, name in TUNING_OPTIONS.items()}
+    tune(encoder, config["encoder_tuning"], seed=config["seed"], **sizes)
+    if config["cache_hidden_states"]:
+        return HiddenItems(*given, k=config["encoder_last_k"], dtype=config["feature_dtype"], fingerprint=fingerprint)
+    return EncodedItems(*given)
 
 
 def file_tables(config, dataset) -> dict[str, Table]:

@@ -2,7 +2,7 @@
 
 import json
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from hashlib import blake2b
 from logging import getLogger
@@ -15,6 +15,8 @@ from tqdm import tqdm
 
 from recbole_mm.data.content import ItemContent
 from recbole_mm.encoder import ItemEncoder
+from recbole_mm.encoder.base import Inputs
+from recbole_mm.encoder.cut import resized
 from recbole_mm.errors import InputError
 from recbole_mm.feature.cost import EncodingCost
 from recbole_mm.feature.features import Table
@@ -59,17 +61,26 @@ def encode_catalogue(
     Raises:
         InputError: a modality that the encoder or the items do not have, or an encoder that gives NaN or infinity.
     """
-    ranks = ranks or Ranks()
     inputs = EncoderInputs(encoder, content, modalities, show_progress)
-    precision = _possible(precision, next(encoder.parameters()).device)
-    fingerprint, plain = encoder.fingerprint(), dtype == precision == "fp32"
-    folder = content.cache_dir / "features" / _key(fingerprint, encoder.preprocess_key if encoder.image_size else None, dtype, precision)
-    names = {m: inputs.digests(m) for m in inputs.modalities}
+    fingerprint = encoder.fingerprint()
+    precision = possible_precision(precision, next(encoder.parameters()).device)
+    folder = content.cache_dir / "features" / store_key(encoder, fingerprint, dtype, precision)
     stores = {m: FeatureStore(folder / m, encoder.output_dims[m], dtype) for m in inputs.modalities}
-    id_of = {m: {digest: i for i, digest in enumerate(names[m]) if digest} for m in stores}
+    worker = Worker(encoder, inputs, lambda m, values: encoder({m: values})[m], chunk_size, precision)
+    new = fill(stores, worker, show_progress, ranks)
+    names = {m: inputs.digests(m) for m in stores}
+    source = fingerprint if dtype == precision == "fp32" else folder.name
+    tables = {m: Table(stores[m].rows(names[m]), inputs.present[m], source) for m in stores}
+    reused = {m: len(set(names[m]) - {""}) - new[m] for m in stores}
+    return Encoded(tables, new, reused, worker.cost, folder)
+
+
+def fill(stores: Mapping[str, FeatureStore], worker: "Worker", show_progress: bool = False, ranks: Ranks | None = None) -> dict[str, int]:
+    """Puts the rows of all contents that the stores lack into them, by modality. Returns how many those were."""
+    ranks, inputs, chunk_size = ranks or Ranks(), worker.inputs, worker.chunk_size
+    content = inputs.content
+    id_of = {m: {digest: i for i, digest in enumerate(inputs.digests(m)) if digest} for m in stores}
     missing = ranks.agree({m: _ordered(m, content, {d: i for d, i in id_of[m].items() if d not in stores[m]}) for m in stores})
-    worker = _Worker(encoder, inputs, chunk_size, precision)
-    encoder.eval()
     for m, ordered in missing.items():
         shards = ranks.share(list(_slices(ordered, chunk_size * max(1, SHARD_ROWS // chunk_size))))
         todo = sum(map(len, shards))
@@ -84,40 +95,49 @@ def encode_catalogue(
     if ranks.world > 1:
         for store in stores.values():
             store.reload()
-    tables = {m: Table(stores[m].rows(names[m]), inputs.present[m], fingerprint if plain else folder.name) for m in stores}
-    new = {m: len(ordered) for m, ordered in missing.items()}
-    reused = {m: len(id_of[m]) - new[m] for m in stores}
-    return Encoded(tables, new, reused, worker.cost, folder)
+    return {m: len(ordered) for m, ordered in missing.items()}
 
 
-def _key(*parts: str | None) -> str:
-    """Names all that decides what a row is besides its content and modality."""
-    return blake2b(json.dumps([VERSION, *parts]).encode(), digest_size=16).hexdigest()
+def store_key(encoder: ItemEncoder, *parts: str) -> str:
+    """Names all that decides what a row is besides its content and modality: how the encoder prepares pictures, and ``parts``: its
+    fingerprint, and what of it a row is."""
+    preprocessing = encoder.preprocess_key if encoder.image_size else None
+    return blake2b(json.dumps([VERSION, parts[0], preprocessing, *parts[1:]]).encode(), digest_size=16).hexdigest()
 
 
-class _Worker:
-    """Reads, encodes and counts."""
+class Worker:
+    """Reads items, encodes them in eval mode without gradient, and counts.
 
-    def __init__(self, encoder: ItemEncoder, inputs: EncoderInputs, chunk_size: int, precision: str) -> None:
-        self.encoder, self.inputs, self.chunk_size = encoder, inputs, chunk_size
+    Args:
+        compute: (modality, what the encoder's ``forward`` takes of n items) -> n rows, (n, d) or (n, length, d).
+        chunk_size: items a call.
+        precision: see ``encode_catalogue``.
+    """
+
+    def __init__(
+        self, encoder: ItemEncoder, inputs: EncoderInputs, compute: Callable[[str, Inputs], Tensor], chunk_size: int, precision: str
+    ) -> None:
+        self.encoder, self.inputs, self.compute, self.chunk_size = encoder, inputs, compute, chunk_size
         self.device = next(encoder.parameters()).device
         self.bf16, self.cost, self.seen = precision == "bf16", EncodingCost(), set()
 
     @torch.no_grad()
     def encode(self, modality: str, shards: list[list[str]], id_of: dict[str, int]) -> Iterator[tuple[list[str], Tensor]]:
-        """(digests, float32 (n, d)) a shard."""
+        """(digests, float32 rows) a shard."""
+        self.encoder.eval()
         batches = [torch.tensor([id_of[d] for d in part]) for shard in shards for part in _slices(shard, self.chunk_size)]
         ready = read_ahead(lambda ids: (ids, self.inputs.once(modality, ids)), batches)
         for shard in shards:
             parts = [self._forward(modality, *next(ready)) for _ in _slices(shard, self.chunk_size)]
-            yield shard, torch.cat(parts)
+            longest = max(part.shape[1] for part in parts)
+            yield shard, torch.cat([resized(part, longest) for part in parts])
 
-    def _forward(self, modality: str, ids: Tensor, values) -> Tensor:
+    def _forward(self, modality: str, ids: Tensor, values: Inputs) -> Tensor:
         fresh = set(ids.tolist()) - self.seen
         self.seen |= fresh
         with self.cost.measure(len(fresh), self.device), torch.autocast(self.device.type, torch.bfloat16, enabled=self.bf16):
             values = tuple(v.to(self.device) for v in values) if isinstance(values, tuple) else values.to(self.device)
-            return self.encoder({modality: values})[modality].float().cpu()
+            return self.compute(modality, values).float().cpu()
 
 
 def read_ahead(read: Callable[[In], Out], items: Iterable[In], depth: int = 2) -> Iterator[Out]:
@@ -143,7 +163,7 @@ def _ordered(modality: str, content: ItemContent, id_of: dict[str, int]) -> list
     return [digest for _, digest in sorted(zip(sizes, id_of, strict=True))]
 
 
-def _possible(precision: str, device: torch.device) -> str:
+def possible_precision(precision: str, device: torch.device) -> str:
     if precision == "bf16" and device.type == "cuda" and not torch.cuda.is_bf16_supported():
         logger.warning("encoder_precision: this device has no bf16; encoding in fp32")
         return "fp32"
@@ -151,7 +171,7 @@ def _possible(precision: str, device: torch.device) -> str:
 
 
 def _check_finite(modality: str, rows: Tensor, tokens: list[str]) -> None:
-    bad = (~rows.isfinite().all(1)).nonzero().squeeze(1).tolist()
+    bad = (~rows.isfinite().flatten(1).all(1)).nonzero().squeeze(1).tolist()
     if bad:
         raise InputError(f"the encoder gives NaN or infinite numbers for the {modality} of item {tokens[bad[0]]}; try feature_dtype "
                          "and encoder_precision: fp32, or look at its weights")  # fmt: skip

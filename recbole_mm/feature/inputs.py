@@ -53,7 +53,11 @@ class EncoderInputs:
 
     def __call__(self, modality: str, ids: Tensor) -> Inputs:
         """What the encoder's ``forward`` takes of n items, on the device of ``ids``: uint8 (n, 3, H, W), int64 (n, L), or both."""
-        return self._read(modality, ids, lambda ids: self._token_ids[ids].long())
+        return self._read(modality, ids, self.token_ids)
+
+    def token_ids(self, ids: Tensor) -> Tensor:
+        """int64 (n, L), on the device of ``ids``."""
+        return self._token_ids[ids.cpu()].long().to(ids.device)
 
     def once(self, modality: str, ids: Tensor) -> Inputs:
         """The same for items that are read only once: tokenised as they come, not with the whole catalogue."""

@@ -23,7 +23,7 @@ logger = getLogger(__name__)
 class FeatureStore:
     """The rows of one encoder in one modality, in a folder of safetensors shards.
 
-    A shard holds ``features`` (n, width) and, as metadata, JSON lists of its rows' content ``digests`` and of an item of each
+    A shard holds ``features`` (n, width), or (n, length, width) with a length of its own, and, as metadata, JSON lists of its rows' content ``digests`` and of an item of each
     (``item_tokens``, for people), and a ``checksum`` over all of them. Shards appear whole or not at all, are never changed, and are
     called after their digests, so any number of processes may write at the same time without a lock. Shards that are damaged are
     removed (one warning), and their rows count as not stored.
@@ -75,7 +75,7 @@ class FeatureStore:
         out, by_shard = torch.zeros(len(digests), self.width), defaultdict(list)
         for at, digest in enumerate(digests):
             if digest:
-                path, row = self._place[digest]
+                path, row = self.place(digest)
                 by_shard[path].append((at, row))
         for path, pairs in by_shard.items():
             at, row = torch.tensor(pairs).T
@@ -83,13 +83,17 @@ class FeatureStore:
                 out[at] = file.get_tensor("features")[row].float()
         return out
 
+    def place(self, digest: str) -> tuple[Path, int]:
+        """The shard and the row of a content. Raises KeyError for a digest that is not stored."""
+        return self._place[digest]
+
     def _check(self, path: Path) -> list[str] | None:
         """The digests of a shard's rows; None where it is not as it was written."""
         try:
             with safe_open(str(path), framework="pt") as file:
                 rows, metadata = file.get_tensor("features"), file.metadata()
             named = {key: metadata[key] for key in ("digests", "item_tokens")}
-            whole = metadata["checksum"] == _checksum(rows, named) and rows.dtype == self.dtype and rows.shape[1] == self.width
+            whole = metadata["checksum"] == _checksum(rows, named) and rows.dtype == self.dtype and rows.shape[-1] == self.width
             return json.loads(named["digests"]) if whole else None
         except Exception:  # safetensors raises almost anything on damaged bytes
             return None
