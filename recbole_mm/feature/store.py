@@ -23,14 +23,14 @@ logger = getLogger(__name__)
 class FeatureStore:
     """The rows of one encoder in one modality, in a folder of safetensors shards.
 
-    A shard holds ``features`` (n, width), or (n, length, width) with a length of its own, and, as metadata, JSON lists of its rows' content ``digests`` and of an item of each
-    (``item_tokens``, for people), and a ``checksum`` over all of them. Shards appear whole or not at all, are never changed, and are
-    called after their digests, so any number of processes may write at the same time without a lock. Shards that are damaged are
-    removed (one warning), and their rows count as not stored.
+    A shard holds ``features`` (n, width), or (n, length, width) with a length of its own, and, as metadata, JSON lists of its rows'
+    content ``digests`` and of an item of each (``item_tokens``, for people), and a ``checksum`` over all of them. Shards appear whole
+    or not at all, are never changed, and are called after their digests, so any number of processes may write at the same time
+    without a lock. Shards that are damaged are removed (one warning), and their rows count as not stored.
 
     Args:
         folder: named by everything that decides what a row is besides its content: see ``recbole_mm.feature.encode``.
-        width: numbers a row.
+        width: numbers a row, or the last dimension of its rows.
         dtype: ``fp32`` or ``fp16``, on disk.
     """
 

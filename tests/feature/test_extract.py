@@ -158,13 +158,13 @@ def test_two_processes_share_the_work(shop, undisturbed, tmp_path):
 
     def work(rank: int) -> int:
         os.environ.update(address, RANK=str(rank), LOCAL_RANK=str(rank))
-        original = encode_module._Worker._forward
+        original = encode_module.Worker._forward
 
         def counted(self, modality, ids, values):
             (tmp_path / "told" / f"{rank}-{time.monotonic_ns()}").write_text(str(len(ids)))
             return original(self, modality, ids, values)
 
-        encode_module._Worker._forward = counted
+        encode_module.Worker._forward = counted
         return main(arguments(shop, tmp_path / "cache", output=tmp_path / "out"))
 
     pids = [forked(lambda rank=rank: work(rank)) for rank in range(2)]
