@@ -107,7 +107,7 @@ def _check_combinations(config: Config) -> None:
         )
     if live and config["train_neg_sample_args"].get("dynamic"):
         raise InputError("train_neg_sample_args: dynamic encodes the catalogue at every step; set encoder_training: pretrained")
-    if config["cache_hidden_states"] and not (live and config["encoder_tuning"] == "last_k"):
+    if config["cache_hidden_states"] and (config["encoder_training"], config["encoder_tuning"]) != ("end2end", "last_k"):
         raise InputError("cache_hidden_states: True is for encoder_training: end2end with encoder_tuning: last_k, under which the lower "
                          "blocks stay as they are; leave it out")  # fmt: skip
 

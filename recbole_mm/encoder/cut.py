@@ -61,7 +61,7 @@ class CutEncoder:
                 hidden = _first(reached.output)
         return hidden.roll(-self._text_length(inputs[1]), 1) if self._text_first(modality) else hidden
 
-    def upper(self, modality: str, hidden: Tensor, token_ids: Tensor | None) -> Tensor:
+    def upper(self, modality: str, hidden: Tensor, token_ids: Tensor | None = None) -> Tensor:
         """(n, output_dims[modality]) rows of n items.
 
         Args:

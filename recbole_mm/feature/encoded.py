@@ -79,10 +79,18 @@ class EncodedItems:
         """Changes with every update of the encoder's weights: an optimiser's step, a load, a move to another dtype or device."""
         return tuple((id(p), p._version, p.dtype, p.device) for p in self.encoder.parameters())
 
+    def read(self, modality: str, ids: Tensor) -> Inputs:
+        """What ``compute`` takes of n items that all have the modality."""
+        return self.inputs(modality, ids)
+
+    def compute(self, modality: str, inputs: Inputs) -> Tensor:
+        """(n, d) rows, with gradient to the encoder."""
+        return self.encoder({modality: inputs})[modality]
+
     def bare_throughput(self) -> float:
         """Items a second of the encoder's forward and backward pass alone: one call on inputs that are in memory already."""
         ids = torch.arange(1, min(len(self), 1 + min(self.chunk_size, ITEMS_A_CALL)), device=self.device)
-        ready = {m: self.inputs(m, ids[self.present[m][ids.cpu()].to(ids.device)]) for m in self.modalities}
+        ready = {m: self.read(m, ids[self.present[m][ids.cpu()].to(ids.device)]) for m in self.modalities}
         weights = [p for p in self.encoder.parameters() if p.requires_grad]
         training = self.encoder.training
         self.encoder.train()
@@ -125,13 +133,13 @@ class EncodedItems:
 
     def _rows(self, modality: str, ids: Tensor) -> Tensor:
         """(n, d) of items that all have the modality."""
-        return self._forward(modality, self.inputs(modality, ids))
+        return self._forward(modality, self.read(modality, ids))
 
     def _forward(self, modality: str, inputs: Inputs) -> Tensor:
         if not self.bf16:
-            return self.encoder({modality: inputs})[modality]
+            return self.compute(modality, inputs)
         with torch.autocast(self.device.type, torch.bfloat16):
-            return self.encoder({modality: inputs})[modality].float()
+            return self.compute(modality, inputs).float()
 
 
 def _joined(parts: list[dict[str, Tensor]]) -> dict[str, Tensor]:

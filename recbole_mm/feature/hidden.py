@@ -2,9 +2,9 @@
 
 from logging import getLogger
 
-import torch
 from torch import Tensor
 
+from recbole_mm.encoder.base import Inputs
 from recbole_mm.encoder.cut import CutEncoder
 from recbole_mm.feature.encode import Worker, fill, possible_precision, store_key
 from recbole_mm.feature.encoded import ITEMS_A_CALL, EncodedItems
@@ -48,12 +48,13 @@ class HiddenItems(EncodedItems):
         verb = "encoded into" if any(new.values()) else "reused from"
         logger.info(f"hidden states {verb} {folder}: {', '.join(f'{m} ({n} new)' for m, n in new.items())}")
 
-    def _rows(self, modality: str, ids: Tensor) -> Tensor:
+    def read(self, modality: str, ids: Tensor) -> Inputs:
         if modality not in self._states:
-            return super()._rows(modality, ids)
-        token_ids = None if modality == "image" else self.inputs.token_ids(ids)
+            return super().read(modality, ids)
         hidden = self._states[modality].rows(ids)
-        if not self.bf16:
-            return self.cut.upper(modality, hidden, token_ids)
-        with torch.autocast(self.device.type, torch.bfloat16):
-            return self.cut.upper(modality, hidden, token_ids).float()
+        return (hidden,) if modality == "image" else (hidden, self.inputs.token_ids(ids))
+
+    def compute(self, modality: str, inputs: Inputs) -> Tensor:
+        if modality not in self._states:
+            return super().compute(modality, inputs)
+        return self.cut.upper(modality, *inputs)
