@@ -99,6 +99,7 @@ def _run(arguments: argparse.Namespace, rest: list[str]) -> int:
 def _extract(arguments: argparse.Namespace, rest: list[str]) -> int:
     from recbole_mm.config import USERS_GPUS, MultiModalConfig
     from recbole_mm.feature.extract import extract
+    from recbole_mm.log import starting
     from recbole_mm.quick_start import create_dataset, start
 
     own = ["--encoder_training=pretrained"]
@@ -112,8 +113,9 @@ def _extract(arguments: argparse.Namespace, rest: list[str]) -> int:
         config = MultiModalConfig(arguments.model or "CLIPRec", arguments.dataset, files or None)
     finally:
         MultiModalConfig.command_line = None
-    start(config)
-    extract(config, create_dataset(config), arguments.output)
+    with starting():
+        start(config)
+        extract(config, create_dataset(config), arguments.output)
     return 0
 
 

@@ -1,6 +1,5 @@
 """run, objective_function, load_data_and_model: RecBole's quick start, over our models and RecBole's alike."""
 
-import logging
 import sys
 from collections import OrderedDict
 from collections.abc import Callable
@@ -9,7 +8,7 @@ from pathlib import Path
 
 import recbole.data.utils as recbole_data
 from recbole.model.abstract_recommender import AbstractRecommender
-from recbole.utils import ModelType, get_environment, get_trainer, init_logger, init_seed, set_color
+from recbole.utils import ModelType, get_environment, get_trainer, init_seed, set_color
 
 from recbole_mm.checkpoint import checkpoint_name, load_checkpoint
 from recbole_mm.compat import fix_recbole_checkpoints
@@ -19,6 +18,7 @@ from recbole_mm.data.dataset import MultiModalDataset
 from recbole_mm.data.demo import write_demo
 from recbole_mm.data.preflight import check_dataset
 from recbole_mm.errors import recbole_complaints
+from recbole_mm.log import start_log, starting
 from recbole_mm.model import is_ours
 from recbole_mm.protocol import apply_protocol, evaluate_parts, hold_out_cold_items
 from recbole_mm.resume import load_model_state
@@ -128,17 +128,18 @@ def build_trainer(config: MultiModalConfig, model: AbstractRecommender):
 
 def _train(config: MultiModalConfig, saved: bool, verbose: bool) -> dict:
     _find_dataset(config)
-    start(config)
     say: Callable[[str], None] = getLogger().info if verbose else lambda _: None
-    say(str(config))
-    dataset = create_dataset(config)
-    say(str(dataset))
-    train_data, valid_data, test_data = data_preparation(config, dataset)
-    model = build_model(config, train_data)
-    say(str(model))
-    trainer = build_trainer(config, model)
-    if config["resume"]:
-        trainer.resume_checkpoint(config["resume"])
+    with starting():
+        start(config)
+        say(str(config))
+        dataset = create_dataset(config)
+        say(str(dataset))
+        train_data, valid_data, test_data = data_preparation(config, dataset)
+        model = build_model(config, train_data)
+        say(str(model))
+        trainer = build_trainer(config, model)
+        if config["resume"]:
+            trainer.resume_checkpoint(config["resume"])
     progress = bool(config["show_progress"]) and verbose
     best_valid_score, best_valid_result = trainer.fit(
         train_data, valid_data, verbose=verbose, saved=saved, show_progress=progress
@@ -181,20 +182,7 @@ def _floats(result: dict | None) -> dict | None:
 def start(config: MultiModalConfig) -> None:
     """What comes before everything else in a run: RecBole's seeds and log."""
     init_seed(config["seed"], config["reproducibility"])
-    _init_logger(config)
-
-
-def _init_logger(config: MultiModalConfig) -> None:
-    """RecBole's init_logger, but a second run in the same process gets a log file of its own."""
-    root = logging.getLogger()
-    others = [handler for handler in root.handlers if not getattr(handler, "of_run", False)]
-    for handler in set(root.handlers) - set(others):
-        handler.close()
-    root.handlers = []
-    init_logger(config)
-    for handler in root.handlers:
-        handler.of_run = True
-    root.handlers += others
+    start_log(config)
 
 
 def _auto_eval_batch_size(config: MultiModalConfig, n_items: int) -> int:

@@ -4,6 +4,7 @@ import logging
 import os
 import tempfile
 from collections.abc import Sequence
+from contextlib import suppress
 from hashlib import blake2b
 from pathlib import Path
 
@@ -149,16 +150,21 @@ class ItemContent:
 
 
 def writable_cache(preferred: Path) -> Path:
-    """`preferred` if it can be written (it is created if need be), else a folder of its own under `$XDG_CACHE_HOME/recbole_mm`
-    (default `~/.cache/recbole_mm`). Raises InputError if neither can be written."""
+    """`preferred` if it can be written (and, where it is not there yet, made), else a folder of its own under
+    `$XDG_CACHE_HOME/recbole_mm` (default `~/.cache/recbole_mm`). Nothing is left of the trial. Raises InputError if neither can."""
     base = os.environ.get("XDG_CACHE_HOME", "")
     base = Path(base) if os.path.isabs(base) else Path.home() / ".cache"
     fallback = base / "recbole_mm" / blake2b(os.path.abspath(preferred).encode(), digest_size=8).hexdigest()
     for folder in (Path(preferred), fallback):
+        new = not folder.exists()
         try:
             folder.mkdir(parents=True, exist_ok=True)
             with tempfile.TemporaryFile(dir=folder):
-                return folder
+                pass
         except OSError:
             continue
+        if new:
+            with suppress(OSError):  # another process may have put something there
+                folder.rmdir()
+        return folder
     raise InputError(f"no cache folder can be written: neither {preferred} nor {fallback}; set XDG_CACHE_HOME to one.")

@@ -167,7 +167,8 @@ def test_writable_cache(tmp_path: Path, monkeypatch) -> None:
     assert writable_cache(tmp_path / "data/.recbole_mm") == tmp_path / "data/.recbole_mm"
     (tmp_path / "file").write_text("a file where the data folder should be")
     fallback = writable_cache(tmp_path / "file/.recbole_mm")
-    assert fallback.is_dir() and fallback.parent == tmp_path / "xdg/recbole_mm"
+    assert fallback.parent == tmp_path / "xdg/recbole_mm"
+    assert not fallback.exists() and not (tmp_path / "data/.recbole_mm").exists()
     assert fallback == writable_cache(tmp_path / "file/.recbole_mm") != writable_cache(tmp_path / "file/other")
     monkeypatch.setenv("XDG_CACHE_HOME", "relative")
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
