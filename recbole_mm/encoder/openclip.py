@@ -34,6 +34,8 @@ class OpenClipEncoder(ItemEncoder):
     aligned = True
 
     def __init__(self, source: Source, model: nn.Module, tokenizer: object):
+        from recbole_mm.encoder import openclip_block
+
         super().__init__()
         preprocess = preprocess_config(source, model)
         self.name = source.label
@@ -46,12 +48,16 @@ class OpenClipEncoder(ItemEncoder):
         self.pad_id = int(getattr(getattr(tokenizer, "tokenizer", None), "pad_token_id", None) or 0)
         self.preprocess_image = OpenClipImage({k: preprocess[k] for k in ("size", "resize_mode", "interpolation", "fill_color")})
         self._config = source.config
+        for tower in (model.visual, self._text_tower):
+            openclip_block.prepare(tower)
 
     def forward(self, inputs: dict[str, Tensor]) -> dict[str, Tensor]:
         with one_attention():
             return self._encode(inputs)
 
     def _encode(self, inputs: dict[str, Tensor]) -> dict[str, Tensor]:
+        from recbole_mm.encoder.openclip_block import only_pooled
+
         rows = {}
         for modality, values in inputs.items():
             if modality not in self.modalities:
@@ -60,10 +66,16 @@ class OpenClipEncoder(ItemEncoder):
             if len(values) == 0:  # which open_clip's towers refuse; the rows hang on a weight so that a loss of them has a graph
                 rows[modality] = weight.reshape(-1)[:0, None].expand(0, self.output_dims[modality])
             elif modality == "image":
-                rows[modality] = self.model.encode_image(self.normalise(values, weight.dtype), normalize=False)
+                with only_pooled(self.model.visual):
+                    rows[modality] = self.model.encode_image(self.normalise(values, weight.dtype), normalize=False)
             else:
-                rows[modality] = self.model.encode_text(values, normalize=False)
+                with only_pooled(self._text_tower, values):
+                    rows[modality] = self.model.encode_text(values, normalize=False)
         return rows
+
+    @property
+    def _text_tower(self) -> nn.Module:
+        return getattr(self.model, "text", self.model)
 
     def tokenize(self, texts: list[str]) -> Tensor:
         if not texts:
@@ -71,7 +83,7 @@ class OpenClipEncoder(ItemEncoder):
         return self.tokenizer(list(texts))
 
     def towers(self) -> list[list[nn.Module]]:
-        return [_blocks(self.model.visual), _blocks(getattr(self.model, "text", self.model))]
+        return [_blocks(self.model.visual), _blocks(self._text_tower)]
 
     def head(self) -> list[str]:
         inside = {id(parameter) for block in self.layers() for parameter in block.parameters()}
@@ -120,9 +132,9 @@ def create_open_clip(name: str, source: str | None, *, seed: int = 0, gradient_c
 
 @contextmanager
 def one_attention() -> Iterator[None]:
-    """nn.MultiheadAttention by one and the same kernel in training and in evaluation, so that their rows are equal to the bit."""
+    """nn.MultiheadAttention without the kernel that it has for inference: rows of evaluation and training are then equal to the bit."""
     enabled = torch.backends.mha.get_fastpath_enabled()
-    torch.backends.mha.set_fastpath_enabled(False)
+    torch.backends.mha.set_fastpath_enabled(enabled and torch.is_grad_enabled())
     try:
         yield
     finally:

@@ -58,13 +58,15 @@ class Backbone(nn.Module):
         self.encoder = Encoder(config)
 
     def forward(
-        self, pixels: Tensor | None, token_ids: Tensor | None, attention_mask: Tensor | None, recompute: bool = False
+        self, pixels: Tensor | None, token_ids: Tensor | None, attention_mask: Tensor | None, recompute: bool = False,
+        cls_only: bool = False,
     ) -> tuple[Tensor, Tensor]:
         """Position 0 before the final norm, (n, D), and all positions after it, (n, L, D): a picture's first, then a text's.
 
         Args:
             pixels, token_ids, attention_mask: see ``BEiT3``; None for the modality that is absent.
             recompute: keep no activations inside the blocks for the backward pass.
+            cls_only: of all positions, only the first is computed in the last block: (n, 1, D).
         """
         streams, mask, image_length = {}, None, 0
         if pixels is not None:
@@ -76,5 +78,6 @@ class Backbone(nn.Module):
             mask = F.pad(tokens, (image_length, 0), value=True)[:, None, None]
         x = join(streams)
         for block in self.encoder.layers:
-            x = checkpoint(block, x, image_length, mask, use_reentrant=False) if recompute else block(x, image_length, mask)
+            arguments = (x, image_length, mask, cls_only and block is self.encoder.layers[-1])
+            x = checkpoint(block, *arguments, use_reentrant=False) if recompute else block(*arguments)
         return x[:, 0], join(self.encoder.layer_norm(split(x, image_length)))

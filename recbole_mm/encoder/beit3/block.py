@@ -7,6 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from recbole_mm.encoder.beit3.config import BEiT3Config
+from recbole_mm.encoder.one_query import Keys, attend_once, plain
 
 Streams = dict[str, Tensor]
 """The positions of the modalities present, each (n, length, width): "A" a picture's, "B" a text's, in this order."""
@@ -51,6 +52,15 @@ class Attention(nn.Module):
         mixed = F.scaled_dot_product_attention(q, k, v, attn_mask=mask).transpose(1, 2).flatten(2)
         return self.out_proj(self.inner_attn_ln(split(mixed, streams["A"].shape[1] if "A" in streams else 0)))
 
+    def first(self, streams: Streams, mask: Tensor | None) -> Streams:
+        """What ``forward`` gives at the first position, (n, 1, D), of the modality that has it."""
+        modality, x = next(iter(streams.items()))
+        q = self.q_proj[modality](x[:, 0]).unflatten(-1, (self.num_heads, -1))
+        keys = [Keys(x, k.weight, k.bias, v.weight, v.bias) for m, x in streams.items() for k, v in [(self.k_proj[m], self.v_proj[m])]]
+        hidden = None if mask is None else torch.zeros_like(mask[:, 0], dtype=q.dtype).masked_fill_(~mask[:, 0], -torch.inf)
+        mixed = attend_once(q, keys, hidden).flatten(1).unsqueeze(1)
+        return {modality: self.out_proj[modality](self.inner_attn_ln[modality](mixed))}
+
 
 class FeedForward(nn.Module):
     """Two linear maps around a GELU, a layer norm before the second (sub-LN, arXiv 2210.06423)."""
@@ -75,15 +85,20 @@ class Block(nn.Module):
         self.ffn = Experts(lambda: FeedForward(config))
         self.final_layer_norm = Experts(lambda: nn.LayerNorm(config.embed_dim, eps=config.layer_norm_eps))
 
-    def forward(self, x: Tensor, image_length: int, mask: Tensor | None = None) -> Tensor:
+    def forward(self, x: Tensor, image_length: int, mask: Tensor | None = None, first: bool = False) -> Tensor:
         """(n, L, D) -> the same shape.
 
         Args:
             image_length: how many of the L positions, from the first, are a picture's; the others are a text's.
             mask: see ``Attention``.
+            first: only the first position is asked for: (n, 1, D).
         """
+        attention = self.self_attn
+        if first and not plain(*attention.k_proj.values(), *attention.v_proj.values()):
+            return self(x, image_length, mask)[:, :1]
         streams = split(x, image_length)
-        streams = _add(streams, self.self_attn(self.self_attn_layer_norm(streams), mask))
+        updates = (attention.first if first else attention)(self.self_attn_layer_norm(streams), mask)
+        streams = _add({modality: streams[modality][:, :1] if first else streams[modality] for modality in updates}, updates)
         return join(_add(streams, self.ffn(self.final_layer_norm(streams))))
 
 

@@ -31,11 +31,10 @@ class BEiT3Encoder(MultiwayEncoder):
 
     def rows(self, pixels: Tensor | None, token_ids: Tensor | None) -> Tensor:
         mask = None if token_ids is None else token_ids != self.pad_id
+        cls = self.model.encode_cls(pixels, token_ids, mask)
         if token_ids is None:
-            return self.model.vision_head(self.model.encode_image(pixels).features[:, 0])
-        if pixels is None:
-            return self.model.language_head(self.model.encode_text(token_ids, mask).features[:, 0])
-        return self.model.encode_joint(pixels, token_ids, mask).cls_feats
+            return self.model.vision_head(cls)
+        return self.model.language_head(cls) if pixels is None else self.model.pooler(cls)
 
     def head(self) -> list[str]:
         ends = tuple(f"model.{part}." for part in ("beit3.encoder.layer_norm", "vision_head", "language_head", "pooler"))

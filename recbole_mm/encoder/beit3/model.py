@@ -85,6 +85,11 @@ class BEiT3(nn.Module):
         _, features = self._encode(pixels, token_ids, attention_mask)
         return BEiT3Output(self.pooler(features[:, 0]), features[:, 0], features)
 
+    def encode_cls(self, pixels: Tensor | None, token_ids: Tensor | None, attention_mask: Tensor | None) -> Tensor:
+        """Position 0 after the final norm, (n, D), of pictures, texts, or both: ``features[:, 0]`` of the above, in whose last block no
+        other position is computed."""
+        return self._encode(pixels, token_ids, attention_mask, cls_only=True)[1][:, 0]
+
     def load_released_state_dict(self, state_dict: Mapping) -> None:
         """Take the weights of a released file, or of this module's own state dict; ``config`` follows what they bring.
 
@@ -109,8 +114,9 @@ class BEiT3(nn.Module):
             self.to(self.logit_scale)
         self.load_state_dict(state)
 
-    def _encode(self, *inputs: Tensor | None) -> tuple[Tensor, Tensor]:
-        return self.beit3(*inputs, recompute=self.gradient_checkpointing and self.training and torch.is_grad_enabled())
+    def _encode(self, *inputs: Tensor | None, cls_only: bool = False) -> tuple[Tensor, Tensor]:
+        recompute = self.gradient_checkpointing and self.training and torch.is_grad_enabled()
+        return self.beit3(*inputs, recompute=recompute, cls_only=cls_only)
 
     def _set_ends(self, config: BEiT3Config) -> None:
         """Build, drop or keep what not all weights have, so that the module is as ``config`` says."""

@@ -4,6 +4,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from recbole_mm.encoder.one_query import Keys, attend_once, hidden_from, plain
 from recbole_mm.encoder.vlmo.attention import biased_attention
 from recbole_mm.encoder.vlmo.config import VLMoConfig
 
@@ -25,6 +26,14 @@ class Attention(nn.Module):
         """x (n, L, dim), bias (heads, L, L), padding bool (n, L) -> (n, L, dim)."""
         qkv = self.qkv(x) + torch.cat((self.q_bias, torch.zeros_like(self.q_bias), self.v_bias))
         return self.proj(biased_attention(qkv.unflatten(-1, (3, self.num_heads, -1)), bias, padding).flatten(2))
+
+    def first(self, x: Tensor, bias: Tensor | None, padding: Tensor | None) -> Tensor:
+        """What ``forward`` gives at the first position: (n, 1, dim)."""
+        query, key, value = self.qkv.weight.chunk(3)
+        q = F.linear(x[:, 0], query, self.q_bias).unflatten(-1, (self.num_heads, -1))
+        added = [part for part in (None if bias is None else bias[:, 0], hidden_from(padding, x.dtype)) if part is not None]
+        mixed = attend_once(q, [Keys(x, key, None, value, self.v_bias)], sum(added) if added else None)
+        return self.proj(mixed.flatten(1)).unsqueeze(1)
 
 
 class Expert(nn.Module):
@@ -59,15 +68,22 @@ class Block(nn.Module):
             setattr(self, f"norm2_{expert}", nn.LayerNorm(dim, eps=NORM_EPS))
             setattr(self, f"mlp_{expert}", Expert(dim, int(config.mlp_ratio * dim)))
 
-    def forward(self, x: Tensor, mode: str, text_len: int, bias: Tensor | None, padding: Tensor | None) -> Tensor:
+    def forward(
+        self, x: Tensor, mode: str, text_len: int, bias: Tensor | None, padding: Tensor | None, first: bool = False
+    ) -> Tensor:
         """
         Args:
             x: (n, L, dim).
             mode: which expert reads the tokens: "text", "imag", or "vl", which before the vision-language experts begin means
                 "text" for the first ``text_len`` tokens and "imag" for the others.
             bias, padding: see ``biased_attention``.
+            first: only the first token is asked for: (n, 1, dim).
         """
-        x = x + _scaled(self.gamma_1, self.attn(self.norm1(x), bias, padding))
+        if first and not plain(self.attn.qkv):
+            return self(x, mode, text_len, bias, padding)[:, :1]
+        attention = self.attn.first if first else self.attn
+        update = attention(self.norm1(x), bias, padding)
+        x = (x[:, :1] if first else x) + _scaled(self.gamma_1, update)
         if mode in self.experts:
             return x + self._refine(mode, x)
         return x + torch.cat((self._refine("text", x[:, :text_len]), self._refine("imag", x[:, text_len:])), 1)

@@ -26,11 +26,10 @@ class VLMoEncoder(MultiwayEncoder):
 
     def rows(self, pixels: Tensor | None, token_ids: Tensor | None) -> Tensor:
         mask = None if token_ids is None else token_ids != self.pad_id
+        cls = self.model.encode_cls(pixels, token_ids, mask)
         if token_ids is None:
-            return self.model.itc_image_proj(self.model.encode_image(pixels).features[:, 0])
-        if pixels is None:
-            return self.model.itc_text_proj(self.model.encode_text(token_ids, mask).features[:, 0])
-        return self.model.encode_joint(pixels, token_ids, mask).cls_feats
+            return self.model.itc_image_proj(cls)
+        return self.model.itc_text_proj(cls) if pixels is None else self.model.pooler(cls)
 
     def head(self) -> list[str]:
         parts = ("model.transformer.norm.", "model.itc_", "model.pooler.")

@@ -74,9 +74,7 @@ class VLMo(nn.Module):
 
     def encode_image(self, pixels: Tensor, vl_expert: bool = False) -> VLMoOutput:
         """Pictures (n, 3, S, S) in [-1, 1]. ``vl_expert``: also read them by the vision-language experts (``cls_vlffn_feats``)."""
-        x = self._embed_image(pixels)
-        index = position.image_index(self.config.window, x.device)
-        return self._encode_one("image", x, index, None, vl_expert)
+        return self._encode_one("image", *self._embed(pixels, None, None), vl_expert)
 
     def encode_text(self, token_ids: Tensor, attention_mask: Tensor, vl_expert: bool = False) -> VLMoOutput:
         """Texts: token ids (n, L) with [CLS] first, and their mask (n, L), 1 = token, 0 = padding.
@@ -84,10 +82,7 @@ class VLMo(nn.Module):
         Raises:
             ValueError: L exceeds ``max_text_len``.
         """
-        x = self._embed_text(token_ids)
-        index = position.text_index(self.config.window, self.config.bias_text_len, x.shape[1], x.device)
-        padding = attention_mask == 0
-        return self._encode_one("text", x, index, padding, vl_expert)
+        return self._encode_one("text", *self._embed(None, token_ids, attention_mask), vl_expert)
 
     def encode_joint(self, pixels: Tensor, token_ids: Tensor, attention_mask: Tensor) -> VLMoOutput:
         """Pictures and texts in one pass; arguments as above. The [CLS] is the text's.
@@ -95,14 +90,17 @@ class VLMo(nn.Module):
         Raises:
             ValueError: L exceeds ``max_text_len``.
         """
-        text, image = self._embed_text(token_ids), self._embed_image(pixels)
-        length = text.shape[1]
-        x = torch.cat((text, image), 1)
-        padding = F.pad(attention_mask == 0, (0, image.shape[1]))
-        index = position.joint_index(self.config.window, self.config.bias_text_len, length, x.device)
-        x = self._run(x, "vl", self._biases(index), padding, text_len=length)
-        features = self.transformer.norm(x)
+        x, biases, padding = self._embed(pixels, token_ids, attention_mask)
+        features = self.transformer.norm(self._run(x, "vl", biases, padding, text_len=token_ids.shape[1]))
         return VLMoOutput(self.pooler(features[:, 0]), features[:, 0], features)
+
+    def encode_cls(self, pixels: Tensor | None, token_ids: Tensor | None, attention_mask: Tensor | None) -> Tensor:
+        """[CLS] after the final norm, (n, d), of pictures, texts, or both: ``features[:, 0]`` of the above, in whose last block no other
+        token is computed."""
+        x, biases, padding = self._embed(pixels, token_ids, attention_mask)
+        mode = "imag" if token_ids is None else "text" if pixels is None else "vl"
+        text_len = token_ids.shape[1] if mode == "vl" else 0
+        return self.transformer.norm(self._run(x, mode, biases, padding, text_len=text_len, cls_only=True))[:, 0]
 
     def mlm_logits(self, features: Tensor) -> Tensor:
         """Masked language modelling: token features (..., d) -> (..., vocab_size). Raises InputError without this head."""
@@ -145,6 +143,21 @@ class VLMo(nn.Module):
             if free is not None:
                 nn.init.trunc_normal_(free, std=INIT_STD)
 
+    def _embed(
+        self, pixels: Tensor | None, token_ids: Tensor | None, attention_mask: Tensor | None
+    ) -> tuple[Tensor, tuple[Tensor | None, ...], Tensor | None]:
+        """What enters the blocks: tokens (n, L, d), the text's first; a bias a block; bool (n, L), True where a token is padding."""
+        if token_ids is None:
+            x = self._embed_image(pixels)
+            return x, self._biases(position.image_index(self.config.window, x.device)), None
+        text, padding, sizes = self._embed_text(token_ids), attention_mask == 0, (self.config.window, self.config.bias_text_len)
+        length = text.shape[1]
+        if pixels is None:
+            return text, self._biases(position.text_index(*sizes, length, text.device)), padding
+        image = self._embed_image(pixels)
+        biases = self._biases(position.joint_index(*sizes, length, text.device))
+        return torch.cat((text, image), 1), biases, F.pad(padding, (0, image.shape[1]))
+
     def _embed_image(self, pixels: Tensor) -> Tensor:
         return self.transformer.embed(pixels) + self.token_type_embeddings.weight[1]
 
@@ -158,8 +171,8 @@ class VLMo(nn.Module):
             return (None,) * self.config.depth
         return position.layer_biases(self.relative_position_bias_table, index, self.config.depth)
 
-    def _encode_one(self, modality: str, x: Tensor, index: Tensor, padding: Tensor | None, vl_expert: bool) -> VLMoOutput:
-        biases, start, expert = self._biases(index), self.config.vl_start_layer, modality[:4]
+    def _encode_one(self, modality: str, x: Tensor, biases: tuple, padding: Tensor | None, vl_expert: bool) -> VLMoOutput:
+        start, expert = self.config.vl_start_layer, modality[:4]
         lower = self._run(x, expert, biases, padding, last=start)
         raw = self._run(lower, expert, biases, padding, first=start)
         features = self.transformer.norm(raw)
@@ -171,11 +184,12 @@ class VLMo(nn.Module):
         return output
 
     def _run(
-        self, x: Tensor, mode: str, biases: tuple, padding: Tensor | None, first: int = 0, last: int | None = None, text_len: int = 0
-    ) -> Tensor:
+        self, x: Tensor, mode: str, biases: tuple, padding: Tensor | None, first: int = 0, last: int | None = None, text_len: int = 0,
+        cls_only: bool = False,
+    ) -> Tensor:  # fmt: skip
         recompute = self.gradient_checkpointing and self.training and torch.is_grad_enabled()
         for block, bias in list(zip(self.blocks, biases, strict=True))[first:last]:
-            arguments = (x, mode, text_len, bias, padding)
+            arguments = (x, mode, text_len, bias, padding, cls_only and block is self.blocks[-1])
             x = checkpoint(block, *arguments, use_reentrant=False) if recompute else block(*arguments)
         return x
 

@@ -1,0 +1,58 @@
+"""Attention of a single position, which is all that a row needs of an encoder's last block."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+
+class Keys(NamedTuple):
+    """Positions that are attended to, (n, L, d), and the maps (d_out, d), (d_out,) that make keys and values of them."""
+
+    tokens: Tensor
+    key_weight: Tensor
+    key_bias: Tensor | None
+    value_weight: Tensor
+    value_bias: Tensor | None
+
+
+def attend_once(query: Tensor, parts: Sequence[Keys], bias: Tensor | None = None) -> Tensor:
+    """softmax(q k^T / sqrt(d_head) + bias) v for one query an item, where no key and no value is ever computed.
+
+    q . (W_k x) = (W_k^T q) . x, and sum_l p_l (W_v x_l) = W_v sum_l p_l x_l: the maps are applied to one vector a head and item
+    instead of to every position, which costs heads / d_head as much. Equal to the usual order but for rounding.
+
+    Args:
+        query: (n, heads, d_head).
+        parts: positions, one after the other; those of one modality may have maps of their own.
+        bias: what is added to the logits, broadcastable to (n, heads, L); -inf hides a position.
+
+    Returns:
+        (n, heads, d_head).
+    """
+    heads, size = query.shape[1:]
+    query = query * size**-0.5
+    logits = []
+    for part in parts:
+        folded = torch.einsum("nhe,hed->nhd", query, part.key_weight.unflatten(0, (heads, size)))
+        logits.append(folded @ part.tokens.mT)
+        if part.key_bias is not None:
+            logits[-1] = logits[-1] + (query * part.key_bias.view(heads, size)).sum(-1, keepdim=True)
+    logits = logits[0] if len(logits) == 1 else torch.cat(logits, -1)
+    weights = torch.softmax(logits if bias is None else logits + bias, -1).to(query.dtype)
+    out = 0
+    for part, share in zip(parts, weights.split([part.tokens.shape[1] for part in parts], -1), strict=True):
+        mixed = torch.einsum("nhd,hed->nhe", share @ part.tokens, part.value_weight.unflatten(0, (heads, size)))
+        out = out + mixed if part.value_bias is None else out + mixed + share.sum(-1, keepdim=True) * part.value_bias.view(heads, size)
+    return out
+
+
+def plain(*linears: nn.Module) -> bool:
+    """Are these maps all that their weights say, so that they need not be called? Those with low-rank updates are not."""
+    return all(type(linear) is nn.Linear for linear in linears)
+
+
+def hidden_from(padding: Tensor | None, dtype: torch.dtype) -> Tensor | None:
+    """bool (n, L), True where a position is padding -> (n, 1, L) to be added to logits."""
+    return None if padding is None else torch.zeros_like(padding, dtype=dtype).masked_fill_(padding, -torch.inf).unsqueeze(1)

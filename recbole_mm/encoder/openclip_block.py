@@ -1,0 +1,70 @@
+"""The last block of open_clip's transformers, computing only the position that the tower pools."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+import torch.nn.functional as F
+from open_clip.model import CLIP
+from open_clip.transformer import ResidualAttentionBlock, TextTransformer, Transformer, VisionTransformer
+from torch import Tensor, nn
+
+from recbole_mm.encoder.one_query import Keys, attend_once
+
+TEXT_POOLS = ("argmax", "eos", "first", "last")
+
+
+class PooledBlock(ResidualAttentionBlock):
+    """open_clip's block; where ``position`` is set, int64 (n,), its output is computed at that position of each item, and given at all."""
+
+    position: Tensor | None = None
+
+    def forward(self, q_x: Tensor, k_x: Tensor | None = None, v_x: Tensor | None = None, attn_mask: Tensor | None = None) -> Tensor:
+        """(n, L, d) -> the same shape."""
+        if self.position is None:
+            return super().forward(q_x, k_x, v_x, attn_mask)
+        items, attention = torch.arange(len(q_x), device=q_x.device), self.attn
+        position = self.position.expand(len(q_x))
+        x, tokens = q_x[items, position], self.ln_1(q_x)
+        query, key, value = zip(attention.in_proj_weight.chunk(3), attention.in_proj_bias.chunk(3), strict=True)
+        q = F.linear(tokens[items, position], *query).unflatten(-1, (attention.num_heads, -1))
+        mask = None if attn_mask is None else attn_mask[position].unsqueeze(1).to(q.dtype)
+        x = x + self.ls_1(attention.out_proj(attend_once(q, [Keys(tokens, *key, *value)], mask).flatten(1)))
+        return (x + self.ls_2(self.mlp(self.ln_2(x)))).unsqueeze(1).expand(-1, q_x.shape[1], -1)
+
+
+def prepare(tower: nn.Module) -> None:
+    """Makes the last block of an image or text tower a ``PooledBlock``, unless the tower pools several positions."""
+    if isinstance(tower, VisionTransformer):
+        one = tower.attn_pool is None and tower.pool_type == "tok" and not tower.output_tokens
+    elif isinstance(tower, TextTransformer):
+        one = tower.pool_type in TEXT_POOLS and tower.cls_emb is None and not (tower.use_pad_mask or tower.output_tokens)
+    else:
+        one = type(tower) is CLIP and tower.text_pool_type in TEXT_POOLS and (tower.attn_mask is None or tower.attn_mask.dim() == 2)
+    if one and tower.transformer.batch_first and type(tower.transformer.resblocks[-1]) is ResidualAttentionBlock:
+        tower.transformer.resblocks[-1].__class__ = PooledBlock
+
+
+@contextmanager
+def only_pooled(tower: nn.Module, token_ids: Tensor | None = None) -> Iterator[None]:
+    """Within it, a tower's last block computes only what the tower pools: of a picture the class token, of a text the one that
+    ``token_ids`` (n, L) decide. Not with checkpointing, whose second forward pass comes after the end of it."""
+    block = tower.transformer.resblocks[-1] if isinstance(getattr(tower, "transformer", None), Transformer) else None
+    if not isinstance(block, PooledBlock) or tower.transformer.grad_checkpointing:
+        yield
+        return
+    block.position = torch.zeros(1, dtype=torch.int64, device=block.ln_1.weight.device)
+    if token_ids is not None:
+        pool, eos = (("text_pool_type", "text_eos_id"), ("pool_type", "eos_id"))[isinstance(tower, TextTransformer)]
+        block.position = _pooled_position(token_ids, getattr(tower, pool), getattr(tower, eos, None))
+    try:
+        yield
+    finally:
+        block.position = None
+
+
+def _pooled_position(token_ids: Tensor, pool: str, eos_id: int | None) -> Tensor:
+    """(n,), or (1,) for all: where open_clip's ``text_global_pool`` looks."""
+    if pool in ("first", "last"):
+        return token_ids.new_full((1,), 0 if pool == "first" else token_ids.shape[1] - 1)
+    return token_ids.argmax(-1) if pool == "argmax" else (token_ids == eos_id).int().argmax(-1)
