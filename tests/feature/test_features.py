@@ -84,7 +84,7 @@ def test_chunks_keep_the_activations_of_one_chunk(planted):
         with torch.autograd.graph.saved_tensors_hooks(lambda x, n=count: n.append(x.numel()) or x, lambda x: x):
             loss_of(features(torch.arange(1, 33)))
         kept[size] = sum(count)
-    assert kept[8] < 0.35 * kept[32]
+    assert kept[8] < 0.4 * kept[32], "a quarter, and the weights"
 
 
 def test_bf16_rows_are_near_and_train_the_same_weights(planted):
