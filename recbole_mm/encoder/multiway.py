@@ -2,8 +2,8 @@
 
 import hashlib
 from abc import abstractmethod
-from collections.abc import Callable
 from dataclasses import asdict
+from typing import Protocol
 
 import torch
 from torch import Tensor, nn
@@ -11,10 +11,23 @@ from torch import Tensor, nn
 from recbole_mm.encoder.base import Inputs, ItemEncoder
 from recbole_mm.encoder.contrastive import clamped_exp
 from recbole_mm.encoder.image import SquashImage
+from recbole_mm.encoder.pretraining import PretrainingHeads
 
 PROBES = ["", "A red cotton T-shirt, size XL (2-pack)!!", "Café & crème brûlée 北京 ☕ 1,234.50 " + "word " * 100]
 
-Tokenizer = Callable[[list[str]], Tensor]
+
+class Tokenizer(Protocol):
+    """Texts -> int64 (n, L), cut by token and padded to the longest.
+
+    Attributes:
+        special_ids: tokens that stand for no part of a text: padding, start, end.
+        mask_id: the token that stands for a hidden one; None where the vocabulary has none.
+    """
+
+    special_ids: tuple[int, ...]
+    mask_id: int | None
+
+    def __call__(self, texts: list[str]) -> Tensor: ...
 
 
 class MultiwayEncoder(ItemEncoder):
@@ -25,9 +38,10 @@ class MultiwayEncoder(ItemEncoder):
 
     Args:
         name: how the user asked for it.
-        model: has ``config`` (a dataclass with image_size and embed_dim), ``blocks``, ``logit_scale``, and what ``rows`` calls.
-        tokenizer: texts -> int64 (n, L), cut by token and padded with ``pad_id`` to the longest.
+        model: has ``config`` (a dataclass with image_size, embed_dim and vocab_size), ``blocks``, ``logit_scale``, and what ``rows`` calls.
+        tokenizer: pads with ``pad_id``.
         from_scratch: its weights are random.
+        pretraining_heads: kept beside the encoder, where they were asked for.
 
     Attributes:
         text_first: a joint pass has the text's positions before the picture's.
@@ -39,8 +53,11 @@ class MultiwayEncoder(ItemEncoder):
     image_mean = image_std = (0.5, 0.5, 0.5)
     pad_id = 0
 
-    def __init__(self, name: str, model: nn.Module, tokenizer: Tokenizer, from_scratch: bool):
+    def __init__(
+        self, name: str, model: nn.Module, tokenizer: Tokenizer, from_scratch: bool, pretraining_heads: PretrainingHeads | None = None
+    ):
         super().__init__()
+        self.pretraining_heads = pretraining_heads
         self.name, self.model, self.tokenizer, self.from_scratch = name, model, tokenizer, from_scratch
         size = model.config.image_size
         self.image_size = (size, size)
@@ -50,6 +67,13 @@ class MultiwayEncoder(ItemEncoder):
     @abstractmethod
     def rows(self, pixels: Tensor | None, token_ids: Tensor | None) -> Tensor:
         """(n, embed_dim) of normalised pixels, of token ids, or of both in one pass; nothing L2-normalised."""
+
+    def read_pairs(self, pixels: Tensor, token_ids: Tensor) -> tuple[Tensor, Tensor]:
+        """Pictures, uint8 (n, 3, H, W), each with a text, int64 (n, L): what ``pretraining_heads`` take, the joint rows (n, d) and the
+        texts' tokens (n, L, d)."""
+        output = self.model.encode_joint(self.normalise(pixels, self.model.logit_scale.dtype), token_ids, token_ids != self.pad_id)
+        length = token_ids.shape[1]
+        return output.cls_feats, output.features[:, :length] if self.text_first else output.features[:, -length:]
 
     def forward(self, inputs: dict[str, Inputs]) -> dict[str, Tensor]:
         found = {}

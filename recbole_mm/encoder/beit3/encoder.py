@@ -4,7 +4,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from recbole_mm.encoder.beit3.config import BEiT3Config
 from recbole_mm.encoder.beit3.model import BEiT3
@@ -13,8 +13,12 @@ from recbole_mm.encoder.beit3.source import find_spm, find_weights
 from recbole_mm.encoder.beit3.tokenizer import PAD, BEiT3Tokenizer
 from recbole_mm.encoder.factory import register_backend
 from recbole_mm.encoder.multiway import MultiwayEncoder
+from recbole_mm.encoder.pretraining import PretrainingHeads, drawn
 from recbole_mm.encoder.weights import read_weights
 from recbole_mm.errors import InputError
+
+WORDS = "mlm_head"
+"""What released files call the head of masked language modelling."""
 
 
 class BEiT3Encoder(MultiwayEncoder):
@@ -23,8 +27,10 @@ class BEiT3Encoder(MultiwayEncoder):
 
     pad_id = PAD
 
-    def __init__(self, name: str, model: BEiT3, tokenizer: BEiT3Tokenizer, from_scratch: bool):
-        super().__init__(name, model, tokenizer, from_scratch)
+    def __init__(
+        self, name: str, model: BEiT3, tokenizer: BEiT3Tokenizer, from_scratch: bool, pretraining_heads: PretrainingHeads | None = None
+    ):
+        super().__init__(name, model, tokenizer, from_scratch, pretraining_heads)
         self.aligned = model.config.heads
         model.beit3.vision_embed.mask_token.requires_grad_(False)
         model.logit_scale.requires_grad_(self.aligned)
@@ -54,6 +60,7 @@ def create_beit3(
     gradient_checkpointing: bool = False,
     image_size: int | None = None,
     tokenizer: str | None = None,
+    pretraining_heads: bool = False,
 ) -> BEiT3Encoder:
     """``name``: base, large, or tiny (random under ``seed``, 64 px, 32 tokens; a weights file of its own may follow). ``source``: a
     release's tag or a weights file.
@@ -62,6 +69,8 @@ def create_beit3(
         gradient_checkpointing: recompute the blocks in the backward pass.
         image_size: side in pixels, a multiple of 16; by default the one the weights were trained at.
         tokenizer: a sentencepiece file, by default beit3.spm beside the weights or the released one.
+        pretraining_heads: have heads of matching and masked language modelling beside the encoder: the latter from the weights, where
+            they bring one (plain pretrained ones), whatever they do not bring drawn under ``seed``.
 
     Raises:
         InputError: see ``create_encoder``.
@@ -73,7 +82,18 @@ def create_beit3(
     spm = find_spm(label, name, path, tokenizer)
     pieces = BEiT3Tokenizer(label, spm, model.config.max_text_len, model.config.vocab_size)
     model.gradient_checkpointing = gradient_checkpointing
-    return BEiT3Encoder(label, model, pieces, from_scratch=path is None).eval()
+    heads = _pretraining_heads(label, path, model.config, seed) if pretraining_heads else None
+    return BEiT3Encoder(label, model, pieces, path is None, heads).eval()
+
+
+def _pretraining_heads(label: str, path: Path | None, config: BEiT3Config, seed: int) -> PretrainingHeads:
+    match, words = (drawn(lambda out=out: nn.Linear(config.embed_dim, out), seed) for out in (2, config.vocab_size))
+    brought = {} if path is None else read_weights(label, path)
+    own = {name: brought.get(f"{WORDS}.{name}") for name in ("weight", "bias")}
+    if any(tensor is None or tensor.shape != getattr(words, name).shape for name, tensor in own.items()):
+        return PretrainingHeads(match, words, frozenset({"match", "words"}))
+    words.load_state_dict(own)
+    return PretrainingHeads(match, words, frozenset({"match"}))
 
 
 def _random(config: BEiT3Config, seed: int) -> BEiT3:

@@ -9,6 +9,7 @@ from torch import Tensor
 from recbole_mm.errors import InputError, one_line
 
 START, PAD, END, UNKNOWN = 0, 1, 2, 3
+SPECIAL = (START, PAD, END)
 
 
 class BEiT3Tokenizer:
@@ -21,12 +22,15 @@ class BEiT3Tokenizer:
         max_length: tokens a text, the two that wrap it included.
         vocab_size: rows of the embedding that the ids index.
 
+    Attributes:
+        mask_id: the id after the last piece's, as in XLM-RoBERTa; where the embedding ends there (tiny), the unknown piece's.
+
     Raises:
         InputError: not a readable sentencepiece model, or one with more pieces than the embedding has rows for.
     """
 
     def __init__(self, label: str, path: Path, max_length: int, vocab_size: int):
-        self.max_length = max_length
+        self.max_length, self.special_ids = max_length, SPECIAL
         try:
             content = path.read_bytes()
             if not content:  # which sentencepiece takes for a model that is yet to come
@@ -37,6 +41,7 @@ class BEiT3Tokenizer:
             raise InputError(f"{label}: {path} is not a readable sentencepiece model ({one_line(error)})") from error
         if count + 1 > vocab_size:
             raise InputError(f"{label}: {path} has {count} pieces and belongs to another model: this one embeds {vocab_size - 1}")
+        self.mask_id = count + 1 if count + 1 < vocab_size else UNKNOWN
 
     def __call__(self, texts: list[str]) -> Tensor:
         rows = [self._ids(text) for text in texts]

@@ -7,9 +7,11 @@ from torch import Tensor
 
 from recbole_mm.encoder.factory import register_backend
 from recbole_mm.encoder.multiway import MultiwayEncoder
+from recbole_mm.encoder.pretraining import PretrainingHeads, drawn
 from recbole_mm.encoder.vlmo.config import VLMoConfig
 from recbole_mm.encoder.vlmo.load import source_window
 from recbole_mm.encoder.vlmo.model import VLMo
+from recbole_mm.encoder.vlmo.parts import Head, MaskedWordHead
 from recbole_mm.encoder.vlmo.tokenizer import TINY_VOCABULARY, WordPieceTokenizer, find_vocabulary, read_vocabulary
 from recbole_mm.encoder.weights import fetch, read_weights
 from recbole_mm.errors import InputError, listed, nearest
@@ -50,6 +52,7 @@ def create_vlmo(
     gradient_checkpointing: bool = False,
     image_size: int | None = None,
     tokenizer: str | None = None,
+    pretraining_heads: bool = False,
 ) -> VLMoEncoder:
     """``name``: base, base_plus or large with a weights file or a released tag as ``source``, or ``tiny`` (random under ``seed``,
     64 px, 32 tokens; a weights file of its own may follow).
@@ -58,6 +61,8 @@ def create_vlmo(
         gradient_checkpointing: recompute the blocks in training.
         image_size: pixels a side, a multiple of 16; else the one that the weights were trained with.
         tokenizer: a vocab.txt or tokenizer.json of bert-base-uncased, or a folder with one.
+        pretraining_heads: keep the heads of matching and masked language modelling beside the encoder, or draw them under ``seed``
+            where the weights bring none.
 
     Raises:
         InputError: unknown size or tag, no source, weights or vocabulary that cannot be had or do not fit.
@@ -69,13 +74,22 @@ def create_vlmo(
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed)  # torch.manual_seed would also reseed the GPUs
         model = VLMo(config) if weights is None else _load(label, name, weights, changes)
+    heads = _pretraining_heads(model, seed, weights is None) if pretraining_heads else None
     model.drop_pretraining_heads()
     if config.relative_position_bias:
         model.text_embeddings.position_embeddings.requires_grad_(False)  # in the released files, but never read
     model.gradient_checkpointing = gradient_checkpointing
     vocabulary = TINY_VOCABULARY if name == "tiny" and tokenizer is None else find_vocabulary(label, tokenizer, weights or Path())
     pieces = read_vocabulary(label, vocabulary, config.vocab_size)
-    return VLMoEncoder(label, model, WordPieceTokenizer(pieces, config.max_text_len), from_scratch=weights is None).eval()
+    return VLMoEncoder(label, model, WordPieceTokenizer(pieces, config.max_text_len), weights is None, heads).eval()
+
+
+def _pretraining_heads(model: VLMo, seed: int, from_scratch: bool) -> PretrainingHeads:
+    if model.itm_score is not None:
+        return PretrainingHeads(model.itm_score, model.mlm_score, frozenset({"match", "words"} if from_scratch else ()))
+    dim = model.config.embed_dim
+    match, words = drawn(lambda: Head(dim, 2, bias=True), seed), drawn(lambda: MaskedWordHead(dim, model.config.vocab_size), seed)
+    return PretrainingHeads(match, words, frozenset({"match", "words"}))
 
 
 def _weights(label: str, name: str, source: str | None) -> Path | None:

@@ -14,7 +14,7 @@ from recbole_mm.errors import InputError, listed, one_line
 TINY_VOCABULARY = Path(__file__).parent / "tiny_vocab.txt"
 FILES = ("vocab.txt", "tokenizer.json")
 REPOSITORY = "google-bert/bert-base-uncased"
-PAD, UNKNOWN, START, END = "[PAD]", "[UNK]", "[CLS]", "[SEP]"
+PAD, UNKNOWN, START, END, MASK = "[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"
 
 
 class WordPieceTokenizer:
@@ -32,6 +32,7 @@ class WordPieceTokenizer:
         from tokenizers.pre_tokenizers import BertPreTokenizer
         from tokenizers.processors import BertProcessing
 
+        self.special_ids, self.mask_id = tuple(vocabulary[piece] for piece in (PAD, START, END)), vocabulary.get(MASK)
         self._tokenizer = Tokenizer(WordPiece(vocabulary, unk_token=UNKNOWN))
         self._tokenizer.normalizer = BertNormalizer(lowercase=True)
         self._tokenizer.pre_tokenizer = BertPreTokenizer()

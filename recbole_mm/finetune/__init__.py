@@ -1,0 +1,1 @@
+"""Fine-tuning: an encoder adapted to a catalogue's own pictures and texts before its features are extracted."""

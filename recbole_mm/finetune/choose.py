@@ -1,0 +1,107 @@
+"""Which objectives an encoder and a data set can have."""
+
+from collections.abc import Collection
+
+import torch
+from torch import Tensor, nn
+
+from recbole_mm.data.text import clean_text
+from recbole_mm.encoder import ItemEncoder
+from recbole_mm.encoder.pretraining import drawn
+from recbole_mm.errors import InputError, listed
+from recbole_mm.finetune.copurchases import Copurchases
+from recbole_mm.finetune.objectives import Categories, Contrastive, Interaction, MaskedLanguage, Matching, Objective
+from recbole_mm.finetune.settings import Settings
+from recbole_mm.finetune.units import Units
+
+OBJECTIVES = ("itc", "itm", "mlm", "clce", "interaction")
+
+
+class Chooser:
+    """Makes objectives for an encoder over units.
+
+    Args:
+        dataset: a MultiModalDataset whose interactions are the training ones.
+        trained: bool (n_units,), those that are not held out.
+    """
+
+    def __init__(self, encoder: ItemEncoder, dataset, units: Units, trained: Tensor, settings: Settings) -> None:
+        self.encoder, self.dataset, self.units, self.trained, self.settings = encoder, dataset, units, trained, settings
+
+    def choose(self, asked: Collection[str]) -> nn.ModuleDict:
+        """``{name: Objective}`` of all weights that are possible.
+
+        Args:
+            asked: the objectives that the user named; the others are defaults, and left out where they are not possible.
+
+        Raises:
+            InputError: one that was asked for is not possible, or none is.
+        """
+        chosen, refused = nn.ModuleDict(), []
+        for name in self.settings.weights:
+            try:
+                chosen[name] = getattr(self, f"_{name}")()
+            except InputError as error:
+                if name in asked:
+                    raise InputError(f"finetune_weights: {name}: {error}") from error
+                refused.append(f"{name}: {error}")
+        if not chosen:
+            raise InputError(f"finetune_weights leave nothing to fine-tune by ({'; '.join(refused)}); of {listed(OBJECTIVES)}, clce and "
+                             "interaction take any encoder")  # fmt: skip
+        return chosen
+
+    def _itc(self) -> Objective:
+        pairs = self._pairs()
+        if not self.encoder.aligned:
+            raise InputError(f"the pictures' and the texts' rows of {self.encoder.name} lie in no common space")
+        self.encoder.similarity()
+        return Contrastive(pairs)
+
+    def _itm(self) -> Objective:
+        return Matching(self._pairs(), self._heads())
+
+    def _mlm(self) -> Objective:
+        pairs, heads = self._pairs(), self._heads()
+        if self.encoder.tokenizer.mask_id is None:
+            raise InputError(f"the tokenizer of {self.encoder.name} has no mask token")
+        return MaskedLanguage(pairs, heads)
+
+    def _clce(self) -> Objective:
+        field = self.settings.category_field
+        if not field:
+            raise InputError("set category_field to the column of the .item file that holds each item's category")
+        values = [clean_text(value) for value in self.dataset.item_column(field, "category_field")]
+        of_unit = [values[item] for item in self.units.ids.tolist()]
+        classes = {value: i for i, value in enumerate(sorted(set(of_unit) - {""}))}
+        if len(classes) < 2:
+            raise InputError(f"all items have the same {field} (category_field), or none")
+        labels = torch.tensor([classes.get(value, -1) for value in of_unit]).where(self.trained, -1)
+        heads = {m: self._classifier(m, len(classes)) for m in self.units.groups}
+        return Categories(labels, heads)
+
+    def _classifier(self, modality: str, n_classes: int) -> nn.Module:
+        return drawn(lambda: nn.Linear(self.encoder.output_dims[modality], n_classes), self.settings.seed)
+
+    def _interaction(self) -> Objective:
+        dataset = self.dataset
+        users, items = (dataset.inter_feat[field].numpy() for field in (dataset.uid_field, dataset.iid_field))
+        tokens = [str(token) for token in dataset.field2id_token[dataset.uid_field]]
+        copurchases = Copurchases(users, items, tokens, self.units, self.trained)
+        if not bool(copurchases.paired().any()):
+            raise InputError("no user has two items with a picture or a text in the training part")
+        return Interaction(copurchases)
+
+    def _pairs(self) -> Tensor:
+        reads = set(self.encoder.modalities)
+        if not {"image", "text"} <= reads:
+            raise InputError(f"{self.encoder.name} reads {listed(self.encoder.modalities)} alone, and pairs of a picture and a text are needed")
+        pairs = self.units.pairs & self.trained
+        if int(pairs.sum()) < 2:
+            raise InputError(f"{int(self.units.pairs.sum())} items have both a picture and a text, held-out ones among them")
+        return pairs
+
+    def _heads(self):
+        heads = getattr(self.encoder, "pretraining_heads", None)
+        if heads is None:
+            raise InputError(f"{self.encoder.name} does not read pictures and texts in one pass")
+        return heads

@@ -1,0 +1,182 @@
+"""What fine-tuning optimises: a loss over the units of a batch each, with the head it needs."""
+
+from functools import cached_property
+
+import torch
+import torch.nn.functional as F
+from torch import Generator, Tensor, nn
+
+from recbole_mm.encoder import ItemEncoder
+from recbole_mm.encoder.contrastive import (
+    IGNORED,
+    clce_loss,
+    image_text_contrastive,
+    image_text_matching,
+    mask_tokens,
+    masked_language_loss,
+    shared_pairs,
+)
+from recbole_mm.encoder.pretraining import PretrainingHeads
+from recbole_mm.feature.encoded import EncodedItems
+from recbole_mm.finetune.copurchases import Copurchases
+from recbole_mm.finetune.units import Units
+
+INTERACTION_TEMPERATURE = 0.07
+
+
+class Batch:
+    """Units of a step: what objectives read of them, encoded when one first asks.
+
+    Args:
+        chosen: int64 (n,) distinct units.
+        generator: whatever an objective draws.
+    """
+
+    def __init__(self, items: EncodedItems, units: Units, chosen: Tensor, generator: Generator) -> None:
+        self.items, self.units, self.chosen, self.generator = items, units, chosen, generator
+        self.encoder: ItemEncoder = items.encoder
+
+    @cached_property
+    def rows(self) -> dict[str, Tensor]:
+        """{modality: (n, d)}, of units that lack it zeros."""
+        return self.items.encode(self.units.ids[self.chosen].to(self.items.device))
+
+    def having(self, modality: str) -> Tensor:
+        """(k,) places of the units that have the modality."""
+        return (self.units.groups[modality][self.chosen] >= 0).nonzero().squeeze(1)
+
+    @cached_property
+    def pairs(self) -> Tensor:
+        """(p,) places of the units that have both a picture and a text."""
+        return self.units.pairs[self.chosen].nonzero().squeeze(1)
+
+    @cached_property
+    def pair_rows(self) -> dict[str, Tensor]:
+        return {m: self.rows[m][self.pairs] for m in ("image", "text")}
+
+    @cached_property
+    def same(self) -> Tensor:
+        """bool (p, p): pairs that share their picture or their text, and so are not each other's negatives."""
+        return shared_pairs(*(groups[self.chosen[self.pairs]] for groups in self.units.groups.values())).to(self.items.device)
+
+    @cached_property
+    def inputs(self) -> tuple[Tensor, Tensor]:
+        """Pictures and token ids of the pairs."""
+        pixels, tokens = self.items.inputs("joint", self.units.ids[self.chosen[self.pairs]].to(self.items.device))
+        return pixels, self.encoder.shorten(tokens, self.encoder.pad_id)
+
+    @cached_property
+    def similarity(self) -> Tensor:
+        """(p, p) scaled cosines, without gradient; zeros where the encoder's rows lie in no common space."""
+        if not self.encoder.aligned:
+            return torch.zeros(len(self.pairs), len(self.pairs), device=self.items.device)
+        image, text = (F.normalize(rows.detach().float(), dim=-1) for rows in self.pair_rows.values())
+        return image @ text.T * self.encoder.similarity()[0].detach()
+
+
+class Objective(nn.Module):
+    """A loss, and the head it trains beside the encoder.
+
+    Attributes:
+        useful: bool (n_units,), the units it learns from.
+        drawn: whether its head starts from random weights.
+    """
+
+    drawn = True
+
+    def __init__(self, useful: Tensor) -> None:
+        super().__init__()
+        self.useful = useful
+
+    def forward(self, batch: Batch) -> Tensor:
+        raise NotImplementedError
+
+
+class Contrastive(Objective):
+    """ITC: the encoder's own image-text contrastive loss (Radford et al. 2021; with a bias SigLIP's, Zhai et al. 2023)."""
+
+    def forward(self, batch: Batch) -> Tensor:
+        return batch.encoder.contrastive_loss(batch.pair_rows, batch.same)
+
+
+class Matching(Objective):
+    """ITM with hard negatives: see ``image_text_matching``. Without a common space negatives are drawn uniformly."""
+
+    def __init__(self, useful: Tensor, heads: PretrainingHeads) -> None:
+        super().__init__(useful)
+        self.head, self.drawn = heads.match, "match" in heads.drawn
+
+    def forward(self, batch: Batch) -> Tensor:
+        pixels, tokens = batch.inputs
+
+        def logits(image: Tensor, text: Tensor) -> Tensor:
+            return self.head(batch.encoder.read_pairs(pixels[image], tokens[text])[0])
+
+        return image_text_matching(logits, batch.similarity, batch.same, batch.generator)
+
+
+class MaskedLanguage(Objective):
+    """MLM: words of a text hidden, and guessed from the rest of it and its picture (Bao et al., arXiv 2111.02358)."""
+
+    def __init__(self, useful: Tensor, heads: PretrainingHeads) -> None:
+        super().__init__(useful)
+        self.head, self.drawn = heads.words, "words" in heads.drawn
+
+    def forward(self, batch: Batch) -> Tensor:
+        (pixels, tokens), tokenizer = batch.inputs, batch.encoder.tokenizer
+        vocabulary = batch.encoder.model.config.vocab_size
+        corrupted, labels = mask_tokens(tokens, tokenizer.special_ids, tokenizer.mask_id, vocabulary, generator=batch.generator)
+        hidden = labels != IGNORED
+        words = batch.encoder.read_pairs(pixels, corrupted)[1][hidden]
+        return masked_language_loss(self.head(words), labels[hidden])
+
+
+class Categories(Objective):
+    """CLCE on the units' categories (Long et al., arXiv 2402.14551), with a linear classifier a modality; the mean over modalities.
+
+    Args:
+        labels: int64 (n_units,), -1 = none.
+        heads: modality -> classifier.
+    """
+
+    def __init__(self, labels: Tensor, heads: dict[str, nn.Module]) -> None:
+        super().__init__(labels >= 0)
+        self.labels, self.heads = labels, nn.ModuleDict(heads)
+
+    def forward(self, batch: Batch) -> Tensor:
+        losses = []
+        for m, head in self.heads.items():
+            here = batch.having(m)
+            rows, labels = batch.rows[m][here], self.labels[batch.chosen[here]].to(batch.items.device)
+            losses.append(clce_loss(rows, head(rows), labels))
+        return sum(losses) / len(losses)
+
+
+class Interaction(Objective):
+    """Items that the same users consumed are alike: each unit of the batch against a partner drawn from its users' others.
+
+    The positives are those of Item2Vec (Barkan & Koenigstein, arXiv 1603.04259), any two items of one user; the loss is the symmetric
+    softmax over the batch (InfoNCE: van den Oord et al., arXiv 1807.03748) on L2-normalised rows, in each modality by itself, because
+    modalities need not share a space; the mean over modalities. Units that some user consumed together, or that share their picture
+    or text, are not each other's negatives. Deviation: Item2Vec has free vectors and negatives drawn from a noise distribution.
+    """
+
+    def __init__(self, copurchases: Copurchases) -> None:
+        super().__init__(copurchases.paired())
+        self.copurchases = copurchases
+
+    def forward(self, batch: Batch) -> Tensor:
+        places = self.useful[batch.chosen].nonzero().squeeze(1)
+        anchors = batch.chosen[places]
+        partners = self.copurchases.partners(anchors, batch.generator)
+        distinct, inverse = torch.unique(partners, return_inverse=True)
+        others = Batch(batch.items, batch.units, distinct, batch.generator).rows
+        alike, losses = self.copurchases.together(anchors, partners), []
+        for groups in batch.units.groups.values():
+            alike |= (groups[anchors][:, None] == groups[partners]) & (groups[partners] >= 0)
+        for m, groups in batch.units.groups.items():
+            here = ((groups[anchors] >= 0) & (groups[partners] >= 0)).nonzero().squeeze(1)
+            left, right = batch.rows[m][places[here]], others[m][inverse[here]]
+            same = alike[here][:, here].to(left.device)
+            losses.append(image_text_contrastive(left, right, 1 / INTERACTION_TEMPERATURE, same=same))
+        return sum(losses) / len(losses)

@@ -1,0 +1,56 @@
+"""The settings of a fine-tuning, out of a configuration."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from recbole_mm.encoder import ItemEncoder
+from recbole_mm.encoder.optimise import auto_learning_rate
+
+TUNING_OPTIONS = {"encoder_last_k": "last_k", "lora_rank": "lora_rank", "lora_alpha": "lora_alpha", "adapter_dim": "adapter_dim"}
+BELONGS = {"last_k": ("last_k",), "lora": ("lora_rank", "lora_alpha"), "adapter": ("adapter_dim",)}
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What decides a fine-tuning besides the encoder and the data; the keys of properties/overall.yaml say what each means.
+
+    Attributes:
+        weights: objective -> weight, of those that are asked for and possible.
+        tuning_options: of ``tune``, those that the tuning reads.
+    """
+
+    seed: int
+    epochs: int
+    batch_size: int
+    learning_rate: float
+    warmup_steps: int
+    weight_decay: float
+    layer_decay: float
+    weights: Mapping[str, float]
+    category_field: str | None
+    valid_ratio: float
+    stopping_step: int
+    tuning: str
+    tuning_options: Mapping[str, float]
+
+    @classmethod
+    def from_config(cls, config, encoder: ItemEncoder) -> "Settings":
+        """``auto`` resolved for the encoder; weights of 0 left out."""
+        tuning, rate = config["encoder_tuning"], config["finetune_learning_rate"]
+        options = {name: config[key] for key, name in TUNING_OPTIONS.items()}
+        weights = {name: float(weight) for name, weight in sorted(config["finetune_weights"].items()) if weight}
+        return cls(
+            seed=config["seed"],
+            epochs=config["finetune_epochs"],
+            batch_size=config["finetune_batch_size"],
+            learning_rate=auto_learning_rate(encoder, tuning) if rate == "auto" else float(rate),
+            warmup_steps=config["finetune_warmup_steps"],
+            weight_decay=float(config["encoder_weight_decay"]),
+            layer_decay=float(config["layer_decay"]),
+            weights=weights,
+            category_field=config["category_field"] if "clce" in weights else None,
+            valid_ratio=float(config["finetune_valid_ratio"]),
+            stopping_step=config["finetune_stopping_step"],
+            tuning=tuning,
+            tuning_options={name: options[name] for name in BELONGS.get(tuning, ())},
+        )

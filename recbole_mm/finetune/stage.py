@@ -1,0 +1,170 @@
+"""The training of a fine-tuning: one pass over all steps, killed and resumed at any of them."""
+
+import copy
+import time
+from logging import getLogger
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+from tqdm import tqdm
+
+from recbole_mm.checkpoint import load_checkpoint, save_checkpoint
+from recbole_mm.encoder.optimise import AUTO_LEARNING_RATE, parameter_groups, schedule_factor
+from recbole_mm.errors import InputError
+from recbole_mm.feature.encoded import EncodedItems
+from recbole_mm.finetune.objectives import Batch
+from recbole_mm.finetune.retrieval import retrieval, score
+from recbole_mm.finetune.settings import Settings
+from recbole_mm.finetune.units import Units, seeded
+
+MAX_NORM = 1.0
+SAVE_SECONDS = 60.0
+logger = getLogger(__name__)
+
+
+class Stage:
+    """Fine-tunes ``items.encoder``, in place, on all units that an objective can use and that are not held out.
+
+    AdamW with a linear warm-up and half a cosine down to zero over ``epochs``, gradients clipped at norm 1; heads that start at
+    random learn at the rate of random weights. After every epoch pictures and texts of the held-out pairs are retrieved by each
+    other; the weights of the best epoch are the result, of the last where nothing is held out. Every random number of a step
+    comes from the seed and the step alone, so a checkpoint (every epoch and every minute) resumes exactly, and needs no random state.
+
+    Attributes:
+        history: an entry an epoch: ``losses`` (mean of each), and ``retrieval``.
+        best: the epoch, from 1, whose weights are kept.
+        seconds: spent, in all processes that worked on it.
+    """
+
+    def __init__(self, items: EncodedItems, units: Units, objectives: nn.ModuleDict, held: Tensor, settings: Settings) -> None:
+        self.items, self.units, self.settings, self.encoder = items, units, settings, items.encoder
+        self.objectives = objectives.to(items.device)
+        useful = torch.stack([objective.useful for objective in objectives.values()]).any(0)
+        self.training, self.held = (useful & ~held).nonzero().squeeze(1), held.nonzero().squeeze(1)
+        if len(self.training) < 2:
+            raise InputError(f"fine-tuning: {len(self.training)} items have what {', '.join(objectives)} learns from")
+        self.per_epoch = -(-len(self.training) // settings.batch_size)
+        self.trained = {name: p for name, p in self.encoder.named_parameters() if p.requires_grad}
+        self.optimizer = torch.optim.AdamW(self._groups())
+        self.step, self.best, self.seconds = 0, 0, 0.0
+        self.history: list[dict] = []
+        self._sums = dict.fromkeys(objectives, 0.0)
+        self._best_state: dict[str, Tensor] = {}
+
+    @property
+    def steps(self) -> int:
+        """Of all epochs."""
+        return self.settings.epochs * self.per_epoch
+
+    def retrieve(self) -> dict[str, float] | None:
+        """Of the held-out pairs, under the present weights; None where there are none."""
+        if not len(self.held):
+            return None
+        ids, groups = self.units.ids[self.held].to(self.items.device), {m: g[self.held].to(self.items.device) for m, g in self.units.groups.items()}
+        self.encoder.eval()
+        with torch.no_grad():
+            rows = self.items.encode(ids)
+        return retrieval(rows["image"], rows["text"], groups)
+
+    def run(self, checkpoint: Path, show_progress: bool = False) -> None:
+        """Trains to the end, from ``checkpoint`` if there is one, and leaves the best weights in the encoder.
+
+        Raises:
+            InputError: the loss is no number.
+        """
+        self._resume(checkpoint)
+        started = saved = time.monotonic()
+        spent = self.seconds
+        with tqdm(total=self.steps, initial=self.step, desc="Fine-tuning", unit=" steps", ncols=100, disable=not show_progress) as bar:
+            while self.step < self.steps and not self._done():
+                self._learn()
+                bar.update()
+                ended = self.step % self.per_epoch == 0
+                if ended:
+                    self._end_epoch()
+                if ended or time.monotonic() - saved > SAVE_SECONDS:
+                    self.seconds = spent + time.monotonic() - started
+                    self._save(checkpoint)
+                    saved = time.monotonic()
+        self.seconds = spent + time.monotonic() - started
+        self._put(self.trained, self._best_state)
+        self.encoder.eval()
+
+    def _groups(self) -> list[dict]:
+        settings = self.settings
+        groups = parameter_groups(self.encoder, settings.learning_rate, settings.weight_decay, settings.layer_decay)
+        for objective in self.objectives.values():
+            rate = AUTO_LEARNING_RATE["scratch"] if objective.drawn else settings.learning_rate
+            params = list(objective.parameters())
+            if params:
+                groups.append({"params": params, "lr": rate, "weight_decay": 0.0, "peak_lr": rate})
+        return groups
+
+    def _learn(self) -> None:
+        epoch, place = divmod(self.step, self.per_epoch)
+        order = torch.randperm(len(self.training), generator=seeded(self.settings.seed, "order", epoch))
+        chosen = self.training[order.tensor_split(self.per_epoch)[place]]
+        torch.manual_seed(seeded(self.settings.seed, "dropout", self.step).initial_seed())
+        batch = Batch(self.items, self.units, chosen, seeded(self.settings.seed, "step", self.step))
+        self.encoder.train()
+        losses = {name: objective(batch) for name, objective in self.objectives.items()}
+        total = sum(self.settings.weights[name] * loss for name, loss in losses.items())
+        if not bool(total.isfinite()):
+            raise InputError(f"fine-tuning: the loss of step {self.step + 1} is {float(total)}; lower finetune_learning_rate")
+        factor = schedule_factor(self.step + 1, self.settings.warmup_steps, self.steps, "cosine")
+        for group in self.optimizer.param_groups:
+            group["lr"] = group["peak_lr"] * factor
+        self.optimizer.zero_grad()
+        total.backward()
+        nn.utils.clip_grad_norm_([p for group in self.optimizer.param_groups for p in group["params"]], MAX_NORM)
+        self.optimizer.step()
+        for name, loss in losses.items():
+            self._sums[name] += float(loss.detach())
+        self.step += 1
+
+    def _end_epoch(self) -> None:
+        losses = {name: total / self.per_epoch for name, total in self._sums.items()}
+        self.history.append({"losses": losses, "retrieval": self.retrieve()})
+        self._sums = dict.fromkeys(self.objectives, 0.0)
+        recalls = [entry["retrieval"] for entry in self.history]
+        if recalls[-1] is None or all(score(r) < score(recalls[-1]) for r in recalls[:-1]):
+            self.best, self._best_state = len(self.history), _copied(self.trained)
+        shown = ", ".join(f"{name} {value:.4f}" for name, value in {**losses, **(recalls[-1] or {})}.items())
+        logger.info(f"fine-tuning, epoch {len(self.history)} of {self.settings.epochs}: {shown}")
+
+    def _done(self) -> bool:
+        return bool(len(self.held)) and len(self.history) - self.best > self.settings.stopping_step
+
+    def _save(self, file: Path) -> None:
+        state = {
+            "config": {}, "state_dict": _copied(self.trained), "heads": self.objectives.state_dict(), "best": self.best,
+            "optimizer": self.optimizer.state_dict(), "step": self.step, "history": self.history, "sums": self._sums,
+            "best_state": self._best_state, "seconds": self.seconds,
+        }  # fmt: skip
+        save_checkpoint(state, file)
+
+    def _resume(self, file: Path) -> None:
+        if not file.is_file():
+            return
+        try:
+            state = load_checkpoint(file, self.items.device)
+        except InputError as error:
+            logger.warning(f"{error}: fine-tuning starts anew")
+            return
+        self._put(self.trained, state["state_dict"])
+        self.objectives.load_state_dict(state["heads"])
+        self.optimizer.load_state_dict(copy.deepcopy(state["optimizer"]))
+        self.step, self.history, self.best, self.seconds = (state[name] for name in ("step", "history", "best", "seconds"))
+        self._sums, self._best_state = state["sums"], state["best_state"]
+        logger.info(f"fine-tuning goes on at step {self.step} of {self.steps}")
+
+    @staticmethod
+    @torch.no_grad()
+    def _put(parameters: dict[str, nn.Parameter], values: dict[str, Tensor]) -> None:
+        for name, parameter in parameters.items():
+            parameter.copy_(values[name])
+
+
+def _copied(parameters: dict[str, Tensor]) -> dict[str, Tensor]:
+    return {name: parameter.detach().clone() for name, parameter in parameters.items()}

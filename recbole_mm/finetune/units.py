@@ -1,0 +1,96 @@
+"""What fine-tuning learns from: the distinct contents of a catalogue, and which of them are held out."""
+
+from hashlib import blake2b
+
+import numpy as np
+import torch
+from scipy.sparse import csr_matrix
+from scipy.sparse.csgraph import connected_components
+from torch import Generator, Tensor
+
+from recbole_mm.feature.inputs import EncoderInputs
+
+
+class Units:
+    """The distinct contents (picture, text) of a catalogue, in an order that they alone decide: items that are renamed, reordered
+    or listed twice change nothing.
+
+    Attributes:
+        names: what names each of the n contents, by modality.
+        ids: int64 (n,), an item that has it.
+        groups: ``{modality: int64 (n,)}``: units with the same picture (text) have the same number, those without one -1.
+        of_item: int64 (n_items,), the unit of every item; -1 for items that have nothing.
+    """
+
+    def __init__(self, inputs: EncoderInputs) -> None:
+        names = list(zip(*(inputs.digests(m) for m in inputs.modalities), strict=True))
+        place = {name: unit for unit, name in enumerate(sorted({name for name in names if any(name)}))}
+        self.names = list(place)
+        self.of_item = torch.tensor([place.get(name, -1) for name in names])
+        first = {int(unit): item for item, unit in reversed(list(enumerate(self.of_item))) if unit >= 0}
+        self.ids = torch.tensor([first[unit] for unit in range(len(place))], dtype=torch.int64)
+        self.groups = {m: _numbered([name[i] for name in self.names]) for i, m in enumerate(inputs.modalities)}
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    @property
+    def pairs(self) -> Tensor:
+        """bool (n,): which units have both a picture and a text."""
+        if not {"image", "text"} <= set(self.groups):
+            return torch.zeros(len(self), dtype=torch.bool)
+        return (self.groups["image"] >= 0) & (self.groups["text"] >= 0)
+
+
+def hold_out(units: Units, share: float, seed: int) -> tuple[Tensor, bool]:
+    """Which pairs are kept from training for retrieval: about ``share`` of them, two at least (none for 0).
+
+    Whole families (pairs linked by a picture or a text they share, such as the colours of a shirt) go one way or the other, so that
+    nothing held out was seen in part. Where families are too large for that, single pairs are drawn.
+
+    Returns:
+        bool (n,), and whether pairs had to be drawn out of families.
+    """
+    held, pairs = torch.zeros(len(units), dtype=torch.bool), units.pairs.nonzero().squeeze(1)
+    quota = max(2, round(share * len(pairs))) if share and len(pairs) else 0
+    family = _families(units)[pairs]
+    for numbers in (family, torch.arange(len(pairs))):
+        members = _filled(numbers, quota, seeded(seed, "held out"))
+        if int(members.sum()) >= min(2, quota):
+            held[pairs[members]] = True
+            return held, numbers is not family
+    return held, False
+
+
+def seeded(*parts: object) -> Generator:
+    """A random generator of its own for every seed and purpose."""
+    digest = blake2b(" ".join(map(str, parts)).encode(), digest_size=7).digest()
+    return Generator().manual_seed(int.from_bytes(digest, "big"))
+
+
+def _filled(family: Tensor, quota: int, generator: Generator) -> Tensor:
+    """bool (n,): members of families drawn at random, those skipped that would exceed the quota."""
+    sizes = torch.bincount(family)
+    taken, count = torch.zeros(len(sizes), dtype=torch.bool), 0
+    for number in torch.randperm(len(sizes), generator=generator).tolist():
+        if 0 < int(sizes[number]) <= quota - count:
+            taken[number] = True
+            count += int(sizes[number])
+    return taken[family]
+
+
+def _families(units: Units) -> Tensor:
+    """int64 (n,): the connected component of each unit in the graph of shared pictures and texts."""
+    n, edges, nodes = len(units), [], len(units)
+    for groups in units.groups.values():
+        here = (groups >= 0).nonzero().squeeze(1)
+        edges.append(torch.stack([here, groups[here] + nodes]))
+        nodes += int(groups.max()) + 1
+    rows, columns = torch.cat(edges, 1).numpy()
+    graph = csr_matrix((np.ones(len(rows), dtype=np.int8), (rows, columns)), shape=(nodes, nodes))
+    return torch.from_numpy(connected_components(graph, directed=False)[1][:n].astype(np.int64))
+
+
+def _numbered(names: list[str]) -> Tensor:
+    numbers = {name: i for i, name in enumerate(sorted(set(names) - {""}))}
+    return torch.tensor([numbers.get(name, -1) for name in names], dtype=torch.int64)
