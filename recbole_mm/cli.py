@@ -29,13 +29,17 @@ def main(argv: list[str] | None = None) -> int:
     extract = commands.add_parser("extract", **_EXTRACT_HELP)
     _add_run(extract)
     extract.add_argument("--output", help="a folder that gets one <modality>.safetensors each, with the item tokens of its rows")
+    finetune = commands.add_parser("finetune", **_FINETUNE_HELP)
+    _add_run(finetune)
+    finetune.add_argument("--output", help="a .safetensors file that gets the tuned weights, for --encoder=backend:name@file")
     audit = commands.add_parser("audit", **_AUDIT_HELP)
     _add_run(audit)
     audit.add_argument("--json", action="store_true", help="print one JSON object")
     audit.add_argument("--shuffle-test", action="store_true", help="train a small VBPR on true and on permuted features as well")
     commands.add_parser("prepare", add_help=False, allow_abbrev=False)  # its options are read in data/prepare
     arguments, rest = parser.parse_known_args(argv)
-    return _guarded(arguments, rest, {"run": _run, "extract": _extract, "audit": _audit, "prepare": _prepare}[arguments.command])
+    own = {"run": _run, "extract": _extract, "finetune": _finetune, "audit": _audit, "prepare": _prepare}
+    return _guarded(arguments, rest, own[arguments.command])
 
 
 def main_run(argv: list[str] | None = None) -> int:
@@ -46,8 +50,13 @@ def main_run(argv: list[str] | None = None) -> int:
 
 
 _EXTRACT_HELP = {
-    "description": "Encode the catalogue of a data set once, into the cache that runs with encoder_training: pretrained read, "
-    "and export it. Takes the keys and files of a run; goes on where a killed one stopped; under torchrun, processes share the work.",
+    "description": "Encode the catalogue of a data set once, into the cache that runs with encoder_training: pretrained (or finetuned) "
+    "read, and export it. Takes the keys and files of a run; goes on where a killed one stopped; under torchrun, processes share the work.",
+    "allow_abbrev": False,
+}
+_FINETUNE_HELP = {
+    "description": "Adapt an encoder to a data set's own pictures and texts, once, for all runs with encoder_training: finetuned. Takes "
+    "the keys and files of a run (finetune_epochs, finetune_weights, encoder_tuning, ...); goes on where a killed one stopped.",
     "allow_abbrev": False,
 }
 _AUDIT_HELP = {
@@ -97,26 +106,49 @@ def _run(arguments: argparse.Namespace, rest: list[str]) -> int:
 
 
 def _extract(arguments: argparse.Namespace, rest: list[str]) -> int:
-    from recbole_mm.config import USERS_GPUS, MultiModalConfig
+    from recbole_mm.config import USERS_GPUS
     from recbole_mm.feature.extract import extract
     from recbole_mm.log import starting
-    from recbole_mm.quick_start import create_dataset, start
+    from recbole_mm.quick_start import create_dataset, start, training_dataset
 
-    own = ["--encoder_training=pretrained"]
+    own = []
     if "LOCAL_RANK" in os.environ and not any(setting.startswith("--gpu_id=") for setting in rest):
         gpus = (USERS_GPUS or "").split(",")
         rank = int(os.environ["LOCAL_RANK"])
         own.append(f"--gpu_id={gpus[rank] if rank < len(gpus) and gpus[rank] else rank}")
-    MultiModalConfig.command_line = [setting for setting in rest if not setting.startswith("--encoder_training=")] + own
-    files = (arguments.config_files or "").replace(",", " ").split()
-    try:
-        config = MultiModalConfig(arguments.model or "CLIPRec", arguments.dataset, files or None)
-    finally:
-        MultiModalConfig.command_line = None
+    config = _config(arguments, rest + own)
+    if config["encoder_training"] == "end2end":
+        config["encoder_training"] = "pretrained"
+    finetuned = config["encoder_training"] == "finetuned"
     with starting():
         start(config)
-        extract(config, create_dataset(config), arguments.output)
+        extract(config, training_dataset(config) if finetuned else create_dataset(config), arguments.output)
     return 0
+
+
+def _finetune(arguments: argparse.Namespace, rest: list[str]) -> int:
+    from recbole_mm.finetune.command import finetune
+    from recbole_mm.log import starting
+    from recbole_mm.quick_start import start, training_dataset
+
+    config = _config(arguments, rest)
+    config["encoder_training"] = "finetuned"
+    with starting():
+        start(config)
+        finetune(config, training_dataset(config), arguments.output)
+    return 0
+
+
+def _config(arguments: argparse.Namespace, rest: list[str]):
+    """Of a command that trains no recommender."""
+    from recbole_mm.config import MultiModalConfig
+
+    MultiModalConfig.command_line = rest
+    files = (arguments.config_files or "").replace(",", " ").split()
+    try:
+        return MultiModalConfig(arguments.model or "CLIPRec", arguments.dataset, files or None)
+    finally:
+        MultiModalConfig.command_line = None
 
 
 def _audit(arguments: argparse.Namespace, rest: list[str]) -> int:

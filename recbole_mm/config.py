@@ -19,7 +19,7 @@ from recbole_mm.properties import RECBOLE_PROPERTIES, properties_dir
 from recbole_mm.values import check_values
 
 FOR_EVERY_MODEL = ("eval_batch_size", "mask_valid_items", "negative_items", "cold_item_ratio", "cold_items", "resume")
-MAPPING_KEYS = ("feature_files", "feature_ids")
+MAPPING_KEYS = ("feature_files", "feature_ids", "finetune_weights")
 LIST_KEYS = ("text_field", "modalities", "metrics", "benchmark_filename")
 ENUMS = {"MODEL_TYPE": ModelType, "MODEL_INPUT_TYPE": InputType, "eval_type": EvaluatorType}
 USERS_GPUS = os.environ.get("CUDA_VISIBLE_DEVICES")

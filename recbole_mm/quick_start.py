@@ -112,6 +112,11 @@ def data_preparation(config: MultiModalConfig, dataset) -> tuple:
         return apply_protocol(config, *recbole_data.data_preparation(config, dataset))
 
 
+def training_dataset(config: MultiModalConfig) -> MultiModalDataset:
+    """The data set with the interactions of the training part alone, of the split that a run of this configuration has."""
+    return data_preparation(config, create_dataset(config))[0].dataset
+
+
 def build_model(config: MultiModalConfig, train_data) -> AbstractRecommender:
     """The model of a configuration, seeded as RecBole seeds it, on its device."""
     init_seed(config["seed"] + config["local_rank"], config["reproducibility"])

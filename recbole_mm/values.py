@@ -15,18 +15,22 @@ from recbole_mm.model import is_ours
 
 COUNTS = (
     "epochs", "train_batch_size", "embedding_size", "encoder_image_size", "encoder_last_k", "lora_rank",
+<<<<<<< HEAD
     "refresh_every", "adapter_dim", "accumulation_steps",
+=======
+    "refresh_every", "adapter_dim", "finetune_epochs", "finetune_batch_size",
+>>>>>>> ae5eb2a (encoder_training: finetuned, and recbole-mm finetune: an encoder adapted to the catalogue's own pictures and texts, stored once (tests follow))
 )  # fmt: skip
 MODEL_COUNTS = ("n_layers", "n_item_layers", "knn_k", "item_graph_every", "feature_size")
-SHARES = ("id_dropout", "edge_dropout", "dropout", "dropout_rate")
+SHARES = ("id_dropout", "edge_dropout", "dropout", "dropout_rate", "finetune_valid_ratio")
 POSITIVE = ("temperature", "ssl_temp")
-WHOLE = ("seed", "eval_step", "stopping_step", "encoder_warmup_steps")
+WHOLE = ("seed", "eval_step", "stopping_step", "encoder_warmup_steps", "finetune_warmup_steps", "finetune_stopping_step")
 AMOUNTS = (
     "learning_rate", "weight_decay", "encoder_weight_decay", "contrastive_weight", "id_init_std", "reg_weight", "content_reg_weight",
     "max_broken_images", "lora_alpha", "cl_weight", "ssl_alpha",
 )  # fmt: skip
 CHOICES = {
-    "encoder_training": ("pretrained", "end2end"),
+    "encoder_training": ("pretrained", "finetuned", "end2end"),
     "encoder_tuning": ("full", "last_k", "lora", "adapter", "bitfit"),
     "trust_remote_code": (True, False),
     "missing": ("learned", "mean", "zero", "neighbours"),
@@ -36,7 +40,8 @@ CHOICES = {
     "encoder_precision": ("fp32", "bf16"),
     "learning_rate_schedule": SCHEDULES,
 }
-NAMES = ("encoder", "encoder_tokenizer", "image_dir", "data_path", "checkpoint_dir")
+OBJECTIVES = ("itc", "itm", "mlm", "clce", "interaction")
+NAMES = ("encoder", "encoder_tokenizer", "category_field", "image_dir", "data_path", "checkpoint_dir")
 NO_PICKLES = ("save_dataset", "dataset_save_path", "save_dataloaders", "dataloaders_save_path")
 
 Config = Mapping
@@ -70,9 +75,12 @@ def _check_ours(config: Config) -> None:
     _check(config, ("layer_decay",), lambda v: _amount(v) and 0 < v <= 1, "a number above 0, at most 1")
     _check(config, ("lambda_coeff",), lambda v: _amount(v) and v <= 1, "a share")
     _check(config, ("encoder_chunk_size",), lambda v: v == "auto" or _whole(v) and v > 0, "a positive whole number, or auto")
-    _check(config, ("encoder_learning_rate",), lambda v: v == "auto" or _amount(v), "a number that is not negative, or auto")
+    rates = ("encoder_learning_rate", "finetune_learning_rate")
+    _check(config, rates, lambda v: v == "auto" or _amount(v), "a number that is not negative, or auto")
     _check(config, ("encoder_freeze_epochs",), lambda v: v == "auto" or _whole(v) and v >= 0, "a number of epochs, or auto")
     _check(config, NAMES, _name, "a name")
+    _check(config, ("finetune_weights",), _weights, f"weights that are not negative of some of {', '.join(OBJECTIVES)}, such as "
+           "{itc: 1, interaction: 0.5}; what is not named has none")  # fmt: skip
     _check(config, ("text_field", "modalities"), _names, "a list of names")
     _check_feature_files(config)
     for key in NO_PICKLES:
@@ -144,6 +152,10 @@ def _name(value: object) -> bool:
 
 def _files(value: object) -> bool:
     return isinstance(value, Mapping) and bool(value) and all(map(_name, (*value, *value.values())))
+
+
+def _weights(value: object) -> bool:
+    return isinstance(value, Mapping) and set(value) <= set(OBJECTIVES) and all(map(_amount, value.values())) and any(value.values())
 
 
 def _names(value: object) -> bool:

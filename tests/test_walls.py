@@ -31,6 +31,7 @@ def imports(file: Path) -> set[str]:
         ("model", ("recbole_mm.encoder", "open_clip", "transformers", "recbole_mm.trainer", "recbole_mm.quick_start")),
         ("data", ("recbole_mm.model", "recbole_mm.feature", "recbole_mm.trainer", "recbole_mm.config", "recbole_mm.keys")),
         ("feature", ("recbole_mm.model", "recbole_mm.trainer", "recbole_mm.config")),
+        ("finetune", ("recbole_mm.model", "recbole_mm.trainer", "recbole_mm.config", "recbole_mm.quick_start")),
         (".", ("recbole.quick_start", "ray")),
     ],
 )

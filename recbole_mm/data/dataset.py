@@ -60,6 +60,19 @@ class MultiModalDataset(Dataset):
             show_progress=bool(self.config["show_progress"]),
         )
 
+    def item_column(self, field: str, key: str) -> list[str]:
+        """The raw values of a column of the ``.item`` file by internal item id, "" for items that have no row in it.
+
+        Raises:
+            InputError: there is no such column; it names the configuration ``key`` that asked for it.
+        """
+        tokens = [str(token) for token in self.field2id_token[self.iid_field]]
+        file = Path(self.dataset_path) / f"{self.dataset_name}.item"
+        table = self._item_table(file)
+        if field not in table:
+            raise InputError(f"{file} has no column '{field}' ({key}); it has {', '.join(table)}")
+        return _take(table[field], self._rows(table, tokens, file))
+
     def _item_table(self, file: Path) -> dict[str, list[str]]:
         if not file.is_file():
             raise InputError(f"no item file {file}: pictures and texts come from its columns (image_field, text_field)")
@@ -86,7 +99,7 @@ class MultiModalDataset(Dataset):
     def _content_fields(self, table: dict[str, list[str]], file: Path) -> tuple[str | None, list[str]]:
         """The image column and the text columns to read: those asked for, or, of the defaults, those that are there."""
         image_field, text_fields = self.config["image_field"], list(self.config["text_field"] or [])
-        wanted = from_encoder(self.config)
+        wanted = None if self.config["encoder_training"] == "finetuned" else from_encoder(self.config)
         if wanted is not None and "joint" not in wanted:
             image_field, text_fields = image_field if "image" in wanted else None, text_fields if "text" in wanted else []
         asked = self.config.external_config_dict

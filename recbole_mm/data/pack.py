@@ -1,6 +1,5 @@
 """ImagePack: pictures decoded and resized once into a memory-mapped file of uint8 rows, resumable after a kill at any moment."""
 
-import logging
 import os
 import re
 import time
@@ -14,12 +13,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from filelock import AcquireReturnProxy, FileLock, Timeout
 from PIL import Image
 from tqdm import tqdm
 
 from recbole_mm.data.image import BrokenImage, FileIndex, load_image, read_error
 from recbole_mm.data.journal import PackWriter, read_journal
+from recbole_mm.disk import locked
 
 CHUNK_ROWS = 256
 SAVE_SECONDS = 5.0
@@ -28,7 +27,6 @@ RESIDENT_BYTES = 1 << 28
 PAGES_AROUND = 1 << 17
 
 Preprocess = Callable[[Image.Image], torch.Tensor]
-logger = logging.getLogger(__name__)
 
 
 class ImagePack:
@@ -95,7 +93,7 @@ class ImagePack:
         survey = _survey(distinct, FileIndex(cache_dir), read_journal(directory, size))
         if survey.unread:
             directory.mkdir(parents=True, exist_ok=True)
-            with _acquire(directory / "build.lock"):
+            with locked(directory / "build.lock", f"packing pictures in {directory}"):
                 files, writer = FileIndex(cache_dir), PackWriter(directory, size)
                 survey = _survey(distinct, files, writer.rows)
                 _fill(survey, files, writer, preprocess, show_progress)
@@ -196,12 +194,3 @@ def _read_ahead(work: Callable[[Path], _Read], paths: Iterable[Path]) -> Iterato
             for _, future in waiting:
                 future.cancel()
 
-
-def _acquire(path: Path) -> AcquireReturnProxy:
-    """The lock, held until the end of the `with`; says so when another process has it."""
-    lock = FileLock(path)
-    try:
-        return lock.acquire(timeout=0)
-    except Timeout:
-        logger.info("Waiting for another process that is packing pictures in %s", path.parent)
-        return lock.acquire()

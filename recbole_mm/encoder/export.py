@@ -15,6 +15,17 @@ def export_weights(encoder: ItemEncoder, file: str | Path) -> None:
     (``backend:name@file``; of an hf encoder, the folder's model.safetensors). The encoder stays as it is.
 
     Raises:
+        InputError: see ``check_exportable``.
+    """
+    check_exportable(encoder)
+    merged = merge_lora(copy.deepcopy(encoder).cpu())
+    save_file({name: tensor.detach().clone().contiguous() for name, tensor in merged.model.state_dict().items()}, str(file))
+
+
+def check_exportable(encoder: ItemEncoder) -> None:
+    """Can all that trains be exported?
+
+    Raises:
         InputError: adapters, which no released architecture has; or two encoders in one (``separate``): export ``encoder.image``
             and ``encoder.text``; or trained layers after the model (sentence-transformers' Dense), which are files of their own.
     """
@@ -26,5 +37,3 @@ def export_weights(encoder: ItemEncoder, file: str | Path) -> None:
     if beside:
         raise InputError(f"{encoder.name} trains layers that its model's weights file does not hold ({listed(beside)}): keep the "
                          "checkpoint, or tune by lora")
-    merged = merge_lora(copy.deepcopy(encoder).cpu())
-    save_file({name: tensor.detach().clone().contiguous() for name, tensor in merged.model.state_dict().items()}, str(file))

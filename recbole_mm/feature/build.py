@@ -5,6 +5,7 @@ from pathlib import Path
 
 from recbole_mm.data.choice import from_encoder, from_files, trains_encoder
 from recbole_mm.encoder import ItemEncoder, create_encoder
+from recbole_mm.encoder.factory import options_of, parse_name
 from recbole_mm.encoder.tuning import tune
 from recbole_mm.feature.encode import Encoded, encode_catalogue
 from recbole_mm.feature.encoded import ITEMS_A_CALL, EncodedItems
@@ -13,6 +14,7 @@ from recbole_mm.feature.files import read_tables
 from recbole_mm.feature.hidden import HiddenItems
 from recbole_mm.feature.missing import Interactions
 from recbole_mm.feature.ranks import Ranks
+from recbole_mm.finetune.apply import finetune
 
 ENCODER_OPTIONS = {"encoder_image_size": "image_size", "encoder_tokenizer": "tokenizer", "trust_remote_code": "trust_remote_code"}
 TUNING_OPTIONS = {"encoder_last_k": "last_k", "lora_rank": "lora_rank", "lora_alpha": "lora_alpha", "adapter_dim": "adapter_dim"}
@@ -23,18 +25,18 @@ def build_features(config, dataset) -> ItemFeatures:
     """See ``ItemFeatures.from_config``."""
     users, items = dataset.inter_feat[dataset.uid_field].numpy(), dataset.inter_feat[dataset.iid_field].numpy()
     keys = {"missing": config["missing"], "interactions": Interactions(users, items, dataset.user_num, dataset.item_num)}
-    tables, end2end = file_tables(config, dataset), config["encoder_training"] == "end2end"
+    tables = file_tables(config, dataset)
     if from_encoder(config) == []:
-        if end2end:
+        if config["encoder_training"] != "pretrained":
             logger.info("All modalities come from feature_files: there is no encoder to train")
         return ItemFeatures(tables, **keys)
-    encoder = build_encoder(config)
-    if end2end and not trains_encoder(config):
-        logger.info("encoder_learning_rate 0: the encoder stays as it is, as with encoder_training: pretrained")
     if trains_encoder(config):
+        encoder = build_encoder(config)
         fingerprint = encoder.fingerprint()
         return ItemFeatures(tables, live=live_items(config, dataset, encoder, fingerprint), fingerprint=fingerprint, **keys)
-    encoded = encode(config, dataset, encoder, Ranks.current())
+    if config["encoder_training"] == "end2end":
+        logger.info("encoder_learning_rate 0: the encoder stays as it is, as with encoder_training: pretrained")
+    encoded = encode(config, dataset, frozen_encoder(config, dataset), Ranks.current())
     tables |= encoded.tables
     features = ItemFeatures({m: tables[m] for m in config["modalities"] or tables}, **keys)
     features.cost = encoded.cost
@@ -62,9 +64,21 @@ def file_tables(config, dataset) -> dict[str, Table]:
 def build_encoder(config) -> ItemEncoder:
     """The configuration's encoder, on its device."""
     options = {option: config[key] for key, option in ENCODER_OPTIONS.items() if config[key]}
-    if trains_encoder(config) and config["gradient_checkpointing"]:
+    finetuned = config["encoder_training"] == "finetuned"
+    if (finetuned or trains_encoder(config)) and config["gradient_checkpointing"]:
         options["gradient_checkpointing"] = True
+    if finetuned and "pretraining_heads" in (options_of(parse_name(config["encoder"])[0]) or ()):
+        options["pretraining_heads"] = True
     return create_encoder(config["encoder"], seed=config["seed"], **options).to(config["device"])
+
+
+def frozen_encoder(config, dataset) -> ItemEncoder:
+    """The encoder that features are extracted by; ``finetuned`` to the items, now or before (``dataset`` holds the training
+    interactions), or as it is."""
+    encoder = build_encoder(config)
+    if config["encoder_training"] == "finetuned":
+        finetune(config, dataset, encoder, chunk_size(config))
+    return encoder
 
 
 def chunk_size(config) -> int | None:

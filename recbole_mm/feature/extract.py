@@ -7,7 +7,7 @@ from pathlib import Path
 
 from recbole_mm.data.choice import from_encoder
 from recbole_mm.errors import InputError
-from recbole_mm.feature.build import build_encoder, encode
+from recbole_mm.feature.build import encode, frozen_encoder
 from recbole_mm.feature.encode import Encoded
 from recbole_mm.feature.features import Table
 from recbole_mm.feature.ranks import Ranks
@@ -16,6 +16,7 @@ from recbole_mm.feature.store import DTYPES, write_whole
 
 def extract(config, dataset, output: str | Path | None = None) -> Encoded:
     """Encodes every item of a MultiModalDataset that the store lacks, sharing the work with the other processes of a torchrun.
+    For ``encoder_training: finetuned`` its interactions are the training ones.
 
     Args:
         output: a folder that gets ``<modality>.safetensors`` (written by the first process): tensor ``features``, and metadata
@@ -30,7 +31,7 @@ def extract(config, dataset, output: str | Path | None = None) -> Encoded:
         raise InputError(f"--output {output} is a file, not a folder")
     ranks = Ranks.from_environment()
     try:
-        encoded = encode(config, dataset, build_encoder(config), ranks)
+        encoded = encode(config, dataset, frozen_encoder(config, dataset), ranks)
         if output is not None and ranks.rank == 0:
             tokens = [str(token) for token in dataset.field2id_token[dataset.iid_field]]
             for modality, table in encoded.tables.items():

@@ -7,14 +7,12 @@ from torch import Tensor, nn
 
 from recbole_mm.data.text import clean_text
 from recbole_mm.encoder import ItemEncoder
-from recbole_mm.encoder.pretraining import drawn
+from recbole_mm.encoder.pretraining import PretrainingHeads, drawn
 from recbole_mm.errors import InputError, listed
 from recbole_mm.finetune.copurchases import Copurchases
 from recbole_mm.finetune.objectives import Categories, Contrastive, Interaction, MaskedLanguage, Matching, Objective
 from recbole_mm.finetune.settings import Settings
 from recbole_mm.finetune.units import Units
-
-OBJECTIVES = ("itc", "itm", "mlm", "clce", "interaction")
 
 
 class Chooser:
@@ -46,8 +44,7 @@ class Chooser:
                     raise InputError(f"finetune_weights: {name}: {error}") from error
                 refused.append(f"{name}: {error}")
         if not chosen:
-            raise InputError(f"finetune_weights leave nothing to fine-tune by ({'; '.join(refused)}); of {listed(OBJECTIVES)}, clce and "
-                             "interaction take any encoder")  # fmt: skip
+            raise InputError(f"finetune_weights leave nothing to learn ({'; '.join(refused)}); clce and interaction suit any encoder")
         return chosen
 
     def _itc(self) -> Objective:
@@ -92,15 +89,14 @@ class Chooser:
         return Interaction(copurchases)
 
     def _pairs(self) -> Tensor:
-        reads = set(self.encoder.modalities)
-        if not {"image", "text"} <= reads:
-            raise InputError(f"{self.encoder.name} reads {listed(self.encoder.modalities)} alone, and pairs of a picture and a text are needed")
+        if not {"image", "text"} <= set(self.encoder.modalities):
+            raise InputError(f"{self.encoder.name} reads {listed(self.encoder.modalities)} alone, not pictures and texts")
         pairs = self.units.pairs & self.trained
         if int(pairs.sum()) < 2:
             raise InputError(f"{int(self.units.pairs.sum())} items have both a picture and a text, held-out ones among them")
         return pairs
 
-    def _heads(self):
+    def _heads(self) -> PretrainingHeads:
         heads = getattr(self.encoder, "pretraining_heads", None)
         if heads is None:
             raise InputError(f"{self.encoder.name} does not read pictures and texts in one pass")

@@ -1,7 +1,5 @@
 """Which contents are consumed by the same users."""
 
-from hashlib import blake2b
-
 import numpy as np
 import torch
 from scipy.sparse import csr_matrix
@@ -49,12 +47,10 @@ class Copurchases:
         common = (self.of_unit[left.numpy()] @ self.of_unit[right.numpy()].T).toarray() > 0
         return torch.from_numpy(common) | (left[:, None] == right)
 
-    def digest(self) -> str:
-        """Names all of it."""
-        digest = blake2b(digest_size=16)
-        for part in (self.of_user.indptr, self.of_user.indices):
-            digest.update(part.astype(np.int64).tobytes())
-        return digest.hexdigest()
+    def data(self) -> dict[str, Tensor]:
+        """All of it: users by the order of their tokens, units."""
+        parts = {"users": self.of_user.indptr, "units": self.of_user.indices}
+        return {name: torch.from_numpy(part.astype(np.int64)) for name, part in parts.items()}
 
 
 def _nth(matrix: csr_matrix, rows: np.ndarray, places: np.ndarray) -> np.ndarray:

@@ -1,6 +1,7 @@
 """What fine-tuning optimises: a loss over the units of a batch each, with the head it needs."""
 
 from functools import cached_property
+from hashlib import blake2b
 
 import torch
 import torch.nn.functional as F
@@ -89,7 +90,20 @@ class Objective(nn.Module):
         self.useful = useful
 
     def forward(self, batch: Batch) -> Tensor:
+        """The loss, a scalar."""
         raise NotImplementedError
+
+    def digest(self) -> str:
+        """Names the head as it starts, and what data it brings."""
+        digest = blake2b(digest_size=16)
+        for name, tensor in [*sorted(self.state_dict().items()), *self.data().items()]:
+            digest.update(f"\0{name}\0{tensor.dtype}\0{tuple(tensor.shape)}\0".encode())
+            digest.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy())
+        return digest.hexdigest()
+
+    def data(self) -> dict[str, Tensor]:
+        """What it reads besides pictures and texts."""
+        return {}
 
 
 class Contrastive(Objective):
@@ -143,6 +157,9 @@ class Categories(Objective):
         super().__init__(labels >= 0)
         self.labels, self.heads = labels, nn.ModuleDict(heads)
 
+    def data(self) -> dict[str, Tensor]:
+        return {"labels": self.labels}
+
     def forward(self, batch: Batch) -> Tensor:
         losses = []
         for m, head in self.heads.items():
@@ -164,6 +181,9 @@ class Interaction(Objective):
     def __init__(self, copurchases: Copurchases) -> None:
         super().__init__(copurchases.paired())
         self.copurchases = copurchases
+
+    def data(self) -> dict[str, Tensor]:
+        return self.copurchases.data()
 
     def forward(self, batch: Batch) -> Tensor:
         places = self.useful[batch.chosen].nonzero().squeeze(1)

@@ -30,6 +30,7 @@ class Settings:
     category_field: str | None
     valid_ratio: float
     stopping_step: int
+    precision: str
     tuning: str
     tuning_options: Mapping[str, float]
 
@@ -46,11 +47,12 @@ class Settings:
             learning_rate=auto_learning_rate(encoder, tuning) if rate == "auto" else float(rate),
             warmup_steps=config["finetune_warmup_steps"],
             weight_decay=float(config["encoder_weight_decay"]),
-            layer_decay=float(config["layer_decay"]),
+            layer_decay=float(config["layer_decay"] or 1.0),
             weights=weights,
             category_field=config["category_field"] if "clce" in weights else None,
             valid_ratio=float(config["finetune_valid_ratio"]),
             stopping_step=config["finetune_stopping_step"],
+            precision=config["encoder_precision"],
             tuning=tuning,
             tuning_options={name: options[name] for name in BELONGS.get(tuning, ())},
         )

@@ -61,10 +61,10 @@ class Stage:
         """Of the held-out pairs, under the present weights; None where there are none."""
         if not len(self.held):
             return None
-        ids, groups = self.units.ids[self.held].to(self.items.device), {m: g[self.held].to(self.items.device) for m, g in self.units.groups.items()}
+        groups = {m: numbers[self.held].to(self.items.device) for m, numbers in self.units.groups.items()}
         self.encoder.eval()
         with torch.no_grad():
-            rows = self.items.encode(ids)
+            rows = self.items.encode(self.units.ids[self.held].to(self.items.device))
         return retrieval(rows["image"], rows["text"], groups)
 
     def run(self, checkpoint: Path, show_progress: bool = False) -> None:
@@ -108,7 +108,8 @@ class Stage:
         torch.manual_seed(seeded(self.settings.seed, "dropout", self.step).initial_seed())
         batch = Batch(self.items, self.units, chosen, seeded(self.settings.seed, "step", self.step))
         self.encoder.train()
-        losses = {name: objective(batch) for name, objective in self.objectives.items()}
+        with torch.autocast(self.items.device.type, torch.bfloat16, enabled=self.settings.precision == "bf16"):
+            losses = {name: objective(batch) for name, objective in self.objectives.items()}
         total = sum(self.settings.weights[name] * loss for name, loss in losses.items())
         if not bool(total.isfinite()):
             raise InputError(f"fine-tuning: the loss of step {self.step + 1} is {float(total)}; lower finetune_learning_rate")

@@ -1,0 +1,71 @@
+"""From a configuration to a tuned encoder."""
+
+from logging import getLogger
+from pathlib import Path
+from typing import NamedTuple
+
+from recbole_mm.encoder import ItemEncoder
+from recbole_mm.encoder.export import check_exportable
+from recbole_mm.encoder.tuning import tune
+from recbole_mm.feature.encoded import EncodedItems
+from recbole_mm.finetune.choose import Chooser
+from recbole_mm.finetune.retrieval import told
+from recbole_mm.finetune.settings import Settings
+from recbole_mm.finetune.stage import Stage
+from recbole_mm.finetune.store import key, load_or_tune
+from recbole_mm.finetune.units import Units, hold_out
+
+logger = getLogger(__name__)
+
+
+class Tuned(NamedTuple):
+    """A tuned encoder, its report (see ``recbole_mm.finetune.store``), its folder, and whether it was there already."""
+
+    encoder: ItemEncoder
+    report: dict
+    folder: Path
+    reused: bool
+
+
+def finetune(config, dataset, encoder: ItemEncoder, chunk_size: int | None, exported: bool = False) -> Tuned:
+    """Adapts an encoder to a data set's pictures and texts, in place: by weights stored before, or by training it now.
+
+    Every modality that encoder and items have takes part, whichever of them the recommender uses: one tuned encoder serves them all.
+
+    Args:
+        dataset: a MultiModalDataset whose interactions are the training ones.
+        encoder: on its device, with its pretraining heads if its kind has any.
+        chunk_size: see ``EncodedItems``.
+        exported: it will be, so it has to be possible.
+
+    Raises:
+        InputError: an objective that was asked for is not possible, or nothing is left to learn.
+    """
+    content, show_progress = dataset.content, bool(config["show_progress"])
+    parts = [m for m in encoder.modalities if m in content.modalities and bool(content.present[m].any())]
+    items = EncodedItems(encoder, content, parts, chunk_size, config["encoder_precision"], show_progress)
+    settings, units = Settings.from_config(config, encoder), Units(items.inputs)
+    held, mixed = hold_out(units, settings.valid_ratio if encoder.aligned else 0.0, settings.seed)
+    asked = config.external_config_dict.get("finetune_weights") or {}
+    objectives = Chooser(encoder, dataset, units, ~held, settings).choose(asked)
+    name = key(encoder.fingerprint(), settings, units, objectives)
+    tune(encoder, settings.tuning, seed=settings.seed, **settings.tuning_options)
+    if exported:
+        check_exportable(encoder)
+    folder = content.cache_dir / "encoders" / name
+    stage = Stage(items, units, objectives, held, settings)
+    if mixed:
+        logger.info("pictures or texts are shared so widely that held-out pairs share some with the training pairs")
+    report, reused = load_or_tune(stage, folder, show_progress)
+    encoder.pretraining_heads = None
+    encoder.eval().requires_grad_(False)
+    logger.info(_summary(report, folder, reused))
+    return Tuned(encoder, report, folder, reused)
+
+
+def _summary(report: dict, folder: Path, reused: bool) -> str:
+    how = "reused from" if reused else "fine-tuned into"
+    facts = f"encoder {how} {folder}: epoch {report['best_epoch']} of {len(report['epochs'])}, {report['seconds']} s"
+    if report["before"] is None:
+        return f"{facts}; no held-out pairs to retrieve"
+    return f"{facts}; retrieval among {report['held_out']} held-out pairs: {told(report['before'], report['after'])}"
