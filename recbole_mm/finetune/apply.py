@@ -48,6 +48,7 @@ def finetune(config, dataset, encoder: ItemEncoder, chunk_size: int | None, expo
     held, mixed = hold_out(units, settings.valid_ratio if encoder.aligned else 0.0, settings.seed)
     asked = config.external_config_dict.get("finetune_weights") or {}
     objectives = Chooser(encoder, dataset, units, ~held, settings).choose(asked)
+    settings = settings.only(objectives)
     name = key(encoder.fingerprint(), settings, units, objectives)
     tune(encoder, settings.tuning, seed=settings.seed, **settings.tuning_options)
     if exported:

@@ -3,6 +3,7 @@
 from logging import getLogger
 from pathlib import Path
 
+from recbole_mm.data.choice import from_encoder
 from recbole_mm.disk import write_whole
 from recbole_mm.encoder.export import export_weights
 from recbole_mm.errors import InputError
@@ -22,6 +23,8 @@ def finetune(config, dataset, output: str | Path | None = None) -> Tuned:
         InputError: an output that cannot be written or an encoder that cannot be exported (said before anything is trained), or see
             ``recbole_mm.finetune.apply``.
     """
+    if from_encoder(config) == []:
+        raise InputError("nothing to fine-tune: modalities is empty, or feature_files brings them all")
     if output is not None:
         output = Path(output)
         if output.suffix != ".safetensors" or output.is_dir():

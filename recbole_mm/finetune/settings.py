@@ -1,7 +1,7 @@
 """The settings of a fine-tuning, out of a configuration."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
 
 from recbole_mm.encoder import ItemEncoder
 from recbole_mm.encoder.optimise import auto_learning_rate
@@ -15,7 +15,7 @@ class Settings:
     """What decides a fine-tuning besides the encoder and the data; the keys of properties/overall.yaml say what each means.
 
     Attributes:
-        weights: objective -> weight, of those that are asked for and possible.
+        weights: objective -> weight, none of them 0.
         tuning_options: of ``tune``, those that the tuning reads.
     """
 
@@ -33,6 +33,10 @@ class Settings:
     precision: str
     tuning: str
     tuning_options: Mapping[str, float]
+
+    def only(self, objectives: Iterable[str]) -> "Settings":
+        """Without the weights of other objectives."""
+        return replace(self, weights={name: self.weights[name] for name in objectives})
 
     @classmethod
     def from_config(cls, config, encoder: ItemEncoder) -> "Settings":

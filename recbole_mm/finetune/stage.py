@@ -112,7 +112,7 @@ class Stage:
             losses = {name: objective(batch) for name, objective in self.objectives.items()}
         total = sum(self.settings.weights[name] * loss for name, loss in losses.items())
         if not bool(total.isfinite()):
-            raise InputError(f"fine-tuning: the loss of step {self.step + 1} is {float(total)}; lower finetune_learning_rate")
+            raise InputError(f"fine-tuning: the loss of step {self.step + 1} is {total.item()}; lower finetune_learning_rate")
         factor = schedule_factor(self.step + 1, self.settings.warmup_steps, self.steps, "cosine")
         for group in self.optimizer.param_groups:
             group["lr"] = group["peak_lr"] * factor

@@ -1,0 +1,77 @@
+"""A shop whose pictures and texts say the same thing, and ways to fine-tune on it."""
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+from recbole.utils import init_seed
+
+from recbole_mm.config import MultiModalConfig
+from recbole_mm.feature.build import build_encoder, chunk_size
+from recbole_mm.feature.encoded import EncodedItems
+from recbole_mm.finetune.apply import Tuned, finetune
+from recbole_mm.finetune.choose import Chooser
+from recbole_mm.finetune.settings import Settings
+from recbole_mm.finetune.stage import Stage
+from recbole_mm.finetune.units import Units, hold_out
+from recbole_mm.quick_start import training_dataset
+from tests.planted import settings
+
+COLOURS = {
+    "red": (210, 30, 30), "green": (30, 170, 50), "blue": (30, 50, 210), "yellow": (230, 220, 40),
+    "black": (15, 15, 15), "white": (240, 240, 240), "pink": (240, 130, 190), "brown": (110, 65, 25),
+}  # fmt: skip
+QUICK = {"finetune_epochs": 6, "finetune_batch_size": 32, "finetune_warmup_steps": 3, "finetune_valid_ratio": 0.2}
+
+
+def write_shop(folder: Path, n_items: int = 96, n_users: int = 24, seed: int = 0) -> Path:
+    """Item i has one of eight colours, in its picture, in its text and as its category; user u consumes items of one colour."""
+    rng = np.random.default_rng(seed)
+    (folder / "images").mkdir(parents=True)
+    names = list(COLOURS)
+    lines = ["item_id:token\ttitle:token_seq\timage:token\tcolour:token"]
+    for i in range(n_items):
+        name = names[i % len(names)]
+        pixels = np.clip(np.array(COLOURS[name]) + rng.integers(-30, 31, (32, 32, 3)), 0, 255).astype(np.uint8)
+        Image.fromarray(pixels).save(folder / "images" / f"{i}.png")
+        lines.append(f"i{i}\ta {name} shirt number {i}\t{i}.png\t{name}")
+    (folder / f"{folder.name}.item").write_text("\n".join(lines) + "\n")
+    rows = ["user_id:token\titem_id:token\ttimestamp:float"]
+    for u in range(n_users):
+        own = range(u % len(names), n_items, len(names))
+        rows += [f"u{u}\ti{i}\t{t}" for t, i in enumerate(rng.permutation(list(own))[:10])]
+    (folder / f"{folder.name}.inter").write_text("\n".join(rows) + "\n")
+    return folder
+
+
+def configured(folder: Path, cache: Path, **keys) -> MultiModalConfig:
+    keys = {**QUICK, "encoder_training": "finetuned", "cache_dir": str(cache), **keys}
+    return MultiModalConfig("CLIPRec", folder.name, config_dict=settings(folder, **keys))
+
+
+def training(config: MultiModalConfig):
+    """The training part of the split that a run has."""
+    init_seed(config["seed"], config["reproducibility"])
+    return training_dataset(config)
+
+
+def tuned(folder: Path, cache: Path, **keys) -> Tuned:
+    """Fine-tuned, or found in the cache."""
+    config = configured(folder, cache, **keys)
+    return finetune(config, training(config), build_encoder(config), chunk_size(config))
+
+
+def staged(folder: Path, cache: Path, **keys) -> Stage:
+    """About to be fine-tuned in full."""
+    config = configured(folder, cache, **keys)
+    dataset, encoder = training(config), build_encoder(config)
+    items = EncodedItems(encoder, dataset.content, [m for m in encoder.modalities if m in dataset.content.modalities])
+    chosen, units = Settings.from_config(config, encoder), Units(items.inputs)
+    held, _ = hold_out(units, chosen.valid_ratio if encoder.aligned else 0.0, chosen.seed)
+    objectives = Chooser(encoder, dataset, units, ~held, chosen).choose(keys.get("finetune_weights", {}))
+    return Stage(items, units, objectives, held, chosen)
+
+
+def weights(encoder: torch.nn.Module) -> dict[str, torch.Tensor]:
+    return {name: tensor.detach().clone() for name, tensor in encoder.state_dict().items()}
