@@ -15,11 +15,7 @@ from recbole_mm.model import is_ours
 
 COUNTS = (
     "epochs", "train_batch_size", "embedding_size", "encoder_image_size", "encoder_last_k", "lora_rank",
-<<<<<<< HEAD
-    "refresh_every", "adapter_dim", "accumulation_steps",
-=======
-    "refresh_every", "adapter_dim", "finetune_epochs", "finetune_batch_size",
->>>>>>> ae5eb2a (encoder_training: finetuned, and recbole-mm finetune: an encoder adapted to the catalogue's own pictures and texts, stored once (tests follow))
+    "refresh_every", "adapter_dim", "accumulation_steps", "finetune_epochs", "finetune_batch_size",
 )  # fmt: skip
 MODEL_COUNTS = ("n_layers", "n_item_layers", "knn_k", "item_graph_every", "feature_size")
 SHARES = ("id_dropout", "edge_dropout", "dropout", "dropout_rate", "finetune_valid_ratio")

@@ -193,4 +193,3 @@ def _read_ahead(work: Callable[[Path], _Read], paths: Iterable[Path]) -> Iterato
         finally:
             for _, future in waiting:
                 future.cancel()
-

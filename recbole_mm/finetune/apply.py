@@ -8,6 +8,7 @@ from recbole_mm.encoder import ItemEncoder
 from recbole_mm.encoder.export import check_exportable
 from recbole_mm.encoder.tuning import tune
 from recbole_mm.feature.encoded import EncodedItems
+from recbole_mm.feature.ranks import Ranks
 from recbole_mm.finetune.choose import Chooser
 from recbole_mm.finetune.retrieval import told
 from recbole_mm.finetune.settings import Settings
@@ -44,6 +45,7 @@ def finetune(config, dataset, encoder: ItemEncoder, chunk_size: int | None, expo
     content, show_progress = dataset.content, bool(config["show_progress"])
     parts = [m for m in encoder.modalities if m in content.modalities and bool(content.present[m].any())]
     items = EncodedItems(encoder, content, parts, chunk_size, config["encoder_precision"], show_progress)
+    items.ranks = Ranks()  # one process does it, the others wait and load
     settings, units = Settings.from_config(config, encoder), Units(items.inputs)
     held, mixed = hold_out(units, settings.valid_ratio if encoder.aligned else 0.0, settings.seed)
     asked = config.external_config_dict.get("finetune_weights") or {}

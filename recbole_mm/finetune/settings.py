@@ -43,7 +43,7 @@ class Settings:
         """``auto`` resolved for the encoder; weights of 0 left out."""
         tuning, rate = config["encoder_tuning"], config["finetune_learning_rate"]
         options = {name: config[key] for key, name in TUNING_OPTIONS.items()}
-        weights = {name: float(weight) for name, weight in sorted(config["finetune_weights"].items()) if weight}
+        weights = {name: float(weight) for name, weight in sorted((config["finetune_weights"] or {}).items()) if weight}
         return cls(
             seed=config["seed"],
             epochs=config["finetune_epochs"],
@@ -51,7 +51,7 @@ class Settings:
             learning_rate=auto_learning_rate(encoder, tuning) if rate == "auto" else float(rate),
             warmup_steps=config["finetune_warmup_steps"],
             weight_decay=float(config["encoder_weight_decay"]),
-            layer_decay=float(config["layer_decay"] or 1.0),
+            layer_decay=float(config["layer_decay"]),
             weights=weights,
             category_field=config["category_field"] if "clce" in weights else None,
             valid_ratio=float(config["finetune_valid_ratio"]),
