@@ -113,7 +113,7 @@ def test_killed_at_any_moment_it_ends_in_the_same_bytes(shop, undisturbed, tmp_p
     keys = settings(shop, cache_dir=str(tmp_path / "cache"), encoder_chunk_size=4, encoder_training="pretrained")
     config = MultiModalConfig("CLIPRec", "shop", config_dict=keys)
     dataset, encoder = create_dataset(config), build_encoder(config)
-    monkeypatch.setattr(extract_module, "build_encoder", lambda config: encoder)
+    monkeypatch.setattr(extract_module, "frozen_encoder", lambda *_: encoder)
     started = time.monotonic()
     extract(config, dataset, tmp_path / "warm")
     longest = time.monotonic() - started
