@@ -145,6 +145,13 @@ class ItemGraphRecommender(EmbeddingRecommender):
         if epoch % self.item_graph_every == 0 and self._item_graph_version != tensor_versions(self.encoder_parameters()):
             self._build()
 
+    def train(self, mode: bool = True) -> "ItemGraphRecommender":
+        """As any module's; the graph of a live encoder counts as old after training, whichever way the weights changed (an optimiser's
+        fused step does not count up the version of a tensor)."""
+        if mode and self.item_features.live:
+            self._item_graph_version = None
+        return super().train(mode)
+
     @torch.no_grad()
     def _build(self) -> None:
         features = {m: rows.detach() for m, rows in self.item_features.table().items()}

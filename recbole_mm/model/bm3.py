@@ -7,6 +7,7 @@ from torch.nn import functional
 from recbole_mm.data.dataset import MultiModalDataset
 from recbole_mm.model.base import EmbeddingRecommender, ModalityProjection, xavier_embedding
 from recbole_mm.model.graph import InteractionGraph, light_gcn
+from recbole_mm.model.loss import table_norm
 
 
 class BM3(EmbeddingRecommender):
@@ -52,8 +53,7 @@ class BM3(EmbeddingRecommender):
             self.distance(content, target_items) + self.distance(content, self.target(content))
             for content in self.project(self.item_features(items)).values()
         )
-        regularisation = (all_users.norm() + all_items.norm()) / self.n_items
-        return reconstruction, self.cl_weight * alignment, self.reg_weight * regularisation
+        return reconstruction, self.cl_weight * alignment, self.reg_weight * table_norm(all_users, all_items)
 
     def embed(self, fresh_ids: Tensor | None = None) -> tuple[Tensor, Tensor]:
         users, items = self.latent()

@@ -39,6 +39,12 @@ def squared_norm(*embeddings: Tensor) -> Tensor:
     return sum(e.pow(2).sum() / (2 * max(len(e), 1)) for e in embeddings)
 
 
+def table_norm(*embeddings: Tensor) -> Tensor:
+    """The L2 norms of the tables, not squared, summed and divided by the rows of the last: the L2 term of code that published grids of
+    BM3 and VBPR belong to."""
+    return sum(e.norm() for e in embeddings) / len(embeddings[-1])
+
+
 def info_nce(
     a: Tensor, b: Tensor, temperature: float, *, ids: Tensor | None = None, masked: Tensor | None = None, cosine: bool = True
 ) -> Tensor:

@@ -28,9 +28,12 @@ class MGCN(ItemGraphRecommender):
     With a live encoder the gradient to it passes the purifier; S_m is made anew before every ``item_graph_every``-th epoch.
 
     Deviations: losses are means over the batch, not sums over all users and items; what is in a batch more than once is no negative
-    of itself. The released code trains the features themselves; here, as in the paper, they are what the encoder says. An item that
+    of itself. The released code trains the features themselves; here, as in the paper, they are what the encoder says. It also takes
+    E_mul as the mean of E_s and the gated (E_m - E_s), and so a third of it with two modalities: ``legacy_fusion: True``. An item that
     lacks a modality has E_m = 0 in it. With one modality there is nothing to fuse: E_mul = E_m.
     """
+
+    choices = {"legacy_fusion": (True, False)}
 
     def __init__(self, config, dataset: MultiModalDataset) -> None:
         super().__init__(config, dataset)
@@ -42,7 +45,7 @@ class MGCN(ItemGraphRecommender):
         self.item_embedding = xavier_embedding(self.n_items, size)
         self.transform = ModalityProjection(dims, size)
         self.gate = ModalityProjection(dict.fromkeys(dims, size), size)
-        self.fuser = BehaviourAwareFuser(tuple(dims), size) if len(dims) > 1 else None
+        self.fuser = BehaviourAwareFuser(tuple(dims), size, config["legacy_fusion"]) if len(dims) > 1 else None
         graph = InteractionGraph.from_dataset(dataset, config["device"])
         self.adjacency, self.user_item = graph.adjacency(), graph.user_item()
 
@@ -79,10 +82,11 @@ class MGCN(ItemGraphRecommender):
 
 
 class BehaviourAwareFuser(nn.Module):
-    """E_id (n, d) and E_m {m: (n, d)} -> E_mul (n, d), by the equations of MGCN's step 3."""
+    """E_id (n, d) and E_m {m: (n, d)} -> E_mul (n, d), by the equations of MGCN's step 3, or those of its code (``legacy``)."""
 
-    def __init__(self, modalities: tuple[str, ...], size: int) -> None:
+    def __init__(self, modalities: tuple[str, ...], size: int, legacy: bool = False) -> None:
         super().__init__()
+        self.legacy = legacy
         self.attention = nn.Sequential(nn.Linear(size, size), nn.Tanh(), nn.Linear(size, 1, bias=False))
         self.preference = nn.ModuleDict({m: nn.Linear(size, size) for m in modalities})
 
@@ -90,4 +94,4 @@ class BehaviourAwareFuser(nn.Module):
         alpha = torch.cat([self.attention(rows) for rows in content.values()], dim=-1).softmax(-1)
         shared = sum(a.unsqueeze(1) * rows for a, rows in zip(alpha.unbind(-1), content.values(), strict=True))
         specific = [(rows - shared) * self.preference[m](behaviour).sigmoid() for m, rows in content.items()]
-        return shared + sum(specific) / len(specific)
+        return (shared + sum(specific)) / (1 + len(specific)) if self.legacy else shared + sum(specific) / len(specific)

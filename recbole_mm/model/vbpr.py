@@ -5,7 +5,7 @@ from torch import Tensor, nn
 
 from recbole_mm.data.dataset import MultiModalDataset
 from recbole_mm.model.base import EmbeddingRecommender, two_parts, xavier_embedding
-from recbole_mm.model.loss import bpr_loss, squared_norm
+from recbole_mm.model.loss import bpr_loss, squared_norm, table_norm
 
 
 class VBPR(EmbeddingRecommender):
@@ -20,15 +20,17 @@ class VBPR(EmbeddingRecommender):
     Deviations: this is the form that later papers' tables report; it leaves out the paper's item bias and visual bias.
     ``use_bias: True`` adds both: + beta_i + v . f_i (the paper's offset and user bias change neither ranking nor loss). The paper reads
     one picture; here every modality is read. The paper regularises W itself, not what it makes of the batch's items.
+    ``legacy_norm: True`` is the L2 term of the code that the published grid of ``reg_weight`` belongs to: norms that are not squared.
     """
 
     needs_features = True
-    choices = {"use_bias": (True, False)}
+    choices = {"use_bias": (True, False), "legacy_norm": (True, False)}
 
     def __init__(self, config, dataset: MultiModalDataset) -> None:
         super().__init__(config, dataset)
         size, width = config["embedding_size"], sum(self.item_features.dims.values())
         self.use_bias, self.reg_weight = config["use_bias"], config["reg_weight"]
+        self.norm = table_norm if config["legacy_norm"] else squared_norm
         self.user_embedding = xavier_embedding(self.n_users, 2 * size)
         self.item_embedding = xavier_embedding(self.n_items, size)
         self.project = nn.Linear(width, size)
@@ -48,7 +50,7 @@ class VBPR(EmbeddingRecommender):
         positive, negative = rows[places].chunk(2)
         bias = biases[places].chunk(2) if self.use_bias else (0, 0)
         loss = bpr_loss((users * positive).sum(-1) + bias[0], (users * negative).sum(-1) + bias[1])
-        return loss, self.reg_weight * squared_norm(users, positive, negative)
+        return loss, self.reg_weight * self.norm(users, positive, negative)
 
     def embed(self, fresh_ids: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """A bias is one dimension more, which every user has a 1 in."""

@@ -107,7 +107,7 @@ def test_the_first_batch_of_an_epoch_makes_the_graph_with_gradient_and_the_other
         assert without_gradient(model, batch) == set()
         kept = model.mixed_graph()
         with torch.no_grad():
-            model.transform.maps["text"].weight.mul_(-2).add_(0.1)
+            model.transform.maps["image"].weight.mul_(-2).add_(0.1)
         model.zero_grad()
         sum(model.calculate_loss(batch)).backward()
         assert model.mixed_graph() is kept and model.modality_logits.grad is None and model.user_embedding.weight.grad is not None, epoch
@@ -115,7 +115,7 @@ def test_the_first_batch_of_an_epoch_makes_the_graph_with_gradient_and_the_other
     model.eval()
     with torch.no_grad():
         scores = model.full_sort_predict({"user_id": users})
-        model.transform.maps["text"].weight.neg_().add_(0.3)
+        model.transform.maps["image"].weight.neg_().add_(0.3)
         assert not torch.equal(scores, model.full_sort_predict({"user_id": users})), "an evaluation's graph is that of the weights it has"
 
 

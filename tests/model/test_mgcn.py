@@ -44,7 +44,7 @@ def slow_fuser(fuser: BehaviourAwareFuser, behaviour: np.ndarray, content: dict[
         alpha = np.exp(energy) / np.exp(energy).sum()
         shared = sum(a * rows[n] for a, rows in zip(alpha, content.values(), strict=True))
         specific = [(rows[n] - shared) * sigmoid(linear(fuser.preference[m], of_ids)) for m, rows in content.items()]
-        out.append(shared + np.mean(specific, axis=0))
+        out.append(np.mean([shared, *specific], axis=0) if fuser.legacy else shared + np.mean(specific, axis=0))
     return np.stack(out)
 
 
@@ -78,16 +78,17 @@ def slow_info_nce(content: np.ndarray, behaviour: np.ndarray, nodes: list[int], 
     return np.mean(terms)
 
 
-def test_the_fuser_is_the_papers():
+@pytest.mark.parametrize("legacy", [False, True])
+def test_the_fuser_is_the_papers_or_its_codes(legacy):
     torch.manual_seed(0)
-    fuser = BehaviourAwareFuser(("image", "text", "audio"), 6).double()
+    fuser = BehaviourAwareFuser(("image", "text", "audio"), 6, legacy).double()
     behaviour, content = torch.randn(5, 6).double(), {m: torch.randn(5, 6).double() for m in fuser.preference}
     wanted = slow_fuser(fuser, array(behaviour), {m: array(rows) for m, rows in content.items()})
     np.testing.assert_allclose(array(fuser(behaviour, content)), wanted)
 
 
 @pytest.mark.parametrize("missing", [False, True])
-@pytest.mark.parametrize("keys", [{}, {"n_item_layers": 2, "n_layers": 1, "modalities": ["text"]}], ids=str)
+@pytest.mark.parametrize("keys", [{}, {"n_item_layers": 2, "n_layers": 1, "modalities": ["text"]}, {"legacy_fusion": True}], ids=str)
 def test_forward_and_loss_are_those_of_dense_matrices(planted, planted_missing, missing, keys):
     """The purifier's gates, both views, the fuser, BPR, InfoNCE, L2."""
     folder = planted_missing if missing else planted

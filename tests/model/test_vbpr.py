@@ -27,10 +27,12 @@ def parts(model, features: dict[str, np.ndarray]):
     return score, vector, weight["user_embedding.weight"]
 
 
+@pytest.mark.parametrize("legacy", [False, True])
 @pytest.mark.parametrize("use_bias", [False, True])
 @pytest.mark.parametrize("training", ["pretrained", "end2end"])
-def test_score_and_loss_are_those_of_the_paper(planted_missing, training, use_bias):
-    _, model, train, *_ = built(planted_missing, "VBPR", encoder_training=training, use_bias=use_bias, reg_weight=0.1, train_batch_size=30)
+def test_score_and_loss_are_those_of_the_paper(planted_missing, training, use_bias, legacy):
+    keys = {"encoder_training": training, "use_bias": use_bias, "legacy_norm": legacy, "reg_weight": 0.1, "train_batch_size": 30}
+    _, model, train, *_ = built(planted_missing, "VBPR", **keys)
     model.double()
     if use_bias:
         for biases in (model.item_bias, model.content_bias):
@@ -46,7 +48,8 @@ def test_score_and_loss_are_those_of_the_paper(planted_missing, training, use_bi
         everything = model.full_sort_predict(batch).view(len(triples), -1)
     np.testing.assert_allclose(everything[3], [score(triples[3][0], i) for i in range(model.n_items)], rtol=1e-6)
     bpr = np.mean([np.log1p(np.exp(score(u, j) - score(u, i))) for u, i, j in triples])
-    l2 = np.mean([np.sum(users[u] ** 2) + np.sum(vector(i) ** 2) + np.sum(vector(j) ** 2) for u, i, j in triples]) / 2
+    squares = np.array([[np.sum(users[u] ** 2), np.sum(vector(i) ** 2), np.sum(vector(j) ** 2)] for u, i, j in triples])
+    l2 = np.sqrt(squares.sum(0)).sum() / len(triples) if legacy else squares.sum(1).mean() / 2
     loss = model.calculate_loss(batch)
     assert loss[0].item() == pytest.approx(bpr, rel=1e-6) and loss[1].item() == pytest.approx(0.1 * l2, rel=1e-6)
 
