@@ -1,7 +1,6 @@
 """The console command ``recbole-mm`` and the script ``run_recbole_mm.py``."""
 
 import argparse
-import os
 import sys
 import traceback
 from collections.abc import Callable
@@ -93,6 +92,7 @@ def _guarded(arguments: argparse.Namespace, rest: list[str], command: Callable[[
 
 def _run(arguments: argparse.Namespace, rest: list[str]) -> int:
     from recbole_mm.config import MultiModalConfig
+    from recbole_mm.feature.ranks import Ranks
     from recbole_mm.quick_start import run
 
     MultiModalConfig.command_line = rest
@@ -101,22 +101,19 @@ def _run(arguments: argparse.Namespace, rest: list[str]) -> int:
         run(arguments.model, arguments.dataset, files or None)
     finally:
         MultiModalConfig.command_line = None
-    getLogger().info(_next_step(arguments))
+    ranks = Ranks.current()
+    if ranks.rank == 0:
+        getLogger().info(_next_step(arguments))
+    ranks.leave()
     return 0
 
 
 def _extract(arguments: argparse.Namespace, rest: list[str]) -> int:
-    from recbole_mm.config import USERS_GPUS
     from recbole_mm.feature.extract import extract
     from recbole_mm.log import starting
     from recbole_mm.quick_start import create_dataset, start, training_dataset
 
-    own = []
-    if "LOCAL_RANK" in os.environ and not any(setting.startswith("--gpu_id=") for setting in rest):
-        gpus = (USERS_GPUS or "").split(",")
-        rank = int(os.environ["LOCAL_RANK"])
-        own.append(f"--gpu_id={gpus[rank] if rank < len(gpus) and gpus[rank] else rank}")
-    config = _config(arguments, rest + own)
+    config = _config(arguments, rest)
     if config["encoder_training"] == "end2end":
         config["encoder_training"] = "pretrained"
     finetuned = config["encoder_training"] == "finetuned"

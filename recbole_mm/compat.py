@@ -7,6 +7,8 @@ pyproject.toml asks for pandas < 3. ray is never imported: only ``recbole.quick_
 
 import importlib.util
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
@@ -70,6 +72,25 @@ class _TrustingTorch:
 
     def __getattr__(self, name: str) -> object:
         return getattr(torch, name)
+
+
+@contextmanager
+def no_tensorboard() -> Iterator[None]:
+    """recbole/trainer/trainer.py:115: every trainer writes into log_tensorboard; of several processes, the first is enough."""
+    import recbole.trainer.trainer as module
+
+    original, module.get_tensorboard = module.get_tensorboard, lambda _: _Silent()
+    try:
+        yield
+    finally:
+        module.get_tensorboard = original
+
+
+class _Silent:
+    """Takes any call and does nothing."""
+
+    def __getattr__(self, name: str) -> object:
+        return lambda *_, **__: None
 
 
 def apply() -> None:

@@ -13,6 +13,7 @@ from recbole.config import Config
 from recbole.utils import EvaluatorType, InputType, ModelType
 
 from recbole_mm.errors import InputError, nearest, recbole_complaints
+from recbole_mm.feature.ranks import Ranks
 from recbole_mm.keys import check_keys, known_keys, our_keys
 from recbole_mm.model import get_model, is_ours, list_models
 from recbole_mm.properties import RECBOLE_PROPERTIES, properties_dir
@@ -63,7 +64,7 @@ class MultiModalConfig(Config):
         self._init_parameters_category()
         self.yaml_loader = self._build_yaml_loader()
         self.external_config_dict = {}
-        self.final_config_dict = dict(final_config)
+        self.final_config_dict = {**final_config, "nproc": 1}
         for key, enum in ENUMS.items():
             if isinstance(final_config[key], str):
                 self.final_config_dict[key] = enum[final_config[key]]
@@ -180,13 +181,24 @@ class MultiModalConfig(Config):
 
     def _init_device(self) -> None:
         """RecBole's, but ``use_gpu: False`` means the CPU (and leaves the environment alone for the process's next run), and the
-        user's CUDA_VISIBLE_DEVICES stands unless gpu_id is given."""
-        final = self.final_config_dict
-        if final.get("nproc", 1) not in (1, None) or final.get("world_size", -1) not in (-1, 0, 1, None):
-            raise InputError("training in several processes is not supported yet: leave out nproc and world_size")
-        if final["use_gpu"] and USERS_GPUS is not None and "gpu_id" not in self.external_config_dict:
-            final["gpu_id"] = USERS_GPUS
+        user's CUDA_VISIBLE_DEVICES stands unless gpu_id is given. Under torchrun, each process of a machine gets one of these GPUs; the
+        first one logs. For RecBole itself, every process is the only one (``Ranks`` knows better)."""
+        final, ranks = self.final_config_dict, Ranks.from_environment()
+        if final.get("world_size", -1) not in (-1, 0, 1, None):
+            raise InputError("world_size: start processes on several machines by torchrun; --nproc=N starts N on this one")
+        nproc = final.setdefault("nproc", 1)
+        if not isinstance(nproc, int) or nproc < 1:
+            raise InputError(f"nproc '{nproc}': a number of processes")
+        if max(nproc, ranks.world) > 1 and not is_ours(self.model_class):
+            raise InputError(f"{self.model} is RecBole's, whose models train in one process here: leave out nproc and torchrun")
         final.pop("local_rank", None)
+        if nproc > 1 and ranks.world == 1:  # this process will only start others, whose GPUs are not its business
+            final.update(single_spec=True, local_rank=0, device=torch.device("cpu"))
+            return
+        if final["use_gpu"] and "gpu_id" not in self.external_config_dict:
+            final["gpu_id"] = _gpus(ranks.world)
+        if ranks.rank:
+            final.update(state="WARNING", show_progress=False, log_wandb=False)
         if final["use_gpu"]:
             super()._init_device()
         else:
@@ -201,6 +213,14 @@ def _mapping(key: str, value: object) -> dict:
         return {key: yaml.safe_load(value)}
     except yaml.YAMLError as error:
         raise InputError(f"{key} '{value}' is no mapping such as '{{image: image_feat.npy}}'") from error
+
+
+def _gpus(world: int) -> str:
+    """The user's GPUs (RecBole's default, 0, where they name none), or of several processes this one's."""
+    if world == 1:
+        return "0" if USERS_GPUS is None else USERS_GPUS
+    named, rank = (USERS_GPUS or "").split(","), int(os.environ.get("LOCAL_RANK", 0))
+    return named[rank] if rank < len(named) and named[rank] else str(rank)
 
 
 def _literal(text: str) -> object:

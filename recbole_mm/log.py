@@ -8,10 +8,13 @@ from pathlib import Path
 from recbole.utils import init_logger
 
 from recbole_mm.errors import InputError
+from recbole_mm.feature.ranks import Ranks
 
 
 def start_log(config) -> None:
-    """RecBole's init_logger, but a second run in the same process gets a log file of its own."""
+    """RecBole's init_logger, but a second run in the same process gets a log file of its own; of several processes the first has one."""
+    if Ranks.current().rank:
+        return
     others = _end_log()
     root = logging.getLogger()
     root.handlers = []

@@ -2,7 +2,8 @@
 
 import sys
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from logging import getLogger
 from pathlib import Path
 
@@ -18,6 +19,8 @@ from recbole_mm.data.dataset import MultiModalDataset
 from recbole_mm.data.demo import write_demo
 from recbole_mm.data.preflight import check_dataset
 from recbole_mm.errors import recbole_complaints
+from recbole_mm.feature.ranks import Ranks
+from recbole_mm.launch import launch, starts_others
 from recbole_mm.log import start_log, starting
 from recbole_mm.model import is_ours
 from recbole_mm.protocol import apply_protocol, evaluate_parts, hold_out_cold_items
@@ -42,6 +45,9 @@ def run(
         config_file_list, config_dict: as in RecBole.
         saved: keep the best checkpoint in checkpoint_dir, and test that; without, the last epoch is tested.
 
+    With ``nproc: N`` in the configuration, or under torchrun, N processes train together as one would with N times the
+    ``train_batch_size``: every process encodes its share of a batch's items.
+
     Returns:
         RecBole's result: best_valid_score, valid_score_bigger, best_valid_result, test_result. With cold items also test_result_warm
         and test_result_cold; of our models also cost (see ``CostAccount.report``).
@@ -50,7 +56,9 @@ def run(
         InputError: bad input, in one line.
     """
     config = MultiModalConfig(model, dataset, config_file_list, config_dict)
-    return _train(config, saved=saved, verbose=True)
+    if starts_others(config):
+        return launch(config["nproc"], (model, dataset, config_file_list, config_dict, saved))
+    return _train(config, saved=saved, verbose=Ranks.current().rank == 0)
 
 
 def objective_function(
@@ -58,6 +66,8 @@ def objective_function(
 ) -> dict:
     """What RecBole's HyperTuning calls for each trial: one quiet run, its result with the model's name."""
     config = MultiModalConfig(config_dict=config_dict, config_file_list=config_file_list)
+    if starts_others(config):
+        return {"model": config["model"], **launch(config["nproc"], (None, None, config_file_list, config_dict, saved))}
     return {"model": config["model"], **_train(config, saved=saved, verbose=False)}
 
 
@@ -107,7 +117,7 @@ def data_preparation(config: MultiModalConfig, dataset) -> tuple:
         config["eval_batch_size"] = _auto_eval_batch_size(config, dataset.item_num)
     if is_ours(config.model_class):
         config["dataloaders_save_path"] = "/nonexistent: pickled loaders do not notice changed pictures and texts"
-    with recbole_complaints():
+    with recbole_complaints(), _batches_of_all(config):
         hold_out_cold_items(config, dataset)
         return apply_protocol(config, *recbole_data.data_preparation(config, dataset))
 
@@ -115,6 +125,15 @@ def data_preparation(config: MultiModalConfig, dataset) -> tuple:
 def training_dataset(config: MultiModalConfig) -> MultiModalDataset:
     """The data set with the interactions of the training part alone, of the split that a run of this configuration has."""
     return data_preparation(config, create_dataset(config))[0].dataset
+
+
+@contextmanager
+def _batches_of_all(config: MultiModalConfig) -> Iterator[None]:
+    """The processes that train together have every batch in common; each of them adds ``train_batch_size`` to it."""
+    own = config["train_batch_size"]
+    config["train_batch_size"] = own * Ranks.current().world
+    yield
+    config["train_batch_size"] = own
 
 
 def build_model(config: MultiModalConfig, train_data) -> AbstractRecommender:
@@ -127,7 +146,7 @@ def build_trainer(config: MultiModalConfig, model: AbstractRecommender):
     """MultiModalTrainer for our models, RecBole's trainer for RecBole's; with a checkpoint name that no other run has."""
     ours = is_ours(config.model_class)
     trainer = (MultiModalTrainer if ours else get_trainer(config["MODEL_TYPE"], config["model"]))(config, model)
-    trainer.saved_model_file = checkpoint_name(config)
+    trainer.saved_model_file = Ranks.current().agree(checkpoint_name(config))
     return trainer
 
 
@@ -173,9 +192,11 @@ def _train(config: MultiModalConfig, saved: bool, verbose: bool) -> dict:
 
 def _find_dataset(config: MultiModalConfig) -> None:
     folder = Path(config["data_path"])
-    if config["dataset"] == "demo" and not folder.exists():
+    ranks = Ranks.current()
+    if config["dataset"] == "demo" and ranks.rank == 0 and not folder.exists():
         print(f"Drawing the demo shop into {folder} ...", file=sys.stderr)
         write_demo(folder)
+    ranks.wait()
     check_dataset(config)
 
 

@@ -3,6 +3,7 @@
 import math
 from collections import OrderedDict
 from collections.abc import Iterator
+from contextlib import nullcontext
 from functools import partial
 
 import torch
@@ -13,6 +14,7 @@ from torch.nn.utils import clip_grad_norm_
 from tqdm import tqdm
 
 from recbole_mm.checkpoint import load_checkpoint, save_checkpoint
+from recbole_mm.compat import no_tensorboard
 from recbole_mm.cost import CostAccount, cost_line
 from recbole_mm.diagnostics import health_line, health_of
 from recbole_mm.errors import InputError
@@ -36,7 +38,8 @@ class MultiModalTrainer(Trainer):
 
     def __init__(self, config, model: MultiModalRecommender) -> None:
         self.ranks = Ranks.current()
-        super().__init__(config, model)
+        with no_tensorboard() if self.ranks.rank else nullcontext():
+            super().__init__(config, model)
         features, frozen = model.item_features, config["encoder_freeze_epochs"]
         scratch = features is None or features.encoder is None or features.encoder.from_scratch
         self.freeze_epochs = min(AUTO_FREEZE_EPOCHS[scratch], self.epochs - 1) if frozen == "auto" else frozen
@@ -104,8 +107,8 @@ class MultiModalTrainer(Trainer):
         features, encoder = self.model.item_features, self.model.encoder_parameters()
         live = features is not None and features.live
         self.schedule.step(n_batches, factor, live)
-        self.scaler.unscale_(self.optimizer)
         self.ranks.average(encoder if live else [])
+        self.scaler.unscale_(self.optimizer)
         if live:
             self.gradient_norms.append(torch.stack([p.grad.norm() for p in encoder if p.grad is not None]).norm())
         if self.clip_grad_norm:
@@ -133,29 +136,30 @@ class MultiModalTrainer(Trainer):
             self.item_tensor = eval_data._dataset.get_item_feature().to(self.device)
         if self.config["eval_type"] == EvaluatorType.RANKING:
             self.tot_item_num = eval_data._dataset.item_num
+        shared = full and self.ranks.world > 1
+        batches = self._own_batches(eval_data) if shared else eval_data
         with self.account.measure("evaluating"):
             self.model.eval()
-            bar = tqdm(self._own_batches(eval_data), ncols=100, desc=set_color("Evaluate   ", "pink"), disable=not show_progress)
-            for batch in bar:
+            if shared and self.model.item_features is not None:
+                self.model.item_features.table()  # which all processes make together, those without a user as well
+            for batch in tqdm(batches, ncols=100, desc=set_color("Evaluate   ", "pink"), disable=not show_progress):
                 interaction, scores, *positives = (self._full_sort_batch_eval if full else self._neg_sample_batch_eval)(batch)
                 self.eval_collector.eval_batch_collect(scores, interaction, *positives)
-            result = self.evaluator.evaluate(self._collected())
+            result = self.evaluator.evaluate(self._collected(shared))
         self.wandblogger.log_eval_metrics(result, head="eval")
         return result
 
-    def _own_batches(self, eval_data) -> Iterator | torch.utils.data.DataLoader:
-        if self.ranks.world == 1:
-            return eval_data
+    def _own_batches(self, eval_data: FullSortEvalDataLoader) -> Iterator[tuple]:
         own = torch.arange(eval_data.sample_size)[self.ranks.slice(eval_data.sample_size)]
         return (eval_data.collate_fn(places.tolist()) for places in own.split(eval_data.step) if len(places))
 
-    def _collected(self):
-        """What RecBole's metrics are made of: every process's rows, in the order of the users."""
+    def _collected(self, shared: bool):
+        """What RecBole's metrics are made of; of a shared evaluation every process's rows, in the order of the users."""
         struct = self.eval_collector.get_data_struct()
-        own = {key: value for key, value in struct._data_dict.items() if key.startswith("rec.") or key == "data.label"}
-        everyone = self.ranks.collect(own) if self.ranks.world > 1 else [own]
-        for key in {key for rows in everyone for key in rows}:
-            struct.set(key, torch.cat([rows[key] for rows in everyone if key in rows]))
+        if shared:
+            everyone = self.ranks.collect({key: rows for key, rows in struct._data_dict.items() if key.startswith("rec.")})
+            for key in {key for own in everyone for key in own}:
+                struct.set(key, torch.cat([own[key] for own in everyone if key in own]))
         return struct
 
     def _valid_epoch(self, valid_data, show_progress: bool = False):

@@ -68,7 +68,7 @@ def edit(file: Path, old: str, new: str) -> None:
         ({"image_dir": "photos"}, ["photos"]),
         ({"modalities": "joint"}, ["joint", "image"]),
         ({"use_id": False, "modalities": "[]"}, ["use_id", "modalities"]),
-        ({"nproc": 2}, ["nproc"]),
+        ({"nproc": 0}, ["nproc"]),
         ({"USER_ID_FIELD": "customer"}, ["customer", "shop.inter", "user_id"]),
         ({"config_files": "missing.yaml"}, ["missing.yaml"]),
         ({"eval_batch_size": "big"}, ["eval_batch_size"]),

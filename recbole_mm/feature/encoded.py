@@ -1,6 +1,7 @@
 """EncodedItems: items of a data set through an encoder, a batch or the whole catalogue."""
 
 from collections.abc import Sequence
+from contextlib import nullcontext
 
 import torch
 from torch import Tensor
@@ -125,10 +126,10 @@ class EncodedItems:
         rows = {}
         for m in self.modalities:
             here = self.present[m][ids.cpu()].to(ids.device)
-            encoded = self._rows(m, ids[here]) if bool(here.any()) else None
-            dtype = next(self.encoder.parameters()).dtype if encoded is None else encoded.dtype
-            row = torch.zeros(len(ids), self.dims[m], dtype=dtype, device=ids.device)
-            rows[m] = row if encoded is None else row.index_copy(0, here.nonzero().squeeze(1), encoded)
+            row = torch.zeros(len(ids), self.dims[m], dtype=next(self.encoder.parameters()).dtype, device=ids.device)
+            if bool(here.any()):
+                row = row.index_copy(0, here.nonzero().squeeze(1), self._rows(m, ids[here]).to(row.dtype))
+            rows[m] = row
         return rows
 
     def _rows(self, modality: str, ids: Tensor) -> Tensor:
@@ -136,10 +137,8 @@ class EncodedItems:
         return self._forward(modality, self.read(modality, ids))
 
     def _forward(self, modality: str, inputs: Inputs) -> Tensor:
-        if not self.bf16:
+        with torch.autocast(self.device.type, torch.bfloat16) if self.bf16 else nullcontext():
             return self.compute(modality, inputs)
-        with torch.autocast(self.device.type, torch.bfloat16):
-            return self.compute(modality, inputs).float()
 
 
 def _joined(parts: list[dict[str, Tensor]]) -> dict[str, Tensor]:
