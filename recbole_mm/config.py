@@ -186,7 +186,7 @@ class MultiModalConfig(Config):
         final, ranks = self.final_config_dict, Ranks.from_environment()
         if final.get("world_size", -1) not in (-1, 0, 1, None):
             raise InputError("world_size: start processes on several machines by torchrun; --nproc=N starts N on this one")
-        nproc = final.setdefault("nproc", 1)
+        nproc = 1 if final.get("nproc") is None else final["nproc"]
         if not isinstance(nproc, int) or nproc < 1:
             raise InputError(f"nproc '{nproc}': a number of processes")
         if max(nproc, ranks.world) > 1 and not is_ours(self.model_class):

@@ -13,7 +13,7 @@ from recbole_mm.errors import InputError
 
 def starts_others(config) -> bool:
     """Does this process only start the ones that train? (Those find themselves under torchrun.)"""
-    return config["nproc"] > 1 and "WORLD_SIZE" not in os.environ
+    return (config["nproc"] or 1) > 1 and "WORLD_SIZE" not in os.environ
 
 
 def launch(nproc: int, arguments: tuple) -> dict:

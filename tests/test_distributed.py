@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from recbole_mm import launch
 from recbole_mm.cli import main
 from recbole_mm.errors import InputError
 from recbole_mm.feature.ranks import Ranks
@@ -123,8 +124,13 @@ def test_nproc_on_the_command_line(shop, capfd):
     said = capfd.readouterr().err
     assert said.count("test result") == 1 and said.count("cost: encoding") == 1
     assert len(list(Path("saved").glob("*.pth"))) == 1
-    assert main(["run", "--model=CLIPRec", f"--dataset={shop.name}", *arguments, "--image_field=nowhere"]) == 2
-    assert capfd.readouterr().err.count("error: ") == 1
+
+
+def test_what_is_wrong_in_a_process_comes_back_as_one_line(shop, tmp_path):
+    keys = settings(shop, image_field="nowhere")
+    with pytest.raises(SystemExit):
+        launch._run(("CLIPRec", shop.name, None, keys, True), None, str(tmp_path / "complaint"))
+    assert "nowhere" in (tmp_path / "complaint").read_text()
 
 
 @pytest.mark.parametrize("keys", [{"nproc": 0}, {"nproc": "two"}, {"world_size": 2}])
