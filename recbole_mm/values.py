@@ -15,7 +15,7 @@ from recbole_mm.model import is_ours
 
 COUNTS = (
     "epochs", "train_batch_size", "embedding_size", "encoder_image_size", "encoder_last_k", "lora_rank",
-    "refresh_every", "adapter_dim", "accumulation_steps", "finetune_epochs", "finetune_batch_size",
+    "refresh_every", "adapter_dim", "side_dim", "accumulation_steps", "finetune_epochs", "finetune_batch_size",
 )  # fmt: skip
 MODEL_COUNTS = ("n_layers", "n_item_layers", "knn_k", "item_graph_every", "feature_size")
 SHARES = ("id_dropout", "edge_dropout", "dropout", "dropout_rate", "finetune_valid_ratio")
@@ -27,7 +27,7 @@ AMOUNTS = (
 )  # fmt: skip
 CHOICES = {
     "encoder_training": ("pretrained", "finetuned", "end2end"),
-    "encoder_tuning": ("full", "last_k", "lora", "adapter", "bitfit"),
+    "encoder_tuning": ("full", "last_k", "lora", "adapter", "bitfit", "side"),
     "trust_remote_code": (True, False),
     "missing": ("learned", "mean", "zero", "neighbours"),
     "gradient_checkpointing": (True, False),
@@ -111,6 +111,8 @@ def _check_combinations(config: Config) -> None:
         )
     if live and config["train_neg_sample_args"].get("dynamic"):
         raise InputError("train_neg_sample_args: dynamic encodes the catalogue at every step; set encoder_training: pretrained")
+    if (config["encoder_training"], config["encoder_tuning"]) == ("finetuned", "side"):
+        raise InputError("encoder_tuning: side trains beside an encoder (encoder_training: end2end), and adapts none; choose another")
     if config["cache_hidden_states"] and (config["encoder_training"], config["encoder_tuning"]) != ("end2end", "last_k"):
         raise InputError("cache_hidden_states: True is for encoder_training: end2end with encoder_tuning: last_k, under which the lower "
                          "blocks stay as they are; leave it out")  # fmt: skip

@@ -110,6 +110,11 @@ class ItemEncoder(nn.Module, ABC):
         """Texts -> int64 (n, L) token ids, truncated by token and padded with ``pad_id``."""
         raise InputError(f"{self.name} does not read texts")
 
+    def pooled(self, modality: str, hidden: Tensor, inputs: Inputs) -> Tensor:
+        """A block's output of n items, (n, L, d) or (n, d, h, w) -> (n, d): at the position that rows of the modality are made of, or
+        else the mean over all. ``inputs`` are what the items were encoded from."""
+        return hidden.flatten(2).mean(2) if hidden.dim() == 4 else hidden.mean(1)
+
     def similarity(self) -> tuple[Tensor, Tensor | None]:
         """The encoder's own (positive scale, bias or None) for cosines of its image and text rows, with their graph."""
         raise NotImplementedError(f"{type(self).__name__} has no image-text similarity")

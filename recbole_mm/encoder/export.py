@@ -27,10 +27,13 @@ def check_exportable(encoder: ItemEncoder) -> None:
 
     Raises:
         InputError: adapters, which no released architecture has; or two encoders in one (``separate``): export ``encoder.image``
-            and ``encoder.text``; or trained layers after the model (sentence-transformers' Dense), which are files of their own.
+            and ``encoder.text``; a side network; or trained layers after the model (sentence-transformers' Dense), which are files of
+            their own.
     """
     if hasattr(encoder, "adapters"):
         raise InputError(f"{encoder.name} has adapters, which cannot be merged into its weights: keep the checkpoint, or tune by lora")
+    if not isinstance(encoder, ItemEncoder):
+        raise InputError("a side network is no encoder's weights: keep the checkpoint")
     if not hasattr(encoder, "model"):
         raise InputError(f"{encoder.name} is several encoders: export each of them")
     beside = [name for name, parameter in encoder.named_parameters() if parameter.requires_grad and not name.startswith("model.")]

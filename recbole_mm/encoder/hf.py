@@ -64,6 +64,11 @@ class HfEncoder(ItemEncoder):
     def tokenize(self, texts: list[str]) -> Tensor:
         return super().tokenize(texts) if self.tokens is None else self.tokens(list(texts))
 
+    def pooled(self, modality: str, hidden: Tensor, inputs: Tensor) -> Tensor:
+        if modality == "text":
+            return pool(hidden, self.tokens.read(inputs)[1], self.pooling[:1])
+        return hidden[:, 0] if self._has_cls and hidden.dim() == 3 else super().pooled(modality, hidden, inputs)
+
     def towers(self) -> list[list[nn.Module]]:
         return [[self.get_submodule(name) for name in names] for names in self._blocks]
 

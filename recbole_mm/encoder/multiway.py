@@ -89,6 +89,9 @@ class MultiwayEncoder(ItemEncoder):
             )
         return found
 
+    def pooled(self, modality: str, hidden: Tensor, inputs: Inputs) -> Tensor:
+        return hidden[:, 0]
+
     def tokenize(self, texts: list[str]) -> Tensor:
         return self.tokenizer(list(texts)) if texts else torch.zeros(0, 1, dtype=torch.int64)
 

@@ -82,6 +82,14 @@ class OpenClipEncoder(ItemEncoder):
             return torch.zeros(0, self.tokenizer.context_length, dtype=torch.int64)
         return self.tokenizer(list(texts))
 
+    def pooled(self, modality: str, hidden: Tensor, inputs: Tensor) -> Tensor:
+        from recbole_mm.encoder.openclip_block import pooled_position
+
+        position = pooled_position(self.model.visual) if modality == "image" else pooled_position(self._text_tower, inputs)
+        if position is None:
+            return super().pooled(modality, hidden, inputs)
+        return hidden[torch.arange(len(hidden), device=hidden.device), position.expand(len(hidden))]
+
     def towers(self) -> list[list[nn.Module]]:
         return [_blocks(self.model.visual), _blocks(self._text_tower)]
 

@@ -49,22 +49,26 @@ def prepare(tower: nn.Module) -> None:
 def only_pooled(tower: nn.Module, token_ids: Tensor | None = None) -> Iterator[None]:
     """Within it, a tower's last block computes only what the tower pools: of a picture the class token, of a text the one that
     ``token_ids`` (n, L) decide. Not with checkpointing, whose second forward pass comes after the end of it."""
-    block = tower.transformer.resblocks[-1] if isinstance(getattr(tower, "transformer", None), Transformer) else None
-    if not isinstance(block, PooledBlock) or tower.transformer.grad_checkpointing:
+    position = pooled_position(tower, token_ids)
+    if position is None or tower.transformer.grad_checkpointing:
         yield
         return
-    block.position = torch.zeros(1, dtype=torch.int64, device=block.ln_1.weight.device)
-    if token_ids is not None:
-        pool, eos = (("text_pool_type", "text_eos_id"), ("pool_type", "eos_id"))[isinstance(tower, TextTransformer)]
-        block.position = _pooled_position(token_ids, getattr(tower, pool), getattr(tower, eos, None))
+    block = tower.transformer.resblocks[-1]
+    block.position = position
     try:
         yield
     finally:
         block.position = None
 
 
-def _pooled_position(token_ids: Tensor, pool: str, eos_id: int | None) -> Tensor:
-    """(n,), or (1,) for all: where open_clip's ``text_global_pool`` looks."""
+def pooled_position(tower: nn.Module, token_ids: Tensor | None = None) -> Tensor | None:
+    """int64 (n,), or (1,) for all items: where a tower whose last block is a ``PooledBlock`` pools; None for any other."""
+    if not (isinstance(getattr(tower, "transformer", None), Transformer) and isinstance(tower.transformer.resblocks[-1], PooledBlock)):
+        return None
+    if token_ids is None:
+        return torch.zeros(1, dtype=torch.int64, device=tower.class_embedding.device)
+    own = isinstance(tower, TextTransformer)
+    pool, eos_id = (tower.pool_type, tower.eos_id) if own else (tower.text_pool_type, tower.text_eos_id)
     if pool in ("first", "last"):
         return token_ids.new_full((1,), 0 if pool == "first" else token_ids.shape[1] - 1)
     return token_ids.argmax(-1) if pool == "argmax" else (token_ids == eos_id).int().argmax(-1)

@@ -53,6 +53,9 @@ class SeparateEncoder(ItemEncoder):
     def tokenize(self, texts: list[str]) -> Tensor:
         return self.text.tokenize(texts)
 
+    def pooled(self, modality: str, hidden: Tensor, inputs: Tensor) -> Tensor:
+        return dict(self._parts())[modality].pooled(modality, hidden, inputs)
+
     def towers(self) -> list[list[nn.Module]]:
         return [tower for modality, part in self._parts() for i, tower in enumerate(part.towers()) if i in self._tower_numbers[modality]]
 

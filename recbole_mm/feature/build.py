@@ -14,6 +14,7 @@ from recbole_mm.feature.files import read_tables
 from recbole_mm.feature.hidden import HiddenItems
 from recbole_mm.feature.missing import Interactions
 from recbole_mm.feature.ranks import Ranks
+from recbole_mm.feature.side import SideItems
 from recbole_mm.finetune.apply import finetune
 
 ENCODER_OPTIONS = {"encoder_image_size": "image_size", "encoder_tokenizer": "tokenizer", "trust_remote_code": "trust_remote_code"}
@@ -48,10 +49,13 @@ def live_items(config, dataset, encoder: ItemEncoder, fingerprint: str) -> Encod
     given = (
         encoder, dataset.content, from_encoder(config), chunk_size(config), config["encoder_precision"], bool(config["show_progress"])
     )  # fmt: skip
+    stored = {"dtype": config["feature_dtype"], "fingerprint": fingerprint}
+    if config["encoder_tuning"] == "side":
+        return SideItems(*given, dim=config["side_dim"], seed=config["seed"], **stored)
     sizes = {name: config[key] for key, name in TUNING_OPTIONS.items()}
     tune(encoder, config["encoder_tuning"], seed=config["seed"], **sizes)
     if config["cache_hidden_states"]:
-        return HiddenItems(*given, k=config["encoder_last_k"], dtype=config["feature_dtype"], fingerprint=fingerprint)
+        return HiddenItems(*given, k=config["encoder_last_k"], **stored)
     return EncodedItems(*given)
 
 

@@ -36,7 +36,10 @@ class EncodedItems:
     Attributes:
         modalities, dims: those in use, and the width of their rows.
         present: which items have them, ``{modality: bool (n_items,)}``.
+        tabled: rows are made from what a frozen encoder gave, so that ``encoder`` alone does not decide them.
     """
+
+    tabled = False
 
     def __init__(
         self, encoder: ItemEncoder, content: ItemContent, modalities: Sequence[str] | None = None, chunk_size: int | None = None,

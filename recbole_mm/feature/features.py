@@ -36,7 +36,7 @@ class ItemFeatures(nn.Module):
 
     Attributes:
         modalities, dims: the names, and ``{modality: d}``.
-        tabled: whether any modality is a table.
+        tabled: whether anything they are made from is a table, which no ``state_dict`` holds.
         fingerprint: of all that the features are made from, trained weights as they were at the start.
         live: whether ``forward`` asks the encoder (set it to False to train on cached features for a while).
         cost: items and seconds of encoding.
@@ -49,7 +49,7 @@ class ItemFeatures(nn.Module):
         super().__init__()
         tables = dict(tables or {})
         self.trainable = self.live = live is not None
-        self.tabled = bool(tables)
+        self.tabled = bool(tables) or (live is not None and live.tabled)
         self.missing, self._interactions, self._items = missing, interactions, live
         present = {m: table.present for m, table in tables.items()} | (live.present if live else {})
         self.modalities = tuple(present)

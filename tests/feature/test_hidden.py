@@ -8,7 +8,7 @@ import torch
 
 from recbole_mm.errors import InputError
 from recbole_mm.feature import encode as encode_module
-from recbole_mm.feature import hidden as hidden_module
+from recbole_mm.feature import states as states_module
 from recbole_mm.feature.encoded import EncodedItems
 from recbole_mm.feature.hidden import HiddenItems
 from recbole_mm.feature.states import StateTable
@@ -76,9 +76,9 @@ def test_rows_are_equal_to_the_bit_where_the_batch_is_that_of_the_store(shop, en
 def states_of(shop: Path, cache: Path, **keys) -> tuple[HiddenItems, dict[str, int]]:
     """The items over a cache of their own, and how many states were made now."""
     made = {}
-    fill = hidden_module.fill
+    fill = states_module.fill
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(hidden_module, "fill", lambda *args: made.update(fill(*args)) or made)
+        patch.setattr(states_module, "fill", lambda *args: made.update(fill(*args)) or made)
         items = tuned(shop, cache_dir=str(cache), **keys)[1].item_features._items
     return items, made
 
@@ -104,7 +104,7 @@ def test_states_are_made_once_and_never_taken_for_others(shop, tmp_path):
 
 def test_a_killed_run_goes_on(shop, tmp_path, monkeypatch):
     monkeypatch.setattr(encode_module, "SHARD_ROWS", 8)
-    monkeypatch.setattr(hidden_module, "ITEMS_A_CALL", 4)
+    monkeypatch.setattr(states_module, "ITEMS_A_CALL", 4)
     whole, made = states_of(shop, tmp_path / "whole")
     add, added = FeatureStore.add, []
 
