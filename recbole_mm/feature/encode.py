@@ -25,8 +25,8 @@ from recbole_mm.feature.ranks import Ranks
 from recbole_mm.feature.store import FeatureStore
 
 SHARD_ROWS = 256
-VERSION = 1
-"""To be raised where the same encoder, inputs and settings come to give other rows."""
+VERSION = 2
+"""To be raised where the same encoder, inputs and settings come to give other rows, or shards another form."""
 In, Out = TypeVar("In"), TypeVar("Out")
 logger = getLogger(__name__)
 

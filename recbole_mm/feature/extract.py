@@ -45,8 +45,10 @@ def extract(config, dataset, output: str | Path | None = None) -> Encoded:
 
 
 def export(table: Table, tokens: Sequence[str], path: Path, dtype: str = "fp32") -> None:
-    """The present rows of a catalogue, sorted by token, as a feature file."""
+    """The present rows of a catalogue, sorted by token, as a feature file. What a killed export has left beside it is removed."""
     path.parent.mkdir(parents=True, exist_ok=True)
+    for left in path.parent.glob(f".{path.name}.*.tmp"):
+        left.unlink(missing_ok=True)
     ids = sorted(table.present.nonzero().squeeze(1).tolist(), key=lambda i: tokens[i])
     rows = table.rows[ids].to(DTYPES[dtype]).contiguous()
     write_whole(path, rows, {"item_tokens": json.dumps([tokens[i] for i in ids])})

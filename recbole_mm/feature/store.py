@@ -64,9 +64,9 @@ class FeatureStore:
     def add(self, digests: Sequence[str], rows: Tensor, tokens: Sequence[str]) -> None:
         """Stores (n, width) rows by the digests of their contents."""
         self.folder.mkdir(parents=True, exist_ok=True)
-        rows, named = rows.to("cpu", self.dtype).contiguous(), {"digests": json.dumps(digests), "item_tokens": json.dumps(tokens)}
+        rows, named = rows.to("cpu", self.dtype).contiguous(), {"digests": list(digests), "item_tokens": list(tokens)}
         path = self.folder / f"{blake2b(' '.join(digests).encode(), digest_size=16).hexdigest()}.safetensors"
-        write_whole(path, rows, {**named, "checksum": _checksum(rows, named)})
+        write_whole(path, rows, {"rows": json.dumps({**named, "checksum": _checksum(rows, named)})})
         self._known.add(path)
         self._place.update((digest, (path, row)) for row, digest in enumerate(digests))
 
@@ -91,10 +91,9 @@ class FeatureStore:
         """The digests of a shard's rows; None where it is not as it was written."""
         try:
             with safe_open(str(path), framework="pt") as file:
-                rows, metadata = file.get_tensor("features"), file.metadata()
-            named = {key: metadata[key] for key in ("digests", "item_tokens")}
-            whole = metadata["checksum"] == _checksum(rows, named) and rows.dtype == self.dtype and rows.shape[-1] == self.width
-            return json.loads(named["digests"]) if whole else None
+                rows, named = file.get_tensor("features"), json.loads(file.metadata()["rows"])
+            whole = named.pop("checksum") == _checksum(rows, named) and rows.dtype == self.dtype and rows.shape[-1] == self.width
+            return named["digests"] if whole else None
         except Exception:  # safetensors raises almost anything on damaged bytes
             return None
 
@@ -111,7 +110,7 @@ def write_whole(path: Path, rows: Tensor, metadata: dict[str, str]) -> None:
         temporary.unlink(missing_ok=True)
 
 
-def _checksum(rows: Tensor, named: dict[str, str]) -> str:
-    digest = blake2b(f"{rows.dtype} {tuple(rows.shape)} {sorted(named.items())}".encode(), digest_size=16)
+def _checksum(rows: Tensor, named: dict[str, list[str]]) -> str:
+    digest = blake2b(f"{rows.dtype} {tuple(rows.shape)} {json.dumps(named, sort_keys=True)}".encode(), digest_size=16)
     digest.update(rows.reshape(-1).view(torch.uint8).numpy())
     return digest.hexdigest()
