@@ -120,7 +120,8 @@ class MultiModalConfig(Config):
         for key in LIST_KEYS:
             value = self.external_config_dict.get(key)
             if isinstance(value, str):
-                self.external_config_dict[key] = [part.strip() for part in value.split(",") if part.strip()]
+                parts = (part.strip(" '\"") for part in value.strip().removeprefix("[").removesuffix("]").split(","))
+                self.external_config_dict[key] = [part for part in parts if part]
         for key in (*LIST_KEYS, "topk"):
             if isinstance(self.external_config_dict.get(key), tuple):
                 self.external_config_dict[key] = list(self.external_config_dict[key])

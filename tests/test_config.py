@@ -29,6 +29,12 @@ def test_precedence_is_recboles(tmp_path, monkeypatch):
     assert (read["epochs"], read["text_field"], read["topk"]) == (11, ["title", "tags"], [20, 50])
 
 
+@pytest.mark.parametrize("written", ["image,joint", "[image,joint]", "[image, joint]", "['image', \"joint\"]"])
+def test_a_list_of_words_is_written_with_or_without_brackets(monkeypatch, written):
+    monkeypatch.setattr("sys.argv", ["x", f"--modalities={written}"])
+    assert config()["modalities"] == ["image", "joint"]
+
+
 def test_arguments_of_somebody_elses_program_are_left_alone(monkeypatch):
     monkeypatch.setattr("sys.argv", ["pytest", "-k", "x", "--cov=recbole_mm", "--encoder=open_clip:tiny"])
     assert config(dataset="other")["encoder"] == "open_clip:tiny"
