@@ -275,6 +275,16 @@ def test_a_checkpoint_gives_equal_scores_in_another_process(training, shop, tmp_
     assert torch.equal(scores_of(model), theirs)
 
 
+@pytest.mark.parametrize("model_name", ["CLIPRec", "LATTICE"])
+def test_over_a_finetuned_encoder_a_checkpoint_gives_the_same_scores(model_name, shop):
+    """To a recommender it is a frozen encoder like any other; its tuning is tests/finetune's."""
+    keys = {"encoder_training": "finetuned", "finetune_epochs": 1}
+    _, model, _, trainer = trained(shop, model_name, 1, **keys)
+    assert model.item_features.fingerprint != trained(shop, model_name, 0, encoder_training="pretrained")[1].item_features.fingerprint
+    trainer._save_checkpoint(0, verbose=False)
+    assert torch.equal(scores_of(load_data_and_model(trainer.saved_model_file)[1]), scores_of(model))
+
+
 def test_loads_what_load_data_and_model_promises(shop):
     config, _, (train, *_), trainer = trained(shop, "CLIPRec", 1)
     trainer._save_checkpoint(0, verbose=False)

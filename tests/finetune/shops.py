@@ -22,10 +22,10 @@ COLOURS = {
     "red": (210, 30, 30), "green": (30, 170, 50), "blue": (30, 50, 210), "yellow": (230, 220, 40),
     "black": (15, 15, 15), "white": (240, 240, 240), "pink": (240, 130, 190), "brown": (110, 65, 25),
 }  # fmt: skip
-QUICK = {"finetune_epochs": 6, "finetune_batch_size": 32, "finetune_warmup_steps": 3, "finetune_valid_ratio": 0.2}
+QUICK = {"finetune_epochs": 4, "finetune_batch_size": 17, "finetune_warmup_steps": 3, "finetune_valid_ratio": 0.2}
 
 
-def write_shop(folder: Path, n_items: int = 96, n_users: int = 24, seed: int = 0) -> Path:
+def write_shop(folder: Path, n_items: int = 64, n_users: int = 24, seed: int = 0) -> Path:
     """Item i has one of eight colours, in its picture, in its text and as its category; user u consumes items of one colour."""
     rng = np.random.default_rng(seed)
     (folder / "images").mkdir(parents=True)

@@ -148,7 +148,7 @@ def test_spaces_apart(apart, shop, tmp_path):
         staged(shop, tmp_path, encoder=apart)
     keys = {"finetune_weights": {"interaction": 1, "clce": 1}, "category_field": "colour", "finetune_learning_rate": 0.001}
     found = tuned(shop, tmp_path, encoder=apart, finetune_epochs=2, **keys)
-    assert found.report["before"] is None and found.report["trained_on"] == 96
+    assert found.report["before"] is None and found.report["trained_on"] == 64
     losses = [epoch["losses"] for epoch in found.report["epochs"]]
     assert losses[1]["interaction"] < losses[0]["interaction"] and losses[1]["clce"] < losses[0]["clce"]
     assert tuned(shop, tmp_path, encoder=apart, finetune_epochs=2, **keys).reused

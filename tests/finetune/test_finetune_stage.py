@@ -20,8 +20,8 @@ from tests.finetune.shops import staged, tuned, weights
 
 def test_held_out_pairs_are_retrieved_better_than_before(clip):
     before, after = clip.report["before"], clip.report["after"]
-    assert score(after) > score(before) + 0.25 and after["image->text R@10"] > 0.9
-    assert clip.report["held_out"] == 19 and clip.report["trained_on"] == 96 - 19
+    assert score(after) > score(before) + 0.2 and after["text->image R@1"] > before["text->image R@1"] + 0.2
+    assert clip.report["held_out"] == 13 and clip.report["trained_on"] == 64 - 13
     assert clip.report["epochs"][0]["losses"]["itc"] > clip.report["epochs"][-1]["losses"]["itc"]
 
 
@@ -51,7 +51,7 @@ def test_any_change_of_what_made_it_tunes_anew(clip, shop, cache, tmp_path, monk
         with pytest.raises(InputError, match="tunes now"):
             tuned(folder, cache, **keys)
 
-    anew(finetune_epochs=7)
+    anew(finetune_epochs=5)
     anew(finetune_learning_rate=0.002)
     anew(encoder_weight_decay=0.02)
     anew(encoder_tuning="bitfit")
@@ -94,7 +94,7 @@ class Killed(BaseException):
 def test_killed_and_resumed_equals_straight(encoder, at, shop, cache, tmp_path, monkeypatch):
     """Before the first epoch ends, between two steps, within an epoch that is saved at every step."""
     keys = {"encoder": encoder, "finetune_epochs": 2, "finetune_stopping_step": 1}
-    keys |= {} if encoder == "open_clip:tiny" else {"finetune_batch_size": 12, "finetune_valid_ratio": 0.75}
+    keys |= {} if encoder == "open_clip:tiny" else {"finetune_batch_size": 8, "finetune_valid_ratio": 0.75}
     straight = tuned(shop, cache, **keys)
     learn, steps = Stage._learn, []
     monkeypatch.setattr(stage_module, "SAVE_SECONDS", 0.0 if at == 4 else 1e9)
@@ -138,14 +138,14 @@ def test_early_stopping_counts_epochs_without_better_retrieval(shop, tmp_path, m
     recalls = iter([0.1, 0.3, 0.2, 0.3, 0.1, 0.9])
     monkeypatch.setattr(Stage, "retrieve", lambda self: {"image->text R@1": next(recalls)})
     monkeypatch.setattr(Stage, "_learn", lambda self: setattr(self, "step", self.step + 1))
-    short = staged(shop, tmp_path, finetune_stopping_step=2)
+    short = staged(shop, tmp_path, finetune_epochs=6, finetune_stopping_step=2)
     short.run(tmp_path / "checkpoint.pth")
     assert short.best == 2 and len(short.history) == 5
 
 
 def test_without_held_out_pairs_the_last_epoch_counts(shop, tmp_path):
     found = tuned(shop, tmp_path, finetune_epochs=2, finetune_valid_ratio=0)
-    assert found.report["before"] is None and found.report["best_epoch"] == 2 and found.report["trained_on"] == 96
+    assert found.report["before"] is None and found.report["best_epoch"] == 2 and found.report["trained_on"] == 64
 
 
 def test_a_rate_of_zero_leaves_the_encoder_as_it_was(shop, tmp_path):
