@@ -280,7 +280,7 @@ def test_over_a_finetuned_encoder_a_checkpoint_gives_the_same_scores(model_name,
     """To a recommender it is a frozen encoder like any other; its tuning is tests/finetune's."""
     keys = {"encoder_training": "finetuned", "finetune_epochs": 1}
     _, model, _, trainer = trained(shop, model_name, 1, **keys)
-    assert model.item_features.fingerprint != trained(shop, model_name, 0, encoder_training="pretrained")[1].item_features.fingerprint
+    assert model.item_features.fingerprint != built(shop, model_name, encoder_training="pretrained")[1].item_features.fingerprint
     trainer._save_checkpoint(0, verbose=False)
     assert torch.equal(scores_of(load_data_and_model(trainer.saved_model_file)[1]), scores_of(model))
 
