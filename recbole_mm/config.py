@@ -64,7 +64,7 @@ class MultiModalConfig(Config):
         self._init_parameters_category()
         self.yaml_loader = self._build_yaml_loader()
         self.external_config_dict = {}
-        self.final_config_dict = {**final_config, "nproc": 1}
+        self.final_config_dict = {key: value for key, value in final_config.items() if key != "nproc"}
         for key, enum in ENUMS.items():
             if isinstance(final_config[key], str):
                 self.final_config_dict[key] = enum[final_config[key]]
