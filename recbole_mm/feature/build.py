@@ -19,6 +19,7 @@ from recbole_mm.finetune.apply import finetune
 
 ENCODER_OPTIONS = {"encoder_image_size": "image_size", "encoder_tokenizer": "tokenizer", "trust_remote_code": "trust_remote_code"}
 TUNING_OPTIONS = {"encoder_last_k": "last_k", "lora_rank": "lora_rank", "lora_alpha": "lora_alpha", "adapter_dim": "adapter_dim"}
+COMPILER = "inductor"
 logger = getLogger(__name__)
 
 
@@ -73,7 +74,10 @@ def build_encoder(config) -> ItemEncoder:
         options["gradient_checkpointing"] = True
     if finetuned and "pretraining_heads" in (options_of(parse_name(config["encoder"])[0]) or ()):
         options["pretraining_heads"] = True
-    return create_encoder(config["encoder"], seed=config["seed"], **options).to(config["device"])
+    encoder = create_encoder(config["encoder"], seed=config["seed"], **options).to(config["device"])
+    for block in encoder.layers() if config["encoder_compile"] else ():
+        block.compile(backend=COMPILER)
+    return encoder
 
 
 def frozen_encoder(config, dataset) -> ItemEncoder:

@@ -5,7 +5,7 @@ import torch
 
 from recbole_mm.encoder import create_encoder
 from recbole_mm.errors import InputError
-from recbole_mm.feature import ItemFeatures, encoded
+from recbole_mm.feature import ItemFeatures, build, encoded
 from tests.planted import built
 
 
@@ -192,3 +192,18 @@ def test_building_features_leaves_the_global_random_state_to_the_seed(planted):
     state = torch.get_rng_state()
     create_encoder("open_clip:tiny", seed=5)
     assert torch.equal(state, torch.get_rng_state())
+
+
+def test_compiled_blocks_give_the_same_rows_and_gradients(planted, monkeypatch):
+    """Through torch.compile's tracing, not its code generation, which would take minutes here."""
+    monkeypatch.setattr(build, "COMPILER", "aot_eager")
+    ids, found = torch.arange(1, 9), []
+    for compiled in (False, True):
+        features = features_of(planted, encoder_compile=compiled, encoder_tuning="lora", encoder="vlmo:tiny")
+        rows = features(ids)
+        loss_of(rows).backward()
+        found.append(([row.detach() for row in rows.values()], gradients(features), list(features.state_dict())))
+    (rows, wanted, names), (others, ours, same) = found
+    assert names == same and len(ours) == len(wanted) > 0
+    for one, other in zip([*rows, *wanted], [*others, *ours], strict=True):
+        torch.testing.assert_close(other, one, rtol=1e-4, atol=1e-6)
