@@ -14,6 +14,7 @@ from collections.abc import Iterator, Mapping
 import torch
 
 from recbole_mm.config import MultiModalConfig
+from recbole_mm.feature.encoded import ITEMS_A_CALL
 from recbole_mm.quick_start import build_model, build_trainer, create_dataset, data_preparation
 
 TUNINGS = {
@@ -33,22 +34,112 @@ def tunings(settings: Mapping, steps: int, rounds: int) -> None:
         print(f"{settings['encoder']}, {name}: {speed:.0f} items/s, {ratios}", flush=True)
 
 
-QUESTIONS = {"tunings": tunings}
+def bare(settings: Mapping, steps: int, rounds: int) -> None:
+    """Training beside the bare encoder: forward and backward pass of the same distinct items, read before, in calls of the best size."""
+    steppers = {"training": stepper(settings), "bare encoder": bare_stepper(settings)}
+    speeds = interleaved(steppers, steps, rounds)
+    share = speeds["training"] / speeds["bare encoder"]
+    print(f"{settings['encoder']}: {share:.2f} of the bare encoder's {speeds['bare encoder']:.0f} items/s", flush=True)
 
 
-def stepper(settings: Mapping) -> Iterator[int]:
-    """Trains a step each time it is asked: the distinct items of the step's batch."""
-    config = MultiModalConfig("CLIPRec", settings["dataset"], config_dict=dict(settings))
-    train, *_ = data_preparation(config, create_dataset(config))
-    model = build_model(config, train)
-    trainer = build_trainer(config, model)
+def losses(settings: Mapping, steps: int, rounds: int) -> None:
+    """Interactions a second under in-batch softmax, under BPR, and under BPR that encodes every occurrence of an item."""
+    batch = settings["train_batch_size"]
+    kinds = {"SSM": {}, "BPR": {"loss_type": "BPR"}, "BPR, every occurrence": {"loss_type": "BPR"}}
+    steppers = {name: stepper({**settings, **keys}, every="every" in name, done=batch) for name, keys in kinds.items()}
+    speeds = interleaved(steppers, steps, rounds)
+    for name, speed in speeds.items():
+        ratio = speed / speeds["BPR, every occurrence"]
+        print(f"{settings['encoder']}, {name}: {speed:.0f} interactions/s, {ratio:.2f} x naive", flush=True)
+
+
+def options(settings: Mapping, steps: int, rounds: int) -> None:
+    """Speed, and bytes that a step's loss keeps for the backward pass, by option."""
+    steppers = {name: stepper({**settings, **keys}) for name, keys in OPTIONS.items()}
+    speeds, kept = interleaved(steppers, steps, rounds), {name: kept_bytes({**settings, **keys}) for name, keys in OPTIONS.items()}
+    for name, speed in speeds.items():
+        ratios = f"{speed / speeds['plain']:.2f} x speed, {kept[name] / kept['plain']:.2f} x memory ({kept[name] / 2**20:.0f} MiB)"
+        print(f"{settings['encoder']}, {name}: {ratios}", flush=True)
+
+
+OPTIONS = {
+    "plain": {},
+    "chunks of 64": {"encoder_chunk_size": 64},
+    "gradient_checkpointing": {"gradient_checkpointing": True},
+    "both": {"encoder_chunk_size": 64, "gradient_checkpointing": True},
+    "bf16": {"encoder_precision": "bf16"},
+    "lora": {"encoder_tuning": "lora"},
+    "adapter": {"encoder_tuning": "adapter"},
+    "lora, bf16, chunks of 64": {"encoder_tuning": "lora", "encoder_precision": "bf16", "encoder_chunk_size": 64},
+}
+COMPILED = {"plain": {}, "compiled": {"encoder_compile": True}}
+
+
+def compiled(settings: Mapping, steps: int, rounds: int) -> None:
+    """torch.compile's share, once it has compiled."""
+    speeds = interleaved({name: stepper({**settings, **keys}) for name, keys in COMPILED.items()}, steps, rounds)
+    print(f"{settings['encoder']}, compiled: {speeds['compiled'] / speeds['plain']:.2f} x speed", flush=True)
+
+
+QUESTIONS = {"tunings": tunings, "bare": bare, "losses": losses, "options": options, "compiled": compiled}
+
+
+def stepper(settings: Mapping, every: bool = False, done: int | None = None) -> Iterator[int]:
+    """Trains a step each time it is asked: how many distinct items the step's batch has (or ``done``). ``every``: occurrences of an item
+    are encoded one by one."""
+    trainer, train = trainer_of(settings)
+    model = trainer.model
+    if every:
+        encode = model.item_features._items.encode
+        model.item_features._encode_filled = lambda distinct: {m: rows[: len(distinct)] for m, rows in encode(occurrences).items()}
     model.train()
     while True:
         for interaction in train:
-            sum(model.calculate_loss(interaction.to(config["device"]))).backward()
-            trainer.optimizer.step()
-            trainer.optimizer.zero_grad()
-            yield len(interaction["item_id"].unique())
+            items = torch.cat([interaction[field] for field in ("item_id", "neg_item_id") if field in interaction.interaction])
+            distinct = items.unique()
+            occurrences = torch.cat([distinct, items])[: len(items)] if every else distinct
+            sum(model.calculate_loss(interaction.to(trainer.device))).backward()
+            trainer._step(len(train), 1.0)
+            yield done or len(distinct)
+
+
+def bare_stepper(settings: Mapping) -> Iterator[int]:
+    """The encoder alone, forward and backward, over a batch's distinct items, which it has in memory."""
+    trainer, train = trainer_of(settings)
+    items = trainer.model.item_features._items
+    items.encoder.train()
+    batches = [interaction["item_id"].unique() for interaction, _ in zip(train, range(3), strict=False)]
+    ready = [[{m: items.read(m, ids) for m in items.modalities} for ids in batch.split(ITEMS_A_CALL)] for batch in batches]
+    while True:
+        for calls in ready:
+            for inputs in calls:
+                sum(items.compute(m, values).square().mean() for m, values in inputs.items()).backward()
+            items.encoder.zero_grad()
+            yield sum(len(next(iter(inputs.values()))) for inputs in calls)
+
+
+def kept_bytes(settings: Mapping) -> int:
+    """Of all tensors but parameters that the loss of one batch keeps for its backward pass, each counted once."""
+    trainer, train = trainer_of(settings)
+    weights, kept = {p.untyped_storage().data_ptr() for p in trainer.model.parameters()}, {}
+
+    def note(tensor: torch.Tensor) -> torch.Tensor:
+        storage = tensor.untyped_storage()
+        if storage.data_ptr() not in weights:
+            kept[storage.data_ptr()] = (storage.nbytes(), tensor)
+        return tensor
+
+    trainer.model.train()
+    with torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor):
+        sum(trainer.model.calculate_loss(next(iter(train))))
+    return sum(size for size, _ in kept.values())
+
+
+def trainer_of(settings: Mapping) -> tuple:
+    """A trainer of CLIPRec, and its loader."""
+    config = MultiModalConfig("CLIPRec", settings["dataset"], config_dict=dict(settings))
+    train, *_ = data_preparation(config, create_dataset(config))
+    return build_trainer(config, build_model(config, train)), train
 
 
 def interleaved(steppers: Mapping[str, Iterator[int]], steps: int, rounds: int) -> dict[str, float]:
@@ -73,6 +164,7 @@ def main() -> None:
     parser.add_argument("--questions", nargs="+", default=list(QUESTIONS), choices=list(QUESTIONS))
     parser.add_argument("--steps", type=int, default=3, help="a turn")
     parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--batch", type=int, default=512, help="interactions")
     parser.add_argument("--threads", type=int, default=2)
     given = parser.parse_args()
     torch.set_num_threads(given.threads)
@@ -80,7 +172,7 @@ def main() -> None:
         for encoder in given.encoders:
             settings = {
                 "dataset": given.dataset, "data_path": given.data_path, "cache_dir": given.cache_dir or scratch, "encoder": encoder,
-                "use_gpu": torch.cuda.is_available(), "show_progress": False, "state": "ERROR",
+                "use_gpu": torch.cuda.is_available(), "show_progress": False, "state": "ERROR", "train_batch_size": given.batch,
             }  # fmt: skip
             for question in given.questions:
                 QUESTIONS[question](settings, given.steps, given.rounds)
