@@ -5,7 +5,7 @@ import pytest
 from benchmarks.demo_truth import measure
 from recbole_mm.data.demo import write_demo
 
-QUICK = {"epochs": 7, "seed": 1, "use_id": False}
+QUICK = {"epochs": 4, "seed": 1, "use_id": False}
 
 
 @pytest.fixture(scope="module")

@@ -331,7 +331,6 @@ def test_files_and_encoder_side_by_side(planted, tmp_path):
         ({"feature_files": {"audio": "f.npy"}, "modalities": ["image", "adio"]}, ["'adio'", "'audio'"]),
         ({"feature_ids": 3}, ["feature_ids"]),
         ({"feature_dtype": "fp8"}, ["feature_dtype", "fp16"]),
-        ({"encoder_precision": "bf16"}, ["encoder_precision", "pretrained"]),
     ],
     ids=str,
 )
