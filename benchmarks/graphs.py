@@ -95,7 +95,7 @@ def plain_lattice(model) -> None:
             return model._constant_graph
         if not initial:
             initial.update({m: dense_graph(rows, model.knn_k) for m, rows in model.item_features.table().items()})
-        learned = {m: dense_graph(rows, model.knn_k) for m, rows in model.transform(model.features).items()}
+        learned = {m: dense_graph(rows, model.knn_k) for m, rows in model.transform(model.trained.table()).items()}
         alpha, share = model.modality_logits.softmax(0), model.lambda_coeff
         graph = sum(a * (share * initial[m] + (1 - share) * learned[m]) for a, m in zip(alpha, learned, strict=True))
         if model.training:

@@ -8,6 +8,7 @@ from recbole_mm.data.dataset import MultiModalDataset
 from recbole_mm.model.base import EmbeddingRecommender, ModalityProjection, xavier_embedding
 from recbole_mm.model.graph import InteractionGraph, light_gcn
 from recbole_mm.model.loss import table_norm
+from recbole_mm.model.trained import TrainedFeatures
 
 
 class BM3(EmbeddingRecommender):
@@ -24,11 +25,12 @@ class BM3(EmbeddingRecommender):
     score(u, i) = P(h_u) . P(h_i). No negatives are sampled. Features are read for the batch's items alone, and not when scoring.
 
     Deviations: two are the authors' code's, which the published grid belongs to: ``cl_weight`` (1 in the paper), and an L2 term that is
-    the norms of the tables of all h_u and all h_i, not squared, over the number of items (the paper: squared norms). One is not: that code
-    trains the table of features as well, here they stay as they are unless the encoder trains.
+    the norms of the tables of all h_u and all h_i, not squared, over the number of items (the paper: squared norms). One is an option: that
+    code trains a frozen encoder's features as well (``legacy_trained_features: True``).
     """
 
     needs_features = True
+    choices = {"legacy_trained_features": (True, False)}
 
     def __init__(self, config, dataset: MultiModalDataset) -> None:
         super().__init__(config, dataset)
@@ -37,6 +39,7 @@ class BM3(EmbeddingRecommender):
         self.cl_weight, self.reg_weight = config["cl_weight"], config["reg_weight"]
         self.user_embedding = xavier_embedding(self.n_users, size)
         self.item_embedding = xavier_embedding(self.n_items, size)
+        self.trained = TrainedFeatures.where(config["legacy_trained_features"], self.item_features)
         self.project = ModalityProjection(self.item_features.dims, size)
         self.predictor = nn.Linear(size, size)
         nn.init.xavier_uniform_(self.predictor.weight)
@@ -51,7 +54,7 @@ class BM3(EmbeddingRecommender):
         reconstruction = self.distance(of_users, target_items) + self.distance(of_items, self.target(of_users))
         alignment = sum(
             self.distance(content, target_items) + self.distance(content, self.target(content))
-            for content in self.project(self.item_features(items)).values()
+            for content in self.project((self.trained or self.item_features)(items)).values()
         )
         return reconstruction, self.cl_weight * alignment, self.reg_weight * table_norm(all_users, all_items)
 

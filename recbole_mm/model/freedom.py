@@ -11,6 +11,7 @@ from recbole_mm.model.base import ItemGraphRecommender, ModalityProjection, xavi
 from recbole_mm.model.graph import InteractionGraph, knn_graph, light_gcn, propagate, sum_graphs
 from recbole_mm.model.loss import bpr_loss
 from recbole_mm.model.sparse import SparseMatrix
+from recbole_mm.model.trained import TrainedFeatures
 
 
 class FREEDOM(ItemGraphRecommender):
@@ -28,11 +29,13 @@ class FREEDOM(ItemGraphRecommender):
     With a live encoder, S is made anew before every ``item_graph_every``-th epoch, and the encoder's gradient is that of the
     modalities' BPR.
 
-    Deviations: the paper's W_m f + b_m is without b_m, which adds the same to both scores of a pair. The released code trains the
-    features themselves; here, as in the paper, they are what the encoder says. The paper weighs two modalities, pictures .1 and
+    Deviations: the paper's W_m f + b_m is without b_m, which adds the same to both scores of a pair. The released code trains a
+    frozen encoder's features as well (``legacy_trained_features: True``). The paper weighs two modalities, pictures .1 and
     texts .9; modalities that ``modality_weights`` does not name share equally what the others leave of 1. An item that lacks a
     modality has no neighbours in its graph, and is nobody's. Losses are means over the batch, not sums.
     """
+
+    choices = {"legacy_trained_features": (True, False)}
 
     def __init__(self, config, dataset: MultiModalDataset) -> None:
         super().__init__(config, dataset)
@@ -42,6 +45,7 @@ class FREEDOM(ItemGraphRecommender):
         self.modality_weights = spread_weights(config["modality_weights"], modalities)
         self.user_embedding = xavier_embedding(self.n_users, size)
         self.item_embedding = xavier_embedding(self.n_items, size)
+        self.trained = TrainedFeatures.where(config["legacy_trained_features"], self.item_features)
         self.project = ModalityProjection(self.item_features.dims, size, bias=False)
         self.interactions = InteractionGraph.from_dataset(dataset, config["device"])
         self.adjacency = self.training_adjacency = self.interactions.adjacency()
@@ -58,7 +62,7 @@ class FREEDOM(ItemGraphRecommender):
         users, positive, negative = interaction[self.USER_ID], interaction[self.ITEM_ID], interaction[self.NEG_ITEM_ID]
         distinct, places = torch.unique(torch.cat([positive, negative]), return_inverse=True)
         user_rows, item_rows = self.embed()
-        views = [item_rows[distinct], *self.project(self.item_features(distinct)).values()]
+        views = [item_rows[distinct], *self.project((self.trained or self.item_features)(distinct)).values()]
         u = user_rows[users].repeat(2, 1)
         losses = [bpr_loss(*(u * rows[places]).sum(-1).chunk(2)) for rows in views]
         return losses[0], self.reg_weight * sum(losses[1:])

@@ -9,6 +9,7 @@ from recbole_mm.model.base import ItemGraphRecommender, ModalityProjection, xavi
 from recbole_mm.model.graph import InteractionGraph, ItemGraph, knn_graph, light_gcn, propagate, sum_graphs
 from recbole_mm.model.loss import bpr_loss, squared_norm
 from recbole_mm.model.sparse import SparseMatrix
+from recbole_mm.model.trained import TrainedFeatures
 
 
 class LATTICE(ItemGraphRecommender):
@@ -42,8 +43,7 @@ class LATTICE(ItemGraphRecommender):
         self.item_embedding = xavier_embedding(self.n_items, size)
         self.transform = ModalityProjection(features.dims, size)
         self.modality_logits = nn.Parameter(torch.zeros(len(features.modalities))) if len(features.modalities) > 1 else None
-        if not features.trainable:
-            self.features = nn.ParameterDict({m: nn.Parameter(rows.detach().clone()) for m, rows in features.table().items()})
+        self.trained = TrainedFeatures.where(True, features)
         legacy = config["legacy_row_normalised"]
         graph = InteractionGraph.from_dataset(dataset, config["device"])
         self.adjacency = graph.adjacency("row" if legacy else "symmetric", self_loops=legacy)
@@ -72,7 +72,7 @@ class LATTICE(ItemGraphRecommender):
         features = self.item_features
         if self.training and not features.live and self._constant_graph is not None:
             return self._constant_graph
-        learned = self._graphs(self.transform(features.table(fresh_ids) if features.trainable else self.features))
+        learned = self._graphs(self.transform((self.trained or features).table(fresh_ids)))
         mixed = [sum_graphs([self.item_graph[m], learned[m]], [self.lambda_coeff, 1 - self.lambda_coeff]) for m in features.modalities]
         graph = sum_graphs(mixed, [1.0] if self.modality_logits is None else self.modality_logits.softmax(0))
         if self.training:

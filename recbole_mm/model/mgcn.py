@@ -8,6 +8,7 @@ from recbole_mm.model.base import ItemGraphRecommender, ModalityProjection, xavi
 from recbole_mm.model.graph import InteractionGraph, ItemGraph, knn_graph, light_gcn, propagate
 from recbole_mm.model.loss import bpr_loss, info_nce, squared_norm
 from recbole_mm.model.sparse import SparseMatrix
+from recbole_mm.model.trained import TrainedFeatures
 
 
 class MGCN(ItemGraphRecommender):
@@ -28,12 +29,12 @@ class MGCN(ItemGraphRecommender):
     With a live encoder the gradient to it passes the purifier; S_m is made anew before every ``item_graph_every``-th epoch.
 
     Deviations: losses are means over the batch, not sums over all users and items; what is in a batch more than once is no negative
-    of itself. The released code trains the features themselves; here, as in the paper, they are what the encoder says. It also takes
-    E_mul as the mean of E_s and the gated (E_m - E_s), and so a third of it with two modalities: ``legacy_fusion: True``. An item that
-    lacks a modality has E_m = 0 in it. With one modality there is nothing to fuse: E_mul = E_m.
+    of itself. The released code takes E_mul as the mean of E_s and the gated (E_m - E_s), a third of the sum with two modalities
+    (``legacy_fusion: True``), and trains a frozen encoder's features themselves (``legacy_trained_features: True``). An item that lacks a
+    modality has E_m = 0 in it. With one modality there is nothing to fuse: E_mul = E_m.
     """
 
-    choices = {"legacy_fusion": (True, False)}
+    choices = {"legacy_fusion": (True, False), "legacy_trained_features": (True, False)}
 
     def __init__(self, config, dataset: MultiModalDataset) -> None:
         super().__init__(config, dataset)
@@ -43,6 +44,7 @@ class MGCN(ItemGraphRecommender):
         self.n_layers, self.n_item_layers = config["n_layers"], config["n_item_layers"]
         self.user_embedding = xavier_embedding(self.n_users, size)
         self.item_embedding = xavier_embedding(self.n_items, size)
+        self.trained = TrainedFeatures.where(config["legacy_trained_features"], self.item_features)
         self.transform = ModalityProjection(dims, size)
         self.gate = ModalityProjection(dict.fromkeys(dims, size), size)
         self.fuser = BehaviourAwareFuser(tuple(dims), size, config["legacy_fusion"]) if len(dims) > 1 else None
@@ -70,7 +72,7 @@ class MGCN(ItemGraphRecommender):
         """E_id and E_mul of users, then items: (n_users + n_items, d) each."""
         ids = self.item_embedding.weight
         behaviour = torch.cat(light_gcn(self.adjacency, self.user_embedding.weight, ids, self.n_layers))
-        gates = self.gate(self.transform(self.item_features.table(fresh_ids)))
+        gates = self.gate(self.transform((self.trained or self.item_features).table(fresh_ids)))
         of_items = {m: propagate(self.item_graph[m], ids * gate.sigmoid(), self.n_item_layers, "last") for m, gate in gates.items()}
         content = {m: torch.cat([self.user_item @ rows, rows]) for m, rows in of_items.items()}
         return behaviour, self.fuser(behaviour, content) if self.fuser else next(iter(content.values()))

@@ -73,7 +73,7 @@ def test_forward_and_gradients_are_those_of_dense_matrices(planted, keys):
     sum(model.calculate_loss(batch)).backward()
     ours = {name: p.grad.clone() for name, p in model.named_parameters()}
     model.zero_grad()
-    users, items = dense_lattice(model, training_pairs(train), initial, dict(model.features), bool(keys.get("legacy_row_normalised")))
+    users, items = dense_lattice(model, training_pairs(train), initial, model.trained.table(), bool(keys.get("legacy_row_normalised")))
     for rows, wanted in zip(model.embed(), (users, items), strict=True):
         torch.testing.assert_close(rows, wanted)
     dense_loss(model, batch, users, items).backward()
@@ -143,7 +143,7 @@ def test_items_without_a_modality_have_no_neighbours_in_it(planted_missing):
         dense = graph @ torch.eye(model.n_items, dtype=torch.float64)
         gone = ~model.item_features.present(m)
         assert not dense[gone].any() and not dense[:, gone].any() and dense[~gone].any(1).all()
-    users, items = dense_lattice(model, training_pairs(train), initial, dict(model.features))
+    users, items = dense_lattice(model, training_pairs(train), initial, model.trained.table())
     torch.testing.assert_close(model.embed()[1], items)
     check_scores(model)
 
