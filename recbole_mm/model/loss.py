@@ -45,22 +45,17 @@ def table_norm(*embeddings: Tensor) -> Tensor:
     return sum(e.norm() for e in embeddings) / len(embeddings[-1])
 
 
-def info_nce(
-    a: Tensor, b: Tensor, temperature: float, *, ids: Tensor | None = None, masked: Tensor | None = None, cosine: bool = True
-) -> Tensor:
-    """InfoNCE (van den Oord et al. 2018) of aligned rows: mean over i of -log softmax_j(sim(a_i, b_j) / temperature) at j = i.
+def info_nce(a: Tensor, b: Tensor, temperature: float, counts: Tensor | None = None) -> Tensor:
+    """InfoNCE (van den Oord et al. 2018) of aligned rows: mean over i of -log softmax_j(cos(a_i, b_j) / temperature) at j = i.
 
     Args:
-        a, b: (n, d) each, row i of one belonging to row i of the other.
-        ids: (n,), what the rows of b are of: rows of one id are not each other's negatives, however often it is in the batch.
-        masked: bool (n, n), further pairs that are no negatives, such as other positives of a user; the diagonal is ignored.
-        cosine: sim is the cosine; False: the dot product.
+        a, b: (n, d) and (m, d), m >= n: row i of one belongs to row i of the other, further rows of b are negatives alone.
+        counts: (n,), how many rows of a batch each stands for (m = n): the loss of the batch in which it is there so often, and is no
+            negative of itself.
     """
-    if cosine:
-        a, b = functional.normalize(a, dim=-1), functional.normalize(b, dim=-1)
-    logits = (a @ b.T / temperature).to(torch.promote_types(a.dtype, torch.float32))
-    excluded = torch.zeros_like(logits, dtype=torch.bool) if masked is None else masked.clone()
-    if ids is not None:
-        excluded |= ids.unsqueeze(0) == ids.unsqueeze(1)
-    logits = logits.masked_fill(excluded.fill_diagonal_(False), float("-inf"))
-    return functional.cross_entropy(logits, torch.arange(len(a), device=a.device))
+    logits = functional.normalize(a, dim=-1) @ functional.normalize(b, dim=-1).T / temperature
+    logits, own = logits.to(torch.promote_types(a.dtype, torch.float32)), torch.arange(len(a), device=a.device)
+    if counts is None:
+        return functional.cross_entropy(logits, own)
+    logits = logits + counts.to(logits.dtype).log().repeat(len(a), 1).fill_diagonal_(0)
+    return (functional.cross_entropy(logits, own, reduction="none") * counts).sum() / counts.sum()

@@ -59,8 +59,8 @@ class MGCN(ItemGraphRecommender):
         behaviour, content = self.views(torch.cat([positive, negative]))
         nodes = torch.cat([users, positive + self.n_users, negative + self.n_users])
         u, i, j = (behaviour[nodes] + content[nodes]).chunk(3)
-        ids = nodes.chunk(3)[:2]
-        contrast = sum(info_nce(content[n], behaviour[n], self.temperature, ids=n) for n in ids)
+        distinct = (n.unique(return_counts=True) for n in nodes.chunk(3)[:2])
+        contrast = sum(info_nce(content[n], behaviour[n], self.temperature, counts) for n, counts in distinct)
         loss = bpr_loss((u * i).sum(-1), (u * j).sum(-1))
         return loss, self.cl_weight * contrast, self.reg_weight * squared_norm(u, i, j)
 
