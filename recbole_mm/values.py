@@ -117,6 +117,8 @@ def _check_combinations(config: Config) -> None:
     if config["cache_hidden_states"] and (config["encoder_training"], config["encoder_tuning"]) != ("end2end", "last_k"):
         raise InputError("cache_hidden_states: True is for encoder_training: end2end with encoder_tuning: last_k, under which the lower "
                          "blocks stay as they are; leave it out")  # fmt: skip
+    if config["gradient_checkpointing"] and config["encoder_tuning"] == "side":
+        raise InputError("gradient_checkpointing: True with encoder_tuning: side, under which no block of the encoder runs; leave it out")
     if config["encoder_compile"] and (config["cache_hidden_states"] or config["encoder_tuning"] == "side"):
         raise InputError("encoder_compile: True with cache_hidden_states or encoder_tuning: side, which cut the encoder open; leave it out")
 
