@@ -78,6 +78,7 @@ class MultiModalTrainer(Trainer):
             self.model.train()
             self.optimizer.zero_grad()
             for place, interaction in enumerate(describe(train_data)):
+                self.model.start_step(epoch_idx * n + place)
                 with torch.autocast(self.device.type, enabled=bool(self.enable_amp)):
                     losses = (loss_func or self.model.calculate_loss)(interaction.to(self.device))
                 parts = losses if isinstance(losses, tuple) else (losses,)

@@ -93,7 +93,8 @@ class ItemFeatures(nn.Module):
         return self.live and self._alignable
 
     def train(self, mode: bool = True) -> "ItemFeatures":
-        """As any module's; a live encoder's cached catalogue counts as old after training, whichever way its weights changed."""
+        """As any module's; a live encoder's cached catalogue counts as old after training, whichever way its weights changed (the fused
+        step of an optimiser changes them without raising their version)."""
         if mode and self.live:
             self._cache_version = None
         return super().train(mode)
@@ -127,7 +128,7 @@ class ItemFeatures(nn.Module):
         """Encodes the catalogue anew: eval mode, no gradient, in chunks. Nothing to do without a live encoder."""
         if self.trainable:
             self._cache = {m: self._filled(m, rows) for m, rows in self._items.catalogue().items()}
-            self._cache_version = self._items.version()
+            self._cache_version = None if self.training and self.live else self._items.version()
 
     def bare_throughput(self) -> float:
         """Of the live encoder alone: see ``EncodedItems``."""

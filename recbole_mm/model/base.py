@@ -43,6 +43,9 @@ class MultiModalRecommender(GeneralRecommender):
     def start_epoch(self, epoch: int) -> None:
         """Called before every training epoch: for what is rebuilt then, such as item graphs."""
 
+    def start_step(self, step: int) -> None:
+        """Called before every training batch, with how many the run has had."""
+
     def learning_rate_factor(self, epoch: int) -> float:
         """What the recommender's learning rate is multiplied by in an epoch; 1 unless a model's paper has a schedule."""
         return 1.0
@@ -116,9 +119,9 @@ class EmbeddingRecommender(MultiModalRecommender):
 class ItemGraphRecommender(EmbeddingRecommender):
     """An EmbeddingRecommender with graphs between items that are made from their features (``build_item_graph``).
 
-    ``self.item_graph`` always belongs to features the model has: while the encoder trains, it is made anew before every
-    ``item_graph_every``-th epoch, and an evaluation uses the one of the features it scores with. A frozen encoder's is made once.
-    A model's property file has ``item_graph_every``.
+    ``self.item_graph`` always belongs to features the model has: while the encoder trains, it is made anew before every epoch, within
+    an epoch after every ``item_graph_every`` steps of the run (on the catalogue encoded anew; never where that is None), and an
+    evaluation uses the one of the features it scores with. A frozen encoder's is made once. A model's property file has the key.
     """
 
     uses_table = True
@@ -142,7 +145,13 @@ class ItemGraphRecommender(EmbeddingRecommender):
 
     def start_epoch(self, epoch: int) -> None:
         super().start_epoch(epoch)
-        if epoch % self.item_graph_every == 0 and self._item_graph_version != tensor_versions(self.encoder_parameters()):
+        if self._item_graph_version != tensor_versions(self.encoder_parameters()):
+            self._build()
+
+    def start_step(self, step: int) -> None:
+        super().start_step(step)
+        if self.item_graph_every and step and step % self.item_graph_every == 0 and self.item_features.live:
+            self.item_features.refresh()
             self._build()
 
     def train(self, mode: bool = True) -> "ItemGraphRecommender":
@@ -155,7 +164,8 @@ class ItemGraphRecommender(EmbeddingRecommender):
     @torch.no_grad()
     def _build(self) -> None:
         features = {m: rows.detach() for m, rows in self.item_features.table().items()}
-        self._item_graph, self._item_graph_version = self.build_item_graph(features), tensor_versions(self.encoder_parameters())
+        self._item_graph = self.build_item_graph(features)
+        self._item_graph_version = None if self.training and self.item_features.live else tensor_versions(self.encoder_parameters())
 
     _item_graph: object = None
     _item_graph_version: tuple | None = None

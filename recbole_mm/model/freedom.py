@@ -26,7 +26,7 @@ class FREEDOM(ItemGraphRecommender):
     1 / sqrt(d_u d_i) and normalised by the degrees they leave; evaluation is on all. Loss: BPR on the final embeddings + ``reg_weight``
     times the sum over the modalities of BPR on e_u . (W_m f_mi), f_mi the item's features.
 
-    With a live encoder, S is made anew before every ``item_graph_every``-th epoch, and the encoder's gradient is that of the
+    With a live encoder, S is made anew every epoch (and ``item_graph_every`` steps), and the encoder's gradient is that of the
     modalities' BPR.
 
     Deviations: the paper's W_m f + b_m is without b_m, which adds the same to both scores of a pair. The released code trains a

@@ -26,7 +26,7 @@ class LATTICE(ItemGraphRecommender):
     With a frozen encoder the features e_m are parameters that start at its values; the graph is made anew, with gradient, in the
     first batch of an epoch, and the rest of the epoch uses it as a constant, as in the authors' code. With a live encoder e_m is what it
     makes of the items: it trains, and no feature is a parameter. As the features of a batch's items then are new in every batch, so is
-    the graph, and each step has a gradient to the encoder; the initial graph is made anew before every ``item_graph_every``-th epoch.
+    the graph, and each step has a gradient to the encoder; the initial graph is made anew every epoch (and ``item_graph_every`` steps).
 
     Deviations: graphs are k neighbours an item, never n x n. An item that lacks a modality has no neighbours in its graph, and is
     nobody's; one that lacks all is its id alone. ``legacy_row_normalised: True`` is the released code's LightGCN, over D^-1 (A + I).

@@ -26,7 +26,7 @@ class MGCN(ItemGraphRecommender):
     ``temperature``) + ``reg_weight`` * L2 of the batch's final embeddings. The learning rate falls by .96^(epoch / 50), as in the
     published runs.
 
-    With a live encoder the gradient to it passes the purifier; S_m is made anew before every ``item_graph_every``-th epoch.
+    With a live encoder the gradient to it passes the purifier; S_m is made anew every epoch (and ``item_graph_every`` steps).
 
     Deviations: losses are means over the batch, not sums over all users and items; what is in a batch more than once is no negative
     of itself. The released code takes E_mul as the mean of E_s and the gated (E_m - E_s), a third of the sum with two modalities

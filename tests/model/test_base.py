@@ -35,7 +35,7 @@ class Counting(EmbeddingRecommender):
 class Graphed(ItemGraphRecommender, Counting):
     """The same, with a graph between items that says which of its features it was made of."""
 
-    default_settings = {"embedding_size": 8, "item_graph_every": 1}
+    default_settings = {"embedding_size": 8, "item_graph_every": None}
 
     def build_item_graph(self, features):
         assert not any(rows.requires_grad for rows in features.values())
@@ -112,18 +112,23 @@ def test_an_item_graph_belongs_to_the_features_that_are_scored_with(planted):
     assert len({id(graph) for graph in seen}) == 3
 
 
-@pytest.mark.parametrize("every", [1, 2])
-def test_item_graphs_are_made_anew_every_so_many_epochs(planted, every):
-    _, model, *_ = built(planted, Graphed, modalities=["image"], item_graph_every=every)
-    graphs = []
-    for epoch in range(4):
-        model.train()
-        with torch.no_grad():
-            model.item_features.encoder.model.visual.proj.mul_(1.01)
-        model.item_features.refresh()
-        model.start_epoch(epoch)
+@pytest.mark.parametrize("every", [None, 2])
+def test_item_graphs_are_made_anew_every_so_many_steps_of_an_epoch(planted, every):
+    config, model, train, *_ = built(planted, Graphed, modalities=["image"], item_graph_every=every, train_batch_size=64, epochs=2)
+    trainer, graphs, made_of = build_trainer(config, model), [], []
+    calculate_loss = model.calculate_loss
+
+    def noted(interaction):
         graphs.append(model.item_graph)
-    assert len({id(graph) for graph in graphs}) == 4 // every
+        made_of.append(model.made_of["image"])
+        return calculate_loss(interaction)
+
+    for epoch in range(2):
+        trainer._train_epoch(train, epoch, loss_func=noted)
+    n = len(train)
+    anew = [step for step in range(1, 2 * n) if graphs[step] is not graphs[step - 1]]
+    assert n >= 5 and anew == [step for step in range(1, 2 * n) if step == n or (every and step % every == 0)]
+    assert not any(torch.equal(made_of[step], made_of[step - 1]) for step in anew), "of the features as they are by then"
 
 
 def test_a_frozen_encoders_item_graph_is_made_once(planted):
