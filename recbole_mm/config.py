@@ -184,7 +184,12 @@ class MultiModalConfig(Config):
         """RecBole's, but ``use_gpu: False`` means the CPU (and leaves the environment alone for the process's next run), and the
         user's CUDA_VISIBLE_DEVICES stands unless gpu_id is given. Under torchrun, each process of a machine gets one of these GPUs; the
         first one logs. For RecBole itself, every process is the only one (``Ranks`` knows better)."""
-        final, ranks = self.final_config_dict, Ranks.from_environment()
+        final, given = self.final_config_dict, "gpu_id" in self.external_config_dict
+        several = int(os.environ.get("WORLD_SIZE", 1)) > 1
+        if several and given and final["use_gpu"]:  # before anything asks which GPUs there are
+            gpus = final["gpu_id"]
+            os.environ["CUDA_VISIBLE_DEVICES"] = ",".join(map(str, gpus)) if isinstance(gpus, list | tuple) else str(gpus)
+        ranks = Ranks.from_environment()
         if final.get("world_size", -1) not in (-1, 0, 1, None):
             raise InputError("world_size: start processes on several machines by torchrun; --nproc=N starts N on this one")
         nproc = 1 if final.get("nproc") is None else final["nproc"]
@@ -196,11 +201,13 @@ class MultiModalConfig(Config):
         if nproc > 1 and ranks.world == 1:  # this process will only start others, whose GPUs are not its business
             final.update(single_spec=True, local_rank=0, device=torch.device("cpu"))
             return
-        if final["use_gpu"] and "gpu_id" not in self.external_config_dict:
-            final["gpu_id"] = _gpus(ranks.world)
+        if final["use_gpu"] and not given and USERS_GPUS is not None:
+            final["gpu_id"] = USERS_GPUS
         if ranks.rank:
             final.update(state="WARNING", show_progress=False, log_wandb=False)
-        if final["use_gpu"]:
+        if several and final["use_gpu"] and torch.cuda.is_available():
+            final.update(single_spec=True, local_rank=0, device=_own_gpu())
+        elif final["use_gpu"]:
             super()._init_device()
         else:
             final.update(gpu_id="", single_spec=True, local_rank=0, device=torch.device("cpu"))
@@ -216,12 +223,13 @@ def _mapping(key: str, value: object) -> dict:
         raise InputError(f"{key} '{value}' is no mapping such as '{{image: image_feat.npy}}'") from error
 
 
-def _gpus(world: int) -> str:
-    """The user's GPUs (RecBole's default, 0, where they name none), or of several processes this one's."""
-    if world == 1:
-        return "0" if USERS_GPUS is None else USERS_GPUS
-    named, rank = (USERS_GPUS or "").split(","), int(os.environ.get("LOCAL_RANK", 0))
-    return named[rank] if rank < len(named) and named[rank] else str(rank)
+def _own_gpu() -> torch.device:
+    """Of several processes on a machine, this one's."""
+    rank, count = int(os.environ.get("LOCAL_RANK", 0)), torch.cuda.device_count()
+    if rank >= count:
+        raise InputError(f"process {rank} of this machine finds {count} GPUs; start as many processes, or set use_gpu: False")
+    torch.cuda.set_device(rank)
+    return torch.device("cuda", rank)
 
 
 def _literal(text: str) -> object:

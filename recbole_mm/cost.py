@@ -32,9 +32,11 @@ class CostAccount:
     def measure(self, phase: str) -> Iterator[None]:
         """Adds the seconds of a block to a phase, less those spent on the encoder's forward passes in it."""
         start, encoding, items = time.perf_counter(), self.encoding.seconds, self.encoding.items
-        yield
-        spent = time.perf_counter() - start
-        self.seconds[phase] += spent - (self.encoding.seconds - encoding)
+        try:
+            yield
+        finally:
+            spent = time.perf_counter() - start
+            self.seconds[phase] += spent - (self.encoding.seconds - encoding)
         if phase == "training" and self.features is not None and self.features.live:
             self.live_items, self.live_seconds = self.live_items + self.encoding.items - items, self.live_seconds + spent
 
@@ -48,7 +50,7 @@ class CostAccount:
             ``peak_memory_mib`` (of the device; of the process on a CPU); ``trainable_parameters`` and ``total_parameters`` (those of a
             frozen encoder, which is gone by then, are in neither).
         """
-        items, seconds = self.ranks.total(self.encoding.items), self.encoding.seconds
+        items, seconds, peak = self.ranks.total(self.encoding.items), self.encoding.seconds, peak_memory(device)
         return {
             "seconds_encoding": seconds,
             "seconds_training": self.seconds["training"],
@@ -56,7 +58,7 @@ class CostAccount:
             "items_encoded": items,
             "items_per_second": items / seconds if seconds else None,
             "share_of_bare_encoder": self._share(),
-            "peak_memory_mib": peak_memory(device),
+            "peak_memory_mib": peak,
             "trainable_parameters": sum(p.numel() for p in model.parameters() if p.requires_grad),
             "total_parameters": sum(p.numel() for p in model.parameters()),
         }

@@ -16,31 +16,34 @@ def starts_others(config) -> bool:
     return (config["nproc"] or 1) > 1 and "WORLD_SIZE" not in os.environ
 
 
-def launch(nproc: int, arguments: tuple) -> dict:
-    """``quick_start.run(*arguments)`` in ``nproc`` processes that train together; the first one's result.
+def launch(config, arguments: tuple) -> dict:
+    """``quick_start.run(*arguments)`` in ``config["nproc"]`` processes that train together; the first one's result.
 
     In a script of the user's own, the call must stand behind ``if __name__ == "__main__"``.
 
     Raises:
         InputError: more processes than GPUs, or what ``run`` raised in the first process that failed.
     """
+    from torch.distributed.elastic.multiprocessing.api import SignalException
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
     from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
     from recbole_mm.config import MultiModalConfig
 
-    gpus = torch.cuda.device_count()
+    nproc, gpus = config["nproc"], torch.cuda.device_count() if config["use_gpu"] else 0
     if 0 < gpus < nproc:
         raise InputError(f"nproc {nproc}: there are {gpus} GPUs; use as many processes, or use_gpu: False")
     settings = LaunchConfig(
         min_nodes=1, max_nodes=1, nproc_per_node=nproc, run_id=uuid.uuid4().hex, rdzv_backend="c10d", rdzv_endpoint="localhost:0",
         max_restarts=0, start_method="spawn",
     )  # fmt: skip
-    getLogger("torch.distributed.elastic").setLevel("ERROR")
+    getLogger("torch.distributed.elastic").setLevel("CRITICAL")
     with tempfile.TemporaryDirectory() as folder:
         complaint = Path(folder) / "complaint"
         try:
             return elastic_launch(settings, _run)(arguments, MultiModalConfig.command_line, str(complaint))[0]
+        except SignalException as error:
+            raise KeyboardInterrupt from error
         except ChildFailedError as error:
             if complaint.exists():
                 raise InputError(complaint.read_text(encoding="utf-8")) from error
@@ -55,7 +58,7 @@ def _run(arguments: tuple, command_line: list[str] | None, complaint: str) -> di
     MultiModalConfig.command_line = command_line
     try:
         return run(*arguments)
-    except InputError as error:
+    except (InputError, OSError) as error:
         Path(complaint).write_text(str(error), encoding="utf-8")
         raise SystemExit(2) from error
     finally:

@@ -18,7 +18,7 @@ from recbole_mm.cost import cost_line
 from recbole_mm.data.dataset import MultiModalDataset
 from recbole_mm.data.demo import write_demo
 from recbole_mm.data.preflight import check_dataset
-from recbole_mm.errors import recbole_complaints
+from recbole_mm.errors import InputError, recbole_complaints
 from recbole_mm.feature.ranks import Ranks
 from recbole_mm.launch import launch, starts_others
 from recbole_mm.log import start_log, starting
@@ -57,7 +57,7 @@ def run(
     """
     config = MultiModalConfig(model, dataset, config_file_list, config_dict)
     if starts_others(config):
-        return launch(config["nproc"], (model, dataset, config_file_list, config_dict, saved))
+        return launch(config, (model, dataset, config_file_list, config_dict, saved))
     return _train(config, saved=saved, verbose=Ranks.current().rank == 0)
 
 
@@ -67,7 +67,7 @@ def objective_function(
     """What RecBole's HyperTuning calls for each trial: one quiet run, its result with the model's name."""
     config = MultiModalConfig(config_dict=config_dict, config_file_list=config_file_list)
     if starts_others(config):
-        return {"model": config["model"], **launch(config["nproc"], (None, None, config_file_list, config_dict, saved))}
+        return {"model": config["model"], **launch(config, (None, None, config_file_list, config_dict, saved))}
     return {"model": config["model"], **_train(config, saved=saved, verbose=False)}
 
 
@@ -132,8 +132,10 @@ def _batches_of_all(config: MultiModalConfig) -> Iterator[None]:
     """The processes that train together have every batch in common; each of them adds ``train_batch_size`` to it."""
     own = config["train_batch_size"]
     config["train_batch_size"] = own * Ranks.current().world
-    yield
-    config["train_batch_size"] = own
+    try:
+        yield
+    finally:
+        config["train_batch_size"] = own
 
 
 def build_model(config: MultiModalConfig, train_data) -> AbstractRecommender:
@@ -206,7 +208,13 @@ def _floats(result: dict | None) -> dict | None:
 
 
 def start(config: MultiModalConfig) -> None:
-    """What comes before everything else in a run: RecBole's seeds and log."""
+    """What comes before everything else in a run: RecBole's seeds and log.
+
+    Raises:
+        InputError: nproc, where no other processes have been started.
+    """
+    if starts_others(config):
+        raise InputError("nproc is for run; several processes of torchrun share the other commands' work")
     init_seed(config["seed"], config["reproducibility"])
     start_log(config)
 

@@ -9,6 +9,8 @@ from recbole_mm.checkpoint import load_checkpoint, plain, random_state, set_rand
 from recbole_mm.errors import InputError
 from recbole_mm.model.base import MultiModalRecommender
 
+RATES = ("lr", "peak_lr", "weight_decay")
+
 
 def state_of(trainer, epoch: int) -> dict:
     """Everything that a run needs to go on after ``epoch``; of the model, what was trained."""
@@ -38,11 +40,16 @@ def resume(trainer, file: str) -> None:
     features, wanted = trainer.model.item_features, checkpoint["encoder_fingerprint"]
     if features is not None and wanted != features.fingerprint:
         raise InputError(f"{file} was trained with another encoder (fingerprint {wanted}, not {features.fingerprint})")
+    configured = [{key: group[key] for key in RATES if key in group} for group in trainer.optimizer.param_groups]
     try:
+        if checkpoint["config"]["learner"] != trainer.config["learner"]:
+            raise ValueError
         trainer.optimizer.load_state_dict(checkpoint["optimizer"])
     except ValueError as error:
-        raise InputError(f"{file} was trained with other groups of parameters: the same encoder_tuning, layer_decay and learner, "
-                         "please") from error
+        raise InputError(f"{file} was trained with other groups of parameters: set encoder_tuning, layer_decay and learner as they were "
+                         "then") from error  # fmt: skip
+    for group, rates in zip(trainer.optimizer.param_groups, configured, strict=True):
+        group.update(rates)
     trainer.saved_model_file = str(file)
     trainer.start_epoch = checkpoint["epoch"] + 1
     trainer.cur_step, trainer.schedule.steps = checkpoint["cur_step"], dict(checkpoint["steps"])

@@ -78,7 +78,8 @@ class MultiModalTrainer(Trainer):
             self.model.train()
             self.optimizer.zero_grad()
             for place, interaction in enumerate(describe(train_data)):
-                self.model.start_step(epoch_idx * n + place)
+                Ranks.moment = epoch_idx * n + place
+                self.model.start_step(Ranks.moment)
                 with torch.autocast(self.device.type, enabled=bool(self.enable_amp)):
                     losses = (loss_func or self.model.calculate_loss)(interaction.to(self.device))
                 parts = losses if isinstance(losses, tuple) else (losses,)
@@ -97,7 +98,7 @@ class MultiModalTrainer(Trainer):
             features.live = epoch >= self.freeze_epochs
             if features.live and epoch == self.freeze_epochs > 0:
                 self.logger.info(f"epoch {epoch}: the encoder trains from now on")
-            if features.live and epoch % self.config["refresh_every"] == 0 and self.model.uses_table:
+            if features.live and epoch % self.config["refresh_every"] == 0 and self.model.uses_table and features.outdated:
                 features.refresh()
         self.ranks.align([tensor for group in self.optimizer.param_groups for tensor in group["params"]])
         self.model.start_epoch(epoch)
@@ -111,7 +112,8 @@ class MultiModalTrainer(Trainer):
         self.ranks.average(encoder if live else [])
         self.scaler.unscale_(self.optimizer)
         if live:
-            self.gradient_norms.append(torch.stack([p.grad.norm() for p in encoder if p.grad is not None]).norm())
+            norms = [p.grad.norm() for p in encoder if p.grad is not None]
+            self.gradient_norms += [torch.stack(norms).norm()] if norms else []
         if self.clip_grad_norm:
             clip_grad_norm_(self.model.parameters(), **self.clip_grad_norm)
         self.scaler.step(self.optimizer)
@@ -172,6 +174,8 @@ class MultiModalTrainer(Trainer):
 
     def _save_checkpoint(self, epoch: int, verbose: bool = True, **kwargs) -> None:
         file = kwargs.pop("saved_model_file", self.saved_model_file)
+        if self.model.item_features is not None:
+            self.model.item_features.forget_outdated()  # as a run that goes on from here will not have it
         if self.ranks.rank == 0:
             save_checkpoint(state_of(self, epoch), file)
             if verbose:

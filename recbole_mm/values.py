@@ -119,6 +119,10 @@ def _check_combinations(config: Config) -> None:
                          "blocks stay as they are; leave it out")  # fmt: skip
     if config["gradient_checkpointing"] and config["encoder_tuning"] == "side":
         raise InputError("gradient_checkpointing: True with encoder_tuning: side, under which no block of the encoder runs; leave it out")
+    if config["cache_hidden_states"] and not live:
+        raise InputError("cache_hidden_states: True, and no encoder that trains; leave it out")
+    if str(config["learner"]).lower() == "sparse_adam":
+        raise InputError("learner: sparse_adam takes sparse gradients, which no model here has; use adam or adamw")
     if config["encoder_compile"] and (config["cache_hidden_states"] or config["encoder_tuning"] == "side"):
         raise InputError("encoder_compile: True with cache_hidden_states or encoder_tuning: side, which cut the encoder open; leave it out")
 

@@ -191,6 +191,36 @@ def test_killed_ten_times_it_ends_as_a_straight_run(planted):
     assert results_of(settings(planted, checkpoint_dir="killed", **keys, **resume)) == straight
 
 
+def test_refreshing_seldom_and_never_evaluating_resumes_exactly(planted):
+    keys = {"model": "MGCN", "modalities": ["image"], "refresh_every": 2, "eval_step": 0, "train_batch_size": 128}
+    states = []
+    for parts in ((2,), (1, 2)):
+        file = None
+        for epochs in parts:
+            config, model, train, *_ = built(planted, **keys, epochs=epochs)
+            trainer = build_trainer(config, model)
+            if file:
+                trainer.resume_checkpoint(file)
+            trainer.fit(train, None, verbose=False)
+            file = trainer.saved_model_file
+        states.append(model.state_dict())
+    assert all(torch.equal(value, states[1][name]) for name, value in states[0].items())
+
+
+def test_a_resumed_run_has_the_rates_it_is_given(planted):
+    config, model, train, *_ = built(planted, epochs=1)
+    trainer = build_trainer(config, model)
+    trainer.fit(train, None, verbose=False)
+    config, model, *_ = built(planted, epochs=2, encoder_learning_rate=0.5, encoder_weight_decay=0.2)
+    other = build_trainer(config, model)
+    other.resume_checkpoint(trainer.saved_model_file)
+    assert {group.get("peak_lr") for group in other.optimizer.param_groups} == {None, 0.5}
+    assert other.optimizer.param_groups[1]["weight_decay"] == 0.2
+    config, model, *_ = built(planted, epochs=2, learner="sgd")
+    with pytest.raises(InputError, match="learner"):
+        build_trainer(config, model).resume_checkpoint(trainer.saved_model_file)
+
+
 def test_recboles_models_take_the_resume_key_too(planted, caplog):
     run("BPR", planted.name, config_dict=settings(planted, epochs=2, state="INFO"))
     (file,) = Path("saved").glob("BPR-*.pth")

@@ -98,13 +98,15 @@ def test_gradients_are_averaged_and_what_none_reached_stays_without():
 def test_processes_draw_their_own_numbers_beside_common_ones():
     def drawn() -> list[float]:
         torch.manual_seed(1)
-        with Ranks.current().own_randomness():
-            own = torch.rand(1).item()
-        return [own, torch.rand(1).item()]
+        own = []
+        for Ranks.moment in range(2):
+            with Ranks.current().own_randomness():
+                own.append(torch.rand(1).item())
+        return [*own, torch.rand(1).item()]
 
-    (one, common), (other, same) = together(2, drawn)
+    (one, later, common), (other, again, same) = together(2, drawn)
     torch.manual_seed(1)
-    assert one != other and common == same == torch.rand(1).item()
+    assert len({one, other, later, again}) == 4 and common == same == torch.rand(1).item()
 
 
 def test_the_first_process_writes(shop):

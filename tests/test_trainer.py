@@ -150,6 +150,29 @@ def test_the_cost(planted):
     assert frozen["share_of_bare_encoder"] is None and frozen["trainable_parameters"] < cost["trainable_parameters"]
 
 
+def test_a_batch_whose_items_have_no_picture_trains_on(planted_missing):
+    trainer, model, train, *_ = trainer_of(planted_missing, modalities=["image"], train_batch_size=1, contrastive_weight=0.0)
+    lacking = (~model.item_features.present("image")).nonzero().squeeze(1)
+    data = train.dataset.inter_feat
+    only = data[torch.isin(data["item_id"], lacking)][torch.arange(2)]
+    trainer._train_epoch([only], 0)
+    assert trainer.gradient_norms == []
+
+
+def test_a_catalogue_is_encoded_once_an_epoch(planted):
+    trainer, model, train, valid, _ = trainer_of(planted, model="VBPR", epochs=2, train_batch_size=512)
+    model.uses_table = True
+    trainer.fit(train, valid, verbose=False, saved=False)
+    training = 2 * sum(len(torch.cat([b["item_id"], b["neg_item_id"]]).unique()) for b in train)
+    assert trainer.account.encoding.items <= training + 3 * len(model.item_features), "before the first epoch, and by every evaluation"
+
+
+@pytest.mark.parametrize("model_name", ["MGCN", "LATTICE", "FREEDOM"])
+def test_mixed_precision_of_graph_models(planted, model_name):
+    trainer, model, train, valid, _ = trainer_of(planted, model=model_name, enable_amp=True, encoder_training="pretrained", epochs=1)
+    trainer.fit(train, valid, verbose=False, saved=False)
+
+
 def test_mixed_precision_with_frozen_epochs(planted):
     trainer, model, train, valid, test = trainer_of(planted, enable_amp=True, encoder_freeze_epochs=1, epochs=2)
     trainer.fit(train, valid, verbose=False, saved=False)

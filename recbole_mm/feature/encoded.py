@@ -47,13 +47,18 @@ class EncodedItems:
     ) -> None:  # fmt: skip
         self.inputs = EncoderInputs(encoder, content, modalities, show_progress)
         self.encoder, self.content, self.bf16, self.show_progress = encoder, content, precision == "bf16", show_progress
-        self.chunk_size = chunk_size or AUTO_CHUNK_SIZE[encoder.from_scratch]
+        self._chunk_size, self.largest_call = chunk_size, 0
         self.modalities, self.present = self.inputs.modalities, self.inputs.present
         self.dims = {m: encoder.output_dims[m] for m in self.modalities}
         self.cost, self.ranks = EncodingCost(), Ranks.current()
 
     def __len__(self) -> int:
         return len(self.content)
+
+    @property
+    def chunk_size(self) -> int:
+        """The given one, or the default for the encoder."""
+        return self._chunk_size or AUTO_CHUNK_SIZE[self.encoder.from_scratch]
 
     @property
     def device(self) -> torch.device:
@@ -92,20 +97,20 @@ class EncodedItems:
         return self.encoder({modality: inputs})[modality]
 
     def bare_throughput(self) -> float:
-        """Items a second of the encoder's forward and backward pass alone: one call on inputs that are in memory already."""
-        ids = torch.arange(1, min(len(self), 1 + min(self.chunk_size, ITEMS_A_CALL)), device=self.device)
-        ready = {m: self.read(m, ids[self.present[m][ids.cpu()].to(ids.device)]) for m in self.modalities}
+        """Items a second of the encoder's forward and backward pass alone: one call on inputs that are in memory already, of as many
+        items as the largest call in training had."""
+        ready = {m: self.read(m, self.present[m].nonzero().squeeze(1)[: self.largest_call].to(self.device)) for m in self.modalities}
         weights = [p for p in self.encoder.parameters() if p.requires_grad]
         training = self.encoder.training
         self.encoder.train()
         with torch.random.fork_rng(devices=range(torch.cuda.device_count())), torch.enable_grad():
             for few in ({m: _first(values, 8) for m, values in ready.items()}, ready):
                 spent = EncodingCost()
-                with spent.measure(len(ids), self.device):
+                with spent.measure(self.largest_call, self.device):
                     rows = [self._forward(m, values) for m, values in few.items()]
                     torch.autograd.grad(sum(row.square().sum() for row in rows), weights, allow_unused=True)
         self.encoder.train(training)
-        return len(ids) / spent.seconds
+        return self.largest_call / spent.seconds
 
     def _gathered(self, rows: dict[str, Tensor], lengths: list[int]) -> dict[str, Tensor]:
         """All processes' rows, each of which has encoded its slice of parts that are so many items long."""
@@ -127,6 +132,8 @@ class EncodedItems:
 
     def _encode_call(self, ids: Tensor) -> dict[str, Tensor]:
         rows = {}
+        if torch.is_grad_enabled():
+            self.largest_call = max(self.largest_call, len(ids))
         for m in self.modalities:
             here = self.present[m][ids.cpu()].to(ids.device)
             row = torch.zeros(len(ids), self.dims[m], dtype=next(self.encoder.parameters()).dtype, device=ids.device)

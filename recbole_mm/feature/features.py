@@ -124,6 +124,16 @@ class ItemFeatures(nn.Module):
                 rows[m] = rows[m].index_copy(0, distinct, fresh.to(rows[m].dtype))
         return self._with_learned(rows, slice(None))
 
+    @property
+    def outdated(self) -> bool:
+        """Has a live encoder changed, or may it have, since the catalogue was encoded?"""
+        return self.trainable and (self._cache is None or self._cache_version != self._items.version())
+
+    def forget_outdated(self) -> None:
+        """Drops a cached catalogue that is not the encoder's as it is now; the next use encodes it anew."""
+        if self.outdated:
+            self._cache = None
+
     def refresh(self) -> None:
         """Encodes the catalogue anew: eval mode, no gradient, in chunks. Nothing to do without a live encoder."""
         if self.trainable:

@@ -24,6 +24,9 @@ class Ranks:
     one loss, and goes on in the process that encoded the item; ``average`` adds up what reaches the encoder's parameters.
     """
 
+    moment = 0
+    """The number of the batch that all processes are training on."""
+
     def __init__(self, rank: int = 0, world: int = 1) -> None:
         self.rank, self.world = rank, world
 
@@ -92,12 +95,13 @@ class Ranks:
 
     @contextmanager
     def own_randomness(self) -> Iterator[None]:
-        """Random numbers of this process alone, drawn without moving the generators that all processes have in common."""
+        """Random numbers of this process and training batch (``moment``) alone, drawn without moving the generators that all processes
+        have in common."""
         if self.world == 1:
             yield
             return
         with torch.random.fork_rng(devices=range(torch.cuda.device_count())):
-            torch.manual_seed(crc32(torch.get_rng_state().numpy().tobytes()) + self.rank)
+            torch.manual_seed(crc32(torch.get_rng_state().numpy().tobytes() + str(Ranks.moment).encode()) + self.rank)
             yield
 
     def wait(self) -> None:

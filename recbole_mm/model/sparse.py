@@ -24,7 +24,7 @@ class SparseMatrix:
         self.backward_csr = self.forward_csr if symmetric else _csr(columns, rows, values, shape[::-1])
 
     def __matmul__(self, x: Tensor) -> Tensor:
-        x = x.to(torch.promote_types(x.dtype, torch.float32))
+        x = _single(x)
         if (self.forward_csr.dtype, self.forward_csr.device) != (x.dtype, x.device):
             shared = self.backward_csr is self.forward_csr
             self.forward_csr = self.forward_csr.to(x.device, x.dtype)
@@ -37,8 +37,10 @@ class PairProducts(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx, x: Tensor, indices: Tensor) -> Tensor:
+        x = _single(x)
         ctx.save_for_backward(x, indices)
-        return _pair_products(x, x, indices)
+        with torch.autocast(x.device.type, enabled=False):
+            return _pair_products(x, x, indices)
 
     @staticmethod
     def backward(ctx, grad: Tensor) -> tuple:
@@ -51,8 +53,10 @@ class NeighbourSum(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx, weights: Tensor, h: Tensor, indices: Tensor) -> Tensor:
+        weights, h = _single(weights), _single(h)
         ctx.save_for_backward(weights, h, indices)
-        return _neighbour_csr(indices, weights) @ h
+        with torch.autocast(h.device.type, enabled=False):
+            return _neighbour_csr(indices, weights) @ h
 
     @staticmethod
     def backward(ctx, grad: Tensor) -> tuple:
@@ -65,11 +69,17 @@ class _SparseProduct(torch.autograd.Function):
     @staticmethod
     def forward(ctx, matrix: Tensor, transposed: Tensor, x: Tensor) -> Tensor:
         ctx.transposed = transposed
-        return matrix @ x
+        with torch.autocast(x.device.type, enabled=False):
+            return matrix @ x
 
     @staticmethod
     def backward(ctx, grad: Tensor) -> tuple:
         return None, None, ctx.transposed @ grad.contiguous()
+
+
+def _single(x: Tensor) -> Tensor:
+    """In single precision at least: sparse products know no other, under autocast neither."""
+    return x.to(torch.promote_types(x.dtype, torch.float32))
 
 
 def _csr(rows: Tensor, columns: Tensor, values: Tensor, shape: tuple[int, int]) -> Tensor:
