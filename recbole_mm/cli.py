@@ -110,6 +110,7 @@ def _run(arguments: argparse.Namespace, rest: list[str]) -> int:
 
 def _extract(arguments: argparse.Namespace, rest: list[str]) -> int:
     from recbole_mm.feature.extract import extract
+    from recbole_mm.feature.ranks import Ranks
     from recbole_mm.log import starting
     from recbole_mm.quick_start import create_dataset, start, training_dataset
 
@@ -120,10 +121,12 @@ def _extract(arguments: argparse.Namespace, rest: list[str]) -> int:
     with starting():
         start(config)
         extract(config, training_dataset(config) if finetuned else create_dataset(config), arguments.output)
+    Ranks.current().leave()
     return 0
 
 
 def _finetune(arguments: argparse.Namespace, rest: list[str]) -> int:
+    from recbole_mm.feature.ranks import Ranks
     from recbole_mm.finetune.command import finetune
     from recbole_mm.log import starting
     from recbole_mm.quick_start import start, training_dataset
@@ -133,6 +136,7 @@ def _finetune(arguments: argparse.Namespace, rest: list[str]) -> int:
     with starting():
         start(config)
         finetune(config, training_dataset(config), arguments.output)
+    Ranks.current().leave()
     return 0
 
 

@@ -1,19 +1,17 @@
 """MultiModalConfig: RecBole's Config, finding our models and properties first, then RecBole's, and checking what it is given."""
 
 import ast
-import os
 import sys
 from collections.abc import Mapping
 from logging import getLogger
 from pathlib import Path
 
-import torch
 import yaml
 from recbole.config import Config
 from recbole.utils import EvaluatorType, InputType, ModelType
 
+from recbole_mm.device import choose_device
 from recbole_mm.errors import InputError, nearest, recbole_complaints
-from recbole_mm.feature.ranks import Ranks
 from recbole_mm.keys import check_keys, known_keys, our_keys
 from recbole_mm.model import get_model, is_ours, list_models
 from recbole_mm.properties import RECBOLE_PROPERTIES, properties_dir
@@ -23,7 +21,6 @@ FOR_EVERY_MODEL = ("eval_batch_size", "mask_valid_items", "negative_items", "col
 MAPPING_KEYS = ("feature_files", "feature_ids", "finetune_weights")
 LIST_KEYS = ("text_field", "modalities", "metrics", "benchmark_filename")
 ENUMS = {"MODEL_TYPE": ModelType, "MODEL_INPUT_TYPE": InputType, "eval_type": EvaluatorType}
-USERS_GPUS = os.environ.get("CUDA_VISIBLE_DEVICES")
 
 
 class MultiModalConfig(Config):
@@ -181,36 +178,8 @@ class MultiModalConfig(Config):
             final["MODEL_INPUT_TYPE"] = InputType.POINTWISE
 
     def _init_device(self) -> None:
-        """RecBole's, but ``use_gpu: False`` means the CPU (and leaves the environment alone for the process's next run), and the
-        user's CUDA_VISIBLE_DEVICES stands unless gpu_id is given. Under torchrun, each process of a machine gets one of these GPUs; the
-        first one logs. For RecBole itself, every process is the only one (``Ranks`` knows better)."""
-        final, given = self.final_config_dict, "gpu_id" in self.external_config_dict
-        several = int(os.environ.get("WORLD_SIZE", 1)) > 1
-        if several and given and final["use_gpu"]:  # before anything asks which GPUs there are
-            gpus = final["gpu_id"]
-            os.environ["CUDA_VISIBLE_DEVICES"] = ",".join(map(str, gpus)) if isinstance(gpus, list | tuple) else str(gpus)
-        ranks = Ranks.from_environment()
-        if final.get("world_size", -1) not in (-1, 0, 1, None):
-            raise InputError("world_size: start processes on several machines by torchrun; --nproc=N starts N on this one")
-        nproc = 1 if final.get("nproc") is None else final["nproc"]
-        if not isinstance(nproc, int) or nproc < 1:
-            raise InputError(f"nproc '{nproc}': a number of processes")
-        if max(nproc, ranks.world) > 1 and not is_ours(self.model_class):
-            raise InputError(f"{self.model} is RecBole's, whose models train in one process here: leave out nproc and torchrun")
-        final.pop("local_rank", None)
-        if nproc > 1 and ranks.world == 1:  # this process will only start others, whose GPUs are not its business
-            final.update(single_spec=True, local_rank=0, device=torch.device("cpu"))
-            return
-        if final["use_gpu"] and not given and USERS_GPUS is not None:
-            final["gpu_id"] = USERS_GPUS
-        if ranks.rank:
-            final.update(state="WARNING", show_progress=False, log_wandb=False)
-        if several and final["use_gpu"] and torch.cuda.is_available():
-            final.update(single_spec=True, local_rank=0, device=_own_gpu())
-        elif final["use_gpu"]:
-            super()._init_device()
-        else:
-            final.update(gpu_id="", single_spec=True, local_rank=0, device=torch.device("cpu"))
+        given, several = "gpu_id" in self.external_config_dict, is_ours(self.model_class)
+        choose_device(self.final_config_dict, given, super()._init_device, several)
 
 
 def _mapping(key: str, value: object) -> dict:
@@ -221,15 +190,6 @@ def _mapping(key: str, value: object) -> dict:
         return {key: yaml.safe_load(value)}
     except yaml.YAMLError as error:
         raise InputError(f"{key} '{value}' is no mapping such as '{{image: image_feat.npy}}'") from error
-
-
-def _own_gpu() -> torch.device:
-    """Of several processes on a machine, this one's."""
-    rank, count = int(os.environ.get("LOCAL_RANK", 0)), torch.cuda.device_count()
-    if rank >= count:
-        raise InputError(f"process {rank} of this machine finds {count} GPUs; start as many processes, or set use_gpu: False")
-    torch.cuda.set_device(rank)
-    return torch.device("cuda", rank)
 
 
 def _literal(text: str) -> object:

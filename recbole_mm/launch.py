@@ -3,6 +3,7 @@
 import os
 import tempfile
 import uuid
+from collections.abc import Callable
 from logging import getLogger
 from pathlib import Path
 
@@ -16,13 +17,13 @@ def starts_others(config) -> bool:
     return (config["nproc"] or 1) > 1 and "WORLD_SIZE" not in os.environ
 
 
-def launch(config, arguments: tuple) -> dict:
-    """``quick_start.run(*arguments)`` in ``config["nproc"]`` processes that train together; the first one's result.
+def launch(config, work: Callable[..., dict], arguments: tuple) -> dict:
+    """``work(*arguments)`` in ``config["nproc"]`` processes that train together; the first one's result.
 
     In a script of the user's own, the call must stand behind ``if __name__ == "__main__"``.
 
     Raises:
-        InputError: more processes than GPUs, or what ``run`` raised in the first process that failed.
+        InputError: more processes than GPUs, or what ``work`` raised in the first process that failed.
     """
     from torch.distributed.elastic.multiprocessing.api import SignalException
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
@@ -41,7 +42,7 @@ def launch(config, arguments: tuple) -> dict:
     with tempfile.TemporaryDirectory() as folder:
         complaint = Path(folder) / "complaint"
         try:
-            return elastic_launch(settings, _run)(arguments, MultiModalConfig.command_line, str(complaint))[0]
+            return elastic_launch(settings, _run)(work, arguments, MultiModalConfig.command_line, str(complaint))[0]
         except SignalException as error:
             raise KeyboardInterrupt from error
         except ChildFailedError as error:
@@ -50,14 +51,13 @@ def launch(config, arguments: tuple) -> dict:
             raise
 
 
-def _run(arguments: tuple, command_line: list[str] | None, complaint: str) -> dict:
+def _run(work: Callable[..., dict], arguments: tuple, command_line: list[str] | None, complaint: str) -> dict:
     from recbole_mm.config import MultiModalConfig
     from recbole_mm.feature.ranks import Ranks
-    from recbole_mm.quick_start import run
 
     MultiModalConfig.command_line = command_line
     try:
-        return run(*arguments)
+        return work(*arguments)
     except (InputError, OSError) as error:
         Path(complaint).write_text(str(error), encoding="utf-8")
         raise SystemExit(2) from error

@@ -57,7 +57,7 @@ def run(
     """
     config = MultiModalConfig(model, dataset, config_file_list, config_dict)
     if starts_others(config):
-        return launch(config, (model, dataset, config_file_list, config_dict, saved))
+        return launch(config, run, (model, dataset, config_file_list, config_dict, saved))
     return _train(config, saved=saved, verbose=Ranks.current().rank == 0)
 
 
@@ -67,7 +67,7 @@ def objective_function(
     """What RecBole's HyperTuning calls for each trial: one quiet run, its result with the model's name."""
     config = MultiModalConfig(config_dict=config_dict, config_file_list=config_file_list)
     if starts_others(config):
-        return {"model": config["model"], **launch(config, (None, None, config_file_list, config_dict, saved))}
+        return launch(config, objective_function, (config_dict, config_file_list, saved))
     return {"model": config["model"], **_train(config, saved=saved, verbose=False)}
 
 

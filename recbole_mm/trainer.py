@@ -15,7 +15,7 @@ from tqdm import tqdm
 
 from recbole_mm.checkpoint import load_checkpoint, save_checkpoint
 from recbole_mm.compat import no_tensorboard
-from recbole_mm.cost import CostAccount, cost_line
+from recbole_mm.cost import CostAccount
 from recbole_mm.diagnostics import health_line, health_of
 from recbole_mm.errors import InputError
 from recbole_mm.feature.ranks import Ranks
@@ -190,7 +190,3 @@ class MultiModalTrainer(Trainer):
         """
         resume(self, resume_file)
         self.logger.info(f"Checkpoint loaded. Resume training from epoch {self.start_epoch}")
-
-    def cost_line(self) -> str:
-        """What the run cost, in one line; see ``CostAccount.report``."""
-        return cost_line(self.account.report(self.model, self.device))

@@ -86,7 +86,7 @@ def test_a_subclass_of_the_users_inherits_its_parents_properties():
 def test_devices(monkeypatch):
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "3")
     assert config(gpu_id="0")["device"].type == "cpu" and os.environ["CUDA_VISIBLE_DEVICES"] == "3", "use_gpu: False means the CPU"
-    monkeypatch.setattr("recbole_mm.config.USERS_GPUS", "3")
+    monkeypatch.setattr("recbole_mm.device.USERS_GPUS", "3")
     MultiModalConfig("CLIPRec", "demo")
     assert os.environ["CUDA_VISIBLE_DEVICES"] == "3", "the user's choice of GPU stands"
     MultiModalConfig("CLIPRec", "demo", config_dict={"gpu_id": "1"})

@@ -9,7 +9,7 @@ from recbole_mm import launch
 from recbole_mm.cli import main
 from recbole_mm.errors import InputError
 from recbole_mm.feature.ranks import Ranks
-from recbole_mm.quick_start import build_trainer, load_data_and_model, run
+from recbole_mm.quick_start import build_trainer, load_data_and_model, objective_function, run
 from tests.planted import built, settings, write_planted
 from tests.processes import together
 
@@ -130,14 +130,20 @@ def test_nproc_on_the_command_line(shop, capfd):
     assert len(list(Path("saved").glob("*.pth"))) == 1
 
 
+def test_a_trial_of_hyper_tuning_is_quiet_in_several_processes_too(shop, capfd):
+    keys = settings(shop, epochs=1, nproc=2, modalities=["image"], state="INFO", model="CLIPRec", dataset=shop.name)
+    result = objective_function(keys)
+    assert result["model"] == "CLIPRec" and result["best_valid_score"] > 0 and "test result" not in capfd.readouterr().err
+
+
 def test_what_is_wrong_in_a_process_comes_back_as_one_line(shop, tmp_path):
     keys = settings(shop, image_field="nowhere")
     with pytest.raises(SystemExit):
-        launch._run(("CLIPRec", shop.name, None, keys, True), None, str(tmp_path / "complaint"))
+        launch._run(run, ("CLIPRec", shop.name, None, keys, True), None, str(tmp_path / "complaint"))
     assert "nowhere" in (tmp_path / "complaint").read_text()
 
 
-@pytest.mark.parametrize("keys", [{"nproc": 0}, {"nproc": "two"}, {"world_size": 2}])
+@pytest.mark.parametrize("keys", [{"nproc": 0}, {"nproc": "two"}, {"world_size": 2}, {"ip": "localhost"}, {"port": 5678}])
 def test_bad_numbers_of_processes(shop, keys):
     with pytest.raises(InputError, match="|".join(keys)):
         built(shop, "CLIPRec", **keys)

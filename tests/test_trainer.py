@@ -5,6 +5,7 @@ import re
 import pytest
 import torch
 
+from recbole_mm.cost import cost_line
 from recbole_mm.diagnostics import score_spreads
 from recbole_mm.errors import InputError
 from recbole_mm.quick_start import build_trainer, run
@@ -145,7 +146,8 @@ def test_the_cost(planted):
     assert cost["total_parameters"] == cost["trainable_parameters"] == sum(p.numel() for p in model.parameters())
     assert all(cost[f"seconds_{phase}"] > 0 for phase in ("encoding", "training", "evaluating")) and cost["peak_memory_mib"] > 50
     assert cost["share_of_bare_encoder"] > 0 and cost["items_per_second"] > 0
-    assert re.fullmatch(r"cost: encoding [\d.]+ s \(\d+ items, \d+ items/s\), training .* parameters train", trainer.cost_line())
+    told = cost_line(trainer.account.report(model, trainer.device))
+    assert re.fullmatch(r"cost: encoding [\d.]+ s \(\d+ items, \d+ items/s\), training .* parameters train", told)
     frozen = run("CLIPRec", planted.name, config_dict=settings(planted, epochs=1, encoder_training="pretrained"))["cost"]
     assert frozen["share_of_bare_encoder"] is None and frozen["trainable_parameters"] < cost["trainable_parameters"]
 

@@ -16,9 +16,9 @@ from recbole_mm.feature.missing import Interactions
 from recbole_mm.feature.ranks import Ranks
 from recbole_mm.feature.side import SideItems
 from recbole_mm.finetune.apply import finetune
+from recbole_mm.finetune.settings import TUNING_OPTIONS
 
 ENCODER_OPTIONS = {"encoder_image_size": "image_size", "encoder_tokenizer": "tokenizer", "trust_remote_code": "trust_remote_code"}
-TUNING_OPTIONS = {"encoder_last_k": "last_k", "lora_rank": "lora_rank", "lora_alpha": "lora_alpha", "adapter_dim": "adapter_dim"}
 COMPILER = "inductor"
 logger = getLogger(__name__)
 

@@ -32,7 +32,7 @@ logger = getLogger(__name__)
 
 
 class Encoded(NamedTuple):
-    """Tables by modality; the distinct contents that were encoded now (by this process) and those found in the store, by modality; the
+    """Tables by modality; the distinct contents that were encoded now (by all processes) and those found in the store, by modality; the
     cost; and the store's folder."""
 
     tables: dict[str, Table]

@@ -5,13 +5,16 @@ from collections.abc import Sequence
 from logging import getLogger
 from pathlib import Path
 
+from safetensors.torch import save_file
+
 from recbole_mm.data.choice import from_encoder
+from recbole_mm.disk import write_whole
 from recbole_mm.errors import InputError
 from recbole_mm.feature.build import encode, frozen_encoder
 from recbole_mm.feature.encode import Encoded
 from recbole_mm.feature.features import Table
 from recbole_mm.feature.ranks import Ranks
-from recbole_mm.feature.store import DTYPES, write_whole
+from recbole_mm.feature.store import DTYPES
 
 
 def extract(config, dataset, output: str | Path | None = None) -> Encoded:
@@ -29,17 +32,14 @@ def extract(config, dataset, output: str | Path | None = None) -> Encoded:
         raise InputError("nothing to encode: modalities is empty, or feature_files brings them all")
     if output is not None and Path(output).is_file():
         raise InputError(f"--output {output} is a file, not a folder")
-    ranks = Ranks.from_environment()
-    try:
-        encoded = encode(config, dataset, frozen_encoder(config, dataset), ranks)
-        if output is not None and ranks.rank == 0:
-            tokens = [str(token) for token in dataset.field2id_token[dataset.iid_field]]
-            for modality, table in encoded.tables.items():
-                export(table, tokens, Path(output) / f"{modality}.safetensors", config["feature_dtype"])
-            getLogger().info(f"features exported to {output}: {', '.join(f'{m}.safetensors' for m in encoded.tables)}")
-        ranks.wait()
-    finally:
-        ranks.leave()
+    ranks = Ranks.current()
+    encoded = encode(config, dataset, frozen_encoder(config, dataset), ranks)
+    if output is not None and ranks.rank == 0:
+        tokens = [str(token) for token in dataset.field2id_token[dataset.iid_field]]
+        for modality, table in encoded.tables.items():
+            export(table, tokens, Path(output) / f"{modality}.safetensors", config["feature_dtype"])
+        getLogger().info(f"features exported to {output}: {', '.join(f'{m}.safetensors' for m in encoded.tables)}")
+    ranks.wait()
     getLogger().info(_cost_line(encoded, ranks))
     return encoded
 
@@ -51,7 +51,8 @@ def export(table: Table, tokens: Sequence[str], path: Path, dtype: str = "fp32")
         left.unlink(missing_ok=True)
     ids = sorted(table.present.nonzero().squeeze(1).tolist(), key=lambda i: tokens[i])
     rows = table.rows[ids].to(DTYPES[dtype]).contiguous()
-    write_whole(path, rows, {"item_tokens": json.dumps([tokens[i] for i in ids])})
+    metadata = {"item_tokens": json.dumps([tokens[i] for i in ids])}
+    write_whole(path, lambda file: save_file({"features": rows}, file, metadata))
 
 
 def _cost_line(encoded: Encoded, ranks: Ranks) -> str:

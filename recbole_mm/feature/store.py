@@ -1,7 +1,6 @@
 """FeatureStore: encoded rows on disk, each named by the content it was made from."""
 
 import json
-import os
 import time
 from collections import defaultdict
 from collections.abc import Sequence
@@ -14,6 +13,8 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor
+
+from recbole_mm.disk import write_whole
 
 DTYPES = {"fp32": torch.float32, "fp16": torch.float16}
 STALE_SECONDS = 3600
@@ -66,7 +67,8 @@ class FeatureStore:
         self.folder.mkdir(parents=True, exist_ok=True)
         rows, named = rows.to("cpu", self.dtype).contiguous(), {"digests": list(digests), "item_tokens": list(tokens)}
         path = self.folder / f"{blake2b(' '.join(digests).encode(), digest_size=16).hexdigest()}.safetensors"
-        write_whole(path, rows, {"rows": json.dumps({**named, "checksum": _checksum(rows, named)})})
+        metadata = {"rows": json.dumps({**named, "checksum": _checksum(rows, named)})}
+        write_whole(path, lambda file: save_file({"features": rows}, file, metadata))
         self._known.add(path)
         self._place.update((digest, (path, row)) for row, digest in enumerate(digests))
 
@@ -96,18 +98,6 @@ class FeatureStore:
             return named["digests"] if whole else None
         except Exception:  # safetensors raises almost anything on damaged bytes
             return None
-
-
-def write_whole(path: Path, rows: Tensor, metadata: dict[str, str]) -> None:
-    """One tensor ``features`` as a safetensors file that appears whole or not at all."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        save_file({"features": rows}, temporary, metadata)
-        with open(temporary, "rb") as file:
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def _checksum(rows: Tensor, named: dict[str, list[str]]) -> str:

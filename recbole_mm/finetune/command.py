@@ -8,6 +8,7 @@ from recbole_mm.disk import write_whole
 from recbole_mm.encoder.export import export_weights
 from recbole_mm.errors import InputError
 from recbole_mm.feature.build import build_encoder, chunk_size
+from recbole_mm.feature.ranks import Ranks
 from recbole_mm.finetune import apply
 from recbole_mm.finetune.apply import Tuned
 
@@ -31,7 +32,9 @@ def finetune(config, dataset, output: str | Path | None = None) -> Tuned:
             raise InputError(f"--output {output}: a file whose name ends in .safetensors")
         output.parent.mkdir(parents=True, exist_ok=True)
     tuned = apply.finetune(config, dataset, build_encoder(config), chunk_size(config), exported=output is not None)
-    if output is not None:
+    ranks = Ranks.current()
+    if output is not None and ranks.rank == 0:
         write_whole(output, lambda file: export_weights(tuned.encoder, file))
         getLogger().info(f"tuned weights exported to {output}: --encoder=backend:name@{output} takes them")
+    ranks.wait()
     return tuned

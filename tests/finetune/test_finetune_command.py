@@ -7,14 +7,17 @@ from pathlib import Path
 
 import pytest
 import torch
+import torch.distributed as dist
 
 from recbole_mm.cli import main
 from recbole_mm.encoder import create_encoder
+from recbole_mm.finetune import command
 from recbole_mm.finetune.stage import Stage
 from recbole_mm.quick_start import build_trainer, load_data_and_model
 from tests.feature.test_extract import forked
 from tests.finetune.shops import QUICK, tuned
 from tests.planted import built, settings
+from tests.processes import together
 
 SMALL = {**QUICK, "finetune_epochs": 1}
 
@@ -43,6 +46,14 @@ def test_tunes_prints_and_exports_what_the_encoder_takes(encoder, tuning, shop, 
     assert [path.name for path in file.parent.iterdir()] == [file.name]
     if tuning == "full":
         assert taken.fingerprint() == found.report["fingerprint"]
+
+
+def test_of_several_processes_one_tunes_and_exports(shop, tmp_path, monkeypatch):
+    written, whole = [], command.write_whole
+    monkeypatch.setattr(command, "write_whole", lambda *given: written.append(given) or whole(*given))
+    given = [*arguments(shop, tmp_path / "cache", finetune_weights="{itc: 1}"), f"--output={tmp_path / 'tuned.safetensors'}"]
+    assert together(2, lambda: (main(["finetune", *given]), len(written), dist.is_initialized())) == [(0, 1, False), (0, 0, False)]
+    assert (tmp_path / "tuned.safetensors").exists()
 
 
 def test_a_run_trains_on_the_tuned_encoder_and_its_checkpoint_gives_equal_scores(shop, tmp_path, monkeypatch):
