@@ -1,6 +1,6 @@
-"""Recommenders on synthetic data of Amazon-Baby's size, each against the plain way to write it; and a kNN graph of 100,000 items.
+"""Recommenders on synthetic data of Amazon-Baby's size, each against the plain way to write it.
 
-    python benchmarks/graphs.py [--models VBPR LATTICE ...] [--steps 4] [--evaluations 2] [--no-knn]
+    python benchmarks/graphs.py [--models VBPR LATTICE ...] [--steps 4] [--evaluations 2]
 
 An epoch's seconds are those of what starts it, of its first batch, and of the median of a few other batches times their number.
 The plain way of training projects the whole catalogue's features in every batch (VBPR, FREEDOM) and holds item graphs as dense n x n
@@ -9,8 +9,6 @@ anew for every batch of users. Both ways take turns, in one process; seconds are
 """
 
 import argparse
-import resource
-import subprocess
 import sys
 import tempfile
 import time
@@ -26,7 +24,6 @@ from torch.nn import functional
 from recbole_mm.config import MultiModalConfig
 from recbole_mm.model import OUR_MODELS, get_model
 from recbole_mm.model.base import EmbeddingRecommender
-from recbole_mm.model.graph import knn_graph
 from recbole_mm.model.loss import bpr_loss, squared_norm
 from recbole_mm.quick_start import build_model, build_trainer, create_dataset, data_preparation
 
@@ -179,36 +176,15 @@ def compare(name: str, folder: Path, loaders: dict, steps: int, evaluations: int
     print(f"{line} | evaluation {ours:.1f} s; plain {plain:.1f} s: {plain / ours:.1f} times as long", flush=True)
 
 
-def knn(n: int = 100_000, width: int = 512) -> None:
-    """In a process of its own, whose peak memory counts."""
-    code = f"from benchmarks.graphs import build_knn; build_knn({n}, {width})"
-    subprocess.run([sys.executable, "-c", code], check=True, cwd=Path(__file__).resolve().parents[1])
-
-
-def build_knn(n: int, width: int) -> None:
-    torch.set_num_threads(1)
-    features = torch.randn(n, width, generator=torch.Generator().manual_seed(0))
-    before = _peak()
-    seconds = timed(lambda: knn_graph(features, 10))
-    print(f"kNN graph of {n} x {width}: {seconds:.0f} s, peak {_peak():.2f} GiB, of which {before:.2f} before it began", flush=True)
-
-
-def _peak() -> float:
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
-
-
 def main() -> None:
     registered = [name for name in OUR_MODELS if name not in IDS_ONLY and issubclass(get_model(name), EmbeddingRecommender)]
     parser = argparse.ArgumentParser()
     parser.add_argument("--models", nargs="*", default=registered)
     parser.add_argument("--steps", type=int, default=4)
     parser.add_argument("--evaluations", type=int, default=2)
-    parser.add_argument("--no-knn", action="store_true")
     arguments = parser.parse_args()
     sys.argv = sys.argv[:1]
     torch.set_num_threads(1)
-    if not arguments.no_knn:
-        knn()
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch) / "baby"
         write_data(folder)
