@@ -1,10 +1,12 @@
 """The paper's question on a data set of one's own: pretrained, fine-tuned or end-to-end, by encoder and recommender.
 
     python benchmarks/paradigms.py --dataset=ml-latest-small-mm-5core --data_path=... --results=paradigms.jsonl [--seeds 1 2 3]
-        [--models CLIPRec VBPR LATTICE] [--encoders open_clip:tiny vlmo:tiny ...] [--epochs 5] [--set key=value ...]
+        [--models CLIPRec VBPR LATTICE] [--encoders open_clip:tiny vlmo:tiny ...] [--paradigms end2end ...] [--live 5] [--set key=value ...]
 
-A run a cell, each with a tenth of the items kept from training: recall@20 of warm items, of cold ones and of all, and seconds. Every
-finished run is a line of ``--results``, and is not done again: killed, the script goes on. A table of means over seeds ends it.
+A run a cell, each with a tenth of the items kept from training: recall@20 of warm items, of cold ones and of all, and seconds. VBPR and
+LATTICE train for 60 epochs whatever the paradigm, end-to-end in the last ``--live`` of them. CLIPRec has no ids here, so all it knows
+comes from its encoder, and trains end-to-end from the start, for ``--live`` epochs. The last epoch is tested. Every finished run is a
+line of ``--results``, and is not done again: killed, the script goes on. A table of means over seeds ends it.
 """
 
 import argparse
@@ -19,10 +21,22 @@ from recbole_mm import run
 PARADIGMS = ("pretrained", "finetuned", "end2end")
 ENCODERS = ("open_clip:tiny", "vlmo:tiny", "separate:image=open_clip:tiny,text=vlmo:tiny")
 COMMON = {
-    "topk": [20], "metrics": ["Recall", "NDCG"], "valid_metric": "Recall@20", "cold_item_ratio": 0.1, "train_batch_size": 2048,
-    "finetune_epochs": 10, "state": "ERROR", "show_progress": False,
+    "topk": [20], "metrics": ["Recall", "NDCG"], "valid_metric": "Recall@20", "cold_item_ratio": 0.1, "finetune_epochs": 10,
+    "learning_rate": 0.005, "train_batch_size": 2048, "epochs": 60, "stopping_step": 60, "state": "ERROR", "show_progress": False,
 }  # fmt: skip
-FROZEN = {"epochs": 60, "stopping_step": 10}
+CONTENT = {"use_id": False, "train_batch_size": 512, "epochs": 30}
+
+
+def keys_of(model: str, encoder: str, paradigm: str, live: int) -> dict:
+    """A cell's settings."""
+    keys = {**COMMON, **(CONTENT if model == "CLIPRec" else {}), "encoder": encoder, "encoder_training": paradigm}
+    if paradigm == "end2end" and model == "CLIPRec":
+        keys["epochs"] = live
+    elif paradigm == "end2end":
+        keys |= {"encoder_freeze_epochs": keys["epochs"] - live, "encoder_learning_rate": 1e-4}
+    if paradigm == "finetuned" and encoder.startswith("separate:"):  # whose pictures and texts have no common space
+        keys["finetune_weights"] = {"interaction": 1}
+    return keys
 
 
 def main() -> None:
@@ -34,7 +48,7 @@ def main() -> None:
     parser.add_argument("--encoders", nargs="+", default=ENCODERS)
     parser.add_argument("--paradigms", nargs="+", default=PARADIGMS, choices=PARADIGMS)
     parser.add_argument("--seeds", nargs="+", type=int, default=[1, 2, 3])
-    parser.add_argument("--epochs", type=int, default=5, help="of end-to-end training")
+    parser.add_argument("--live", type=int, default=5, help="epochs of end-to-end training")
     parser.add_argument("--set", nargs="+", default=[], help="key=value for every run")
     given = parser.parse_args()
     sys.argv = sys.argv[:1]
@@ -45,12 +59,9 @@ def main() -> None:
         cell = {"seed": seed, "model": model, "encoder": encoder, "paradigm": paradigm}
         if any(cell.items() <= line.items() for line in done):
             continue
-        epochs = {"epochs": given.epochs, "stopping_step": given.epochs} if paradigm == "end2end" else FROZEN
-        keys = {**COMMON, **epochs, "data_path": given.data_path, "seed": seed, "encoder": encoder, "encoder_training": paradigm, **own}
-        if paradigm == "finetuned" and encoder.startswith("separate:"):  # whose pictures and texts have no common space
-            keys["finetune_weights"] = {"interaction": 1}
+        keys = {**keys_of(model, encoder, paradigm, given.live), "data_path": given.data_path, "seed": seed, **own}
         started = time.perf_counter()
-        result = run(model, given.dataset, config_dict=keys)
+        result = run(model, given.dataset, config_dict=keys, saved=False)
         found = {part: result[key]["recall@20"] for part, key in PARTS.items()}
         done.append({**cell, **found, "seconds": time.perf_counter() - started})
         with open(given.results, "a") as file:
