@@ -16,6 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from recbole_mm.data.demo_pictures import COLOURS, PATTERNS, SHAPES, draw_item
+from recbole_mm.data.demo_texts import MATERIALS, USES, Factors, describe
 
 TASTES = ("visual", "textual", "both")
 TASTE_SHARE = 0.88  # of a user's interactions; the rest is noise
@@ -24,39 +25,6 @@ COLD_SHARE, COLD_IN_TEST = 0.1, 0.5
 MIN_WARM, MIN_COLD = 4, 2
 STALE_SECONDS = 3600
 
-# Each value's words for a title, and its phrases for a description; alternatives are separated by |.
-MATERIALS: dict[str, tuple[str, str]] = {
-    "linen": ("linen|flax|French linen|washed linen", "spun from long flax fibres|in crisp linen|with a slubby linen weave"),
-    "leather": ("leather|full-grain leather|suede|nappa", "cut from slow-cured hide|in supple leather|with a brushed suede hand"),
-    "wool": ("wool|merino|lambswool|worsted wool", "knitted from fine merino|in thick boiled wool|with a lambswool fleece"),
-    "silk": ("silk|raw silk|satin|silk charmeuse", "reeled from long silk filament|in fluid satin|with the drape of washed silk"),
-    "cork": ("cork|pressed cork|cork-oak|fine cork", "peeled from cork-oak bark|in featherlight cork|with a grainy cork finish"),
-    "bamboo": ("bamboo|bamboo lyocell|cane|split cane", "grown as fast bamboo|in airy bamboo lyocell|with a split-cane finish"),
-}
-USES: dict[str, tuple[str, str]] = {
-    "hiking": ("trail|summit|hiking|backcountry", "for long hikes|ready for the next summit|made for trekking a mountain trail"),
-    "office": ("office|boardroom|workday|desk", "for back-to-back meetings|ready for the boardroom|made for office weekdays"),
-    "party": ("party|festive|gala|cocktail", "for dancing until late|ready for toasts and cocktails|made for celebrations"),
-    "travel": ("travel|voyager|jet-set|holiday", "for far-off hotels|ready for new cities|made to live out of a suitcase"),
-}
-BRANDS = "Northfold|Ostra & Vale|Maison Perrin|Halden|Juniper Row|Tidewater|Kestrel|Studio Amari"
-NOUNS = "piece|essential|favourite|staple|companion|classic|find"
-MOODS = "modern|signature|handmade|daily|timeless|limited|well-made|new-season"
-TITLES = (
-    "{brand} {use} {noun} in {material}|The {mood} {material} {use} {noun}|{brand} {mood} {use} {noun}|"
-    "{material} {noun} by {brand}|{mood} {material} {use} {noun}|{brand} {material} {noun}, {use} edition"
-)
-DESCRIPTIONS = (
-    "A {mood} {noun} {made}, {purpose}.|From {brand}, {made}. This {noun} is {purpose}.|"
-    "This {noun} is {purpose}. It comes {made}.|Our {mood} {noun} comes {made} and is {purpose}.|"
-    "Designed by {brand}, {purpose}: a {mood} {noun} {made}."
-)
-EXTRAS = (
-    "||Wipe with a damp cloth.|Hand care only.|Available in sizes S to XL.|One size.|Runs slightly small.|"
-    "Free returns within 30 days.|Keep away from direct heat.|Ships in a recycled box."
-)
-
-Factors = dict[str, str]
 Style = dict[str, list[str]]
 
 
@@ -174,20 +142,6 @@ def _in_time(rng: np.random.Generator, warm: np.ndarray, cold: np.ndarray) -> li
     return histories
 
 
-def _text(rng: np.random.Generator, item: Factors) -> tuple[str, str]:
-    """A title and a description that tell the material and the use, and nothing of the looks."""
-
-    def pick(alternatives: str) -> str:
-        return str(rng.choice(alternatives.split("|")))
-
-    names, made = MATERIALS[item["material"]]
-    uses, purposes = USES[item["use"]]
-    common = {"brand": pick(BRANDS), "noun": pick(NOUNS)}
-    title = pick(TITLES).format(material=pick(names), use=pick(uses), mood=pick(MOODS), **common)
-    body = pick(DESCRIPTIONS).format(made=pick(made), purpose=pick(purposes), mood=pick(MOODS), **common)
-    return title[0].upper() + title[1:], f"{body} {pick(EXTRAS)}".strip()
-
-
 def _write_inter(rng: np.random.Generator, path: Path, users: list[str], items: list[str], histories: list[list[int]]) -> None:
     """Write the interactions; gaps of an hour or more stay apart in RecBole's 32-bit floats."""
     lines = ["user_id:token\titem_id:token\ttimestamp:float"]
@@ -203,7 +157,7 @@ def _fill(folder: Path, seed: int, n_users: int, n_items: int) -> None:
     items, users = _items(rng, n_items), _users(rng, n_users)
     _write_inter(rng, folder / "demo.inter", list(users), list(items), _histories(rng, users, items))
     lines = ["item_id:token\ttitle:token_seq\tdescription:token_seq\timage:token"]
-    lines += ["\t".join([token, *_text(rng, item), f"{token}.jpg"]) for token, item in items.items()]
+    lines += ["\t".join([token, *describe(rng, item), f"{token}.jpg"]) for token, item in items.items()]
     (folder / "demo.item").write_text("\n".join(lines) + "\n", encoding="utf-8", newline="\n")
     truth = {"seed": seed, "users": users, "items": items}
     (folder / "truth.json").write_text(json.dumps(truth, indent=1) + "\n", encoding="utf-8", newline="\n")

@@ -5,8 +5,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from recbole_mm.data.dataset import MultiModalDataset
-from recbole_mm.model.base import ItemGraphRecommender, ModalityProjection, xavier_embedding
+from recbole_mm.model.base import ModalityProjection, xavier_embedding
 from recbole_mm.model.graph import InteractionGraph, ItemGraph, knn_graph, light_gcn, propagate, sum_graphs
+from recbole_mm.model.item_graph import ItemGraphRecommender
 from recbole_mm.model.loss import bpr_loss, squared_norm
 from recbole_mm.model.sparse import SparseMatrix
 from recbole_mm.model.trained import TrainedFeatures

@@ -4,8 +4,9 @@ import torch
 from torch import Tensor, nn
 
 from recbole_mm.data.dataset import MultiModalDataset
-from recbole_mm.model.base import ItemGraphRecommender, ModalityProjection, xavier_embedding
+from recbole_mm.model.base import ModalityProjection, xavier_embedding
 from recbole_mm.model.graph import InteractionGraph, ItemGraph, knn_graph, light_gcn, propagate
+from recbole_mm.model.item_graph import ItemGraphRecommender
 from recbole_mm.model.loss import bpr_loss, info_nce, squared_norm
 from recbole_mm.model.sparse import SparseMatrix
 from recbole_mm.model.trained import TrainedFeatures

@@ -4,8 +4,9 @@ import pytest
 import torch
 
 from recbole_mm.errors import InputError
-from recbole_mm.model.base import EmbeddingRecommender, ItemGraphRecommender, UserPositives
+from recbole_mm.model.base import EmbeddingRecommender, UserPositives
 from recbole_mm.model.graph import knn_graph
+from recbole_mm.model.item_graph import ItemGraphRecommender
 from recbole_mm.model.loss import bpr_loss
 from recbole_mm.quick_start import build_trainer
 from tests.planted import built

@@ -1,0 +1,62 @@
+"""ItemGraphRecommender: what recommenders with graphs between items are."""
+
+import torch
+from torch import Tensor
+
+from recbole_mm.data.dataset import MultiModalDataset
+from recbole_mm.model.base import EmbeddingRecommender, tensor_versions
+
+
+class ItemGraphRecommender(EmbeddingRecommender):
+    """An EmbeddingRecommender with graphs between items that are made from their features (``build_item_graph``).
+
+    ``self.item_graph`` always belongs to features the model has: while the encoder trains, it is made anew before every epoch, within
+    an epoch after every ``item_graph_every`` steps of the run (on the catalogue encoded anew; never where that is None), and an
+    evaluation uses the one of the features it scores with. A frozen encoder's is made once. A model's property file has the key.
+    """
+
+    uses_table = True
+    needs_features = True
+
+    def __init__(self, config, dataset: MultiModalDataset) -> None:
+        super().__init__(config, dataset)
+        self.item_graph_every = config["item_graph_every"]
+
+    def build_item_graph(self, features: dict[str, Tensor]) -> object:
+        """What ``self.item_graph`` shall be, from the catalogue's features {modality: (n_items, d)}; no gradient is kept."""
+        raise NotImplementedError
+
+    @property
+    def item_graph(self):
+        """What ``build_item_graph`` made."""
+        outdated = not self.training and self._item_graph_version != tensor_versions(self.encoder_parameters())
+        if self._item_graph is None or outdated:
+            self._build()
+        return self._item_graph
+
+    def start_epoch(self, epoch: int) -> None:
+        super().start_epoch(epoch)
+        if self._item_graph_version != tensor_versions(self.encoder_parameters()):
+            self._build()
+
+    def start_step(self, step: int) -> None:
+        super().start_step(step)
+        if self.item_graph_every and step and step % self.item_graph_every == 0 and self.item_features.live:
+            self.item_features.refresh()
+            self._build()
+
+    def train(self, mode: bool = True) -> "ItemGraphRecommender":
+        """As any module's; the graph of a live encoder counts as old after training, whichever way the weights changed (an optimiser's
+        fused step does not count up the version of a tensor)."""
+        if mode and self.item_features.live:
+            self._item_graph_version = None
+        return super().train(mode)
+
+    @torch.no_grad()
+    def _build(self) -> None:
+        features = {m: rows.detach() for m, rows in self.item_features.table().items()}
+        self._item_graph = self.build_item_graph(features)
+        self._item_graph_version = None if self.training and self.item_features.live else tensor_versions(self.encoder_parameters())
+
+    _item_graph: object = None
+    _item_graph_version: tuple | None = None
