@@ -64,10 +64,8 @@ class CostAccount:
         }
 
     def _share(self) -> float | None:
-        if not self.live_items:
-            return None
-        bare = self.features.bare_throughput()
-        return self.live_items / self.live_seconds / bare
+        bare = self.features.bare_throughput() if self.features is not None and self.features.trainable else None
+        return self.live_items / self.live_seconds / bare if bare else None
 
 
 def cost_line(cost: dict[str, float | int | None]) -> str:

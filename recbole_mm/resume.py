@@ -7,13 +7,15 @@ import numpy as np
 
 from recbole_mm.checkpoint import load_checkpoint, plain, random_state, set_random_state
 from recbole_mm.errors import InputError
+from recbole_mm.feature.sharding import optimizer_shares, share_of, whole
 from recbole_mm.model.base import MultiModalRecommender
 
 RATES = ("lr", "peak_lr", "weight_decay")
 
 
 def state_of(trainer, epoch: int) -> dict:
-    """Everything that a run needs to go on after ``epoch``; of the model, what was trained."""
+    """Everything that a run needs to go on after ``epoch``; of the model, what was trained. To be called by all processes: sharded tensors
+    are whole in the first one's, and in no other's."""
     config, features = trainer.config, trainer.model.item_features
     return {
         "config": {**plain(config.final_config_dict), "data_path": os.path.abspath(config["data_path"])},
@@ -23,9 +25,9 @@ def state_of(trainer, epoch: int) -> dict:
         "cur_step": trainer.cur_step,
         "best_valid_score": float(trainer.best_valid_score),
         "best_valid_result": plain(trainer.valid_result or trainer.best_valid_result),
-        "state_dict": trainer.model.trained_state(),
+        "state_dict": whole(trainer.model.trained_state()),
         "other_parameter": trainer.model.other_parameter(),
-        "optimizer": trainer.optimizer.state_dict(),
+        "optimizer": whole(trainer.optimizer.state_dict()),
         "scaler": trainer.scaler.state_dict(),
         "steps": trainer.schedule.steps,
         "random_state": random_state(),
@@ -35,7 +37,7 @@ def state_of(trainer, epoch: int) -> dict:
 
 def resume(trainer, file: str) -> None:
     """See ``MultiModalTrainer.resume_checkpoint``."""
-    checkpoint = load_checkpoint(file, trainer.device)
+    checkpoint = load_checkpoint(file)
     load_into(trainer.model, trainer.config["model"], checkpoint, file)
     features, wanted = trainer.model.item_features, checkpoint["encoder_fingerprint"]
     if features is not None and wanted != features.fingerprint:
@@ -44,7 +46,7 @@ def resume(trainer, file: str) -> None:
     try:
         if checkpoint["config"]["learner"] != trainer.config["learner"]:
             raise ValueError
-        trainer.optimizer.load_state_dict(checkpoint["optimizer"])
+        trainer.optimizer.load_state_dict(optimizer_shares(checkpoint["optimizer"], trainer.optimizer))
     except ValueError as error:
         raise InputError(f"{file} was trained with other groups of parameters: set encoder_tuning, layer_decay and learner as they were "
                          "then") from error  # fmt: skip
@@ -84,7 +86,8 @@ def load_model_state(model: MultiModalRecommender, checkpoint: dict, file: str) 
         raise InputError(f"{file} was trained with another encoder or other feature files ({other})")
     try:
         state = model.state_dict()
-        model.load_state_dict({**{key: state[key] for key in untrained}, **checkpoint["state_dict"]})
+        loaded = {key: share_of(value, state.get(key)) for key, value in checkpoint["state_dict"].items()}
+        model.load_state_dict({**{key: state[key] for key in untrained}, **loaded})
     except RuntimeError as error:
         raise InputError(f"{file} does not fit this model and data set: {str(error).splitlines()[-1].strip()}") from error
     model.load_other_parameter(checkpoint.get("other_parameter"))

@@ -10,7 +10,6 @@ import torch
 from recbole.data.dataloader import FullSortEvalDataLoader
 from recbole.trainer import Trainer
 from recbole.utils import EvaluatorType, set_color
-from torch.nn.utils import clip_grad_norm_
 from tqdm import tqdm
 
 from recbole_mm.checkpoint import load_checkpoint, save_checkpoint
@@ -19,6 +18,7 @@ from recbole_mm.cost import CostAccount
 from recbole_mm.diagnostics import health_line, health_of
 from recbole_mm.errors import InputError
 from recbole_mm.feature.ranks import Ranks
+from recbole_mm.feature.sharding import clip_gradients, total_norm
 from recbole_mm.model.base import MultiModalRecommender
 from recbole_mm.optimisation import Schedule, fused_optimizer, role_groups
 from recbole_mm.resume import data_fingerprint, load_into, resume, state_of
@@ -112,10 +112,10 @@ class MultiModalTrainer(Trainer):
         self.ranks.average(encoder if live else [])
         self.scaler.unscale_(self.optimizer)
         if live:
-            norms = [p.grad.norm() for p in encoder if p.grad is not None]
-            self.gradient_norms += [torch.stack(norms).norm()] if norms else []
+            gradients = [p.grad for p in encoder if p.grad is not None]
+            self.gradient_norms += [total_norm(gradients)] if gradients else []
         if self.clip_grad_norm:
-            clip_grad_norm_(self.model.parameters(), **self.clip_grad_norm)
+            clip_gradients(list(self.model.parameters()), **self.clip_grad_norm)
         self.scaler.step(self.optimizer)
         self.scaler.update()
         self.optimizer.zero_grad()
@@ -132,7 +132,7 @@ class MultiModalTrainer(Trainer):
             return None
         if load_best_model:
             file = model_file or self.saved_model_file
-            load_into(self.model, self.config["model"], load_checkpoint(file, self.device), file)
+            load_into(self.model, self.config["model"], load_checkpoint(file), file)
             self.logger.info(f"Loading model structure and parameters from {file}")
         full = isinstance(eval_data, FullSortEvalDataLoader)
         if full and self.item_tensor is None:
@@ -176,8 +176,9 @@ class MultiModalTrainer(Trainer):
         file = kwargs.pop("saved_model_file", self.saved_model_file)
         if self.model.item_features is not None:
             self.model.item_features.forget_outdated()  # as a run that goes on from here will not have it
+        state = state_of(self, epoch)
         if self.ranks.rank == 0:
-            save_checkpoint(state_of(self, epoch), file)
+            save_checkpoint(state, file)
             if verbose:
                 self.logger.info(f"Saving current: {file}")
         self.ranks.wait()

@@ -35,6 +35,7 @@ CHOICES = {
     "cache_hidden_states": (True, False),
     "feature_dtype": ("fp32", "fp16"),
     "encoder_precision": ("fp32", "bf16"),
+    "strategy": ("ddp", "fsdp"),
     "learning_rate_schedule": SCHEDULES,
 }
 OBJECTIVES = ("itc", "itm", "mlm", "clce", "interaction")
@@ -119,6 +120,12 @@ def _check_combinations(config: Config) -> None:
                          "blocks stay as they are; leave it out")  # fmt: skip
     if config["gradient_checkpointing"] and config["encoder_tuning"] == "side":
         raise InputError("gradient_checkpointing: True with encoder_tuning: side, under which no block of the encoder runs; leave it out")
+    if config["strategy"] == "fsdp" and (not live or config["encoder_tuning"] == "side"):
+        raise InputError("strategy: fsdp shards an encoder that trains (encoder_training: end2end, encoder_tuning other than side), and here "
+                         "none does; leave it out")  # fmt: skip
+    if config["strategy"] == "fsdp" and config["enable_scaler"]:
+        raise InputError("strategy: fsdp with enable_scaler: torch cannot scale losses for sharded and whole parameters together; set "
+                         "enable_scaler: False, and encoder_precision: bf16 to compute in half precision")  # fmt: skip
     if config["cache_hidden_states"] and not live:
         raise InputError("cache_hidden_states: True, and no encoder that trains; leave it out")
     if str(config["learner"]).lower() == "sparse_adam":

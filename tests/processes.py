@@ -2,6 +2,7 @@
 
 import os
 import pickle
+import signal
 import tempfile
 import traceback
 from collections.abc import Callable
@@ -10,6 +11,9 @@ from pathlib import Path
 
 import torch.distributed as dist
 
+LIMIT = 120
+"""Seconds until a process that has not come back is killed."""
+
 
 def together(n: int, function: Callable[[], object]) -> list:
     """What ``function`` returns in each of n forked processes that are joined by gloo, in their order."""
@@ -17,7 +21,8 @@ def together(n: int, function: Callable[[], object]) -> list:
         children = [_fork(rank, n, function, Path(folder)) for rank in range(n)]
         for child in children:
             os.waitpid(child, 0)
-        found = [pickle.loads((Path(folder) / str(rank)).read_bytes()) for rank in range(n)]
+        files = [Path(folder) / str(rank) for rank in range(n)]
+        found = [pickle.loads(file.read_bytes()) if file.exists() else f"Traceback: process {file.name} was killed" for file in files]
     for result in found:
         assert not (isinstance(result, str) and result.startswith("Traceback")), result
     return found
@@ -27,6 +32,7 @@ def _fork(rank: int, n: int, function: Callable[[], object], folder: Path) -> in
     child = os.fork()
     if child:
         return child
+    signal.alarm(LIMIT)
     try:
         os.environ.update(RANK=str(rank), LOCAL_RANK=str(rank), WORLD_SIZE=str(n))
         dist.init_process_group("gloo", f"file://{folder}/meeting", timedelta(seconds=60), rank=rank, world_size=n)

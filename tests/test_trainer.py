@@ -19,10 +19,11 @@ def trainer_of(folder, **keys):
 
 def test_parameter_groups(planted):
     trainer, model, *_ = trainer_of(planted, encoder_learning_rate=2e-4, encoder_weight_decay=0.3, learning_rate=0.01, weight_decay=0.0)
-    recommender, matrices, vectors = trainer.optimizer.param_groups
+    recommender, matrices, vectors, scalars = trainer.optimizer.param_groups
     assert (recommender["lr"], matrices["lr"], vectors["lr"]) == (0.01, 2e-4, 2e-4)
     assert (recommender["weight_decay"], matrices["weight_decay"], vectors["weight_decay"]) == (0.0, 0.3, 0.0)
-    assert all(p.ndim > 1 for p in matrices["params"]) and all(p.ndim <= 1 for p in vectors["params"])
+    assert all(p.ndim > 1 for p in matrices["params"]) and all(p.ndim == 1 for p in vectors["params"])
+    assert scalars["params"] == [model.item_features.encoder.model.logit_scale] and scalars["weight_decay"] == 0.0
     grouped = [id(p) for group in trainer.optimizer.param_groups for p in group["params"]]
     assert sorted(grouped) == sorted(id(p) for p in model.parameters())
     frozen, model, *_ = trainer_of(planted, encoder_training="pretrained")

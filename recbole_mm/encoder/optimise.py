@@ -22,19 +22,20 @@ def parameter_groups(encoder: ItemEncoder, learning_rate: float, weight_decay: f
 
     Norms, biases and other vectors do not decay. Below the head, which has ``learning_rate``, every block's rate is ``layer_decay``
     times that of the block above it, and the embeddings' that of the lowest block (layer-wise decay: Clark et al., arXiv 2003.10555;
-    in vision: Bao et al., arXiv 2106.08254). Scalars (temperatures) and adapters, which lie beside the blocks, count as head.
+    in vision: Bao et al., arXiv 2106.08254). Scalars (temperatures) and adapters, which lie beside the blocks, count as head; scalars
+    share a group with nothing else, as they are whole where everything else is sharded.
 
     Returns:
         Dictionaries with ``params``, ``lr``, ``weight_decay`` and ``peak_lr`` (= ``lr``: what a schedule is relative to).
     """
     depths = _depths(encoder)
-    members: dict[tuple[float, float], list[Parameter]] = defaultdict(list)
+    members: dict[tuple[float, float, bool], list[Parameter]] = defaultdict(list)
     for name, parameter in encoder.named_parameters():
         if parameter.requires_grad:
             rate = learning_rate * layer_decay ** depths[name]
-            members[rate, weight_decay if parameter.ndim > 1 else 0.0].append(parameter)
+            members[rate, weight_decay if parameter.ndim > 1 else 0.0, parameter.numel() > 1].append(parameter)
     groups = sorted(members.items(), key=lambda item: item[0], reverse=True)
-    return [{"params": params, "lr": rate, "weight_decay": decay, "peak_lr": rate} for (rate, decay), params in groups]
+    return [{"params": params, "lr": rate, "weight_decay": decay, "peak_lr": rate} for (rate, decay, _), params in groups]
 
 
 def schedule_factor(step: int, warmup_steps: int, total_steps: int | None = None, kind: str = "constant") -> float:

@@ -35,7 +35,10 @@ def build_features(config, dataset) -> ItemFeatures:
     if trains_encoder(config):
         encoder = build_encoder(config)
         fingerprint = encoder.fingerprint()
-        return ItemFeatures(tables, live=live_items(config, dataset, encoder, fingerprint), fingerprint=fingerprint, **keys)
+        live = live_items(config, dataset, encoder, fingerprint)
+        if sharded(config):
+            live.shard(config["device"])
+        return ItemFeatures(tables, live=live, fingerprint=fingerprint, **keys)
     if config["encoder_training"] == "end2end":
         logger.info("encoder_learning_rate 0: the encoder stays as it is, as with encoder_training: pretrained")
     encoded = encode(config, dataset, frozen_encoder(config, dataset), Ranks.current())
@@ -60,6 +63,11 @@ def live_items(config, dataset, encoder: ItemEncoder, fingerprint: str) -> Encod
     return EncodedItems(*given)
 
 
+def sharded(config) -> bool:
+    """Does each of several processes hold a share of the encoder?"""
+    return config["strategy"] == "fsdp" and Ranks.current().world > 1
+
+
 def file_tables(config, dataset) -> dict[str, Table]:
     """The modalities that come from feature files."""
     tokens = [str(token) for token in dataset.field2id_token[dataset.iid_field]]
@@ -67,14 +75,15 @@ def file_tables(config, dataset) -> dict[str, Table]:
 
 
 def build_encoder(config) -> ItemEncoder:
-    """The configuration's encoder, on its device."""
+    """The configuration's encoder, on its device; on the CPU where it is still to be sharded, and nothing runs it before."""
     options = {option: config[key] for key, option in ENCODER_OPTIONS.items() if config[key]}
     finetuned = config["encoder_training"] == "finetuned"
     if (finetuned or trains_encoder(config)) and config["gradient_checkpointing"]:
         options["gradient_checkpointing"] = True
     if finetuned and "pretraining_heads" in (options_of(parse_name(config["encoder"])[0]) or ()):
         options["pretraining_heads"] = True
-    encoder = create_encoder(config["encoder"], seed=config["seed"], **options).to(config["device"])
+    device = "cpu" if sharded(config) and not config["cache_hidden_states"] else config["device"]
+    encoder = create_encoder(config["encoder"], seed=config["seed"], **options).to(device)
     for block in encoder.layers() if config["encoder_compile"] else ():
         block.compile(backend=COMPILER)
     return encoder

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from contextlib import nullcontext
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 from tqdm import tqdm
@@ -14,6 +15,7 @@ from recbole_mm.encoder.base import Inputs
 from recbole_mm.feature.cost import EncodingCost
 from recbole_mm.feature.inputs import EncoderInputs
 from recbole_mm.feature.ranks import Ranks
+from recbole_mm.feature.sharding import resharded, shard
 
 ITEMS_A_CALL = 256
 """A CPU encodes fewer items a second in larger calls; a GPU is busy with as many."""
@@ -22,6 +24,9 @@ AUTO_CHUNK_SIZE = {True: 1024, False: 128}
 
 class EncodedItems:
     """What an encoder makes of items, by internal item id; where several processes train together (``Ranks``), each does its share.
+
+    After ``shard``, a process can only encode while all others do. They then call the encoder equally often: those with fewer items, or
+    none that has a modality, encode stand-ins, whose rows nothing reads.
 
     Args:
         encoder: reads the items.
@@ -51,6 +56,7 @@ class EncodedItems:
         self.modalities, self.present = self.inputs.modalities, self.inputs.present
         self.dims = {m: encoder.output_dims[m] for m in self.modalities}
         self.cost, self.ranks = EncodingCost(), Ranks.current()
+        self.sharded, self._blocks = False, ()
 
     def __len__(self) -> int:
         return len(self.content)
@@ -64,10 +70,14 @@ class EncodedItems:
     def device(self) -> torch.device:
         return next(self.encoder.parameters()).device
 
+    def shard(self, device: torch.device) -> None:
+        """Leaves this process its share of the encoder; see ``sharding.shard``."""
+        self.sharded, self._blocks = True, shard(self.encoder, device)
+
     def encode(self, ids: Tensor) -> dict[str, Tensor]:
         """(n,) distinct ids -> {modality: (n, d)}, in chunks; zeros in the rows of items that lack the modality."""
         with self.ranks.own_randomness():
-            rows = self._encode(ids[self.ranks.slice(len(ids))])
+            rows = self._encode(ids[self.ranks.slice(len(ids))], self.ranks.most(len(ids)), self._read_of(ids))
         return self._gathered(rows, [1] * len(ids))
 
     @torch.no_grad()
@@ -76,11 +86,12 @@ class EncodedItems:
         training = self.encoder.training
         self.encoder.eval()
         calls = torch.arange(len(self)).split(ITEMS_A_CALL)
-        own = calls[self.ranks.slice(len(calls))] or (calls[0][:0],)
+        own = calls[self.ranks.slice(len(calls))]
+        own += (calls[0][:0],) * (self.ranks.most(len(calls)) - len(own))
         slow = self.show_progress and len(calls) > 8
         with torch.autocast(self.device.type, enabled=False):
             bar = tqdm(own, desc="Encoding items", ncols=100, disable=not slow, leave=False)
-            rows = _joined([self._encode(ids.to(self.device)) for ids in bar])
+            rows = _joined([self._encode(ids.to(self.device), len(calls[0]), self.modalities) for ids in bar])
         self.encoder.train(training)
         return self._gathered(rows, [len(ids) for ids in calls])
 
@@ -96,11 +107,12 @@ class EncodedItems:
         """(n, d) rows, with gradient to the encoder."""
         return self.encoder({modality: inputs})[modality]
 
-    def bare_throughput(self) -> float:
+    def bare_throughput(self) -> float | None:
         """Items a second of the encoder's forward and backward pass alone: one call on inputs that are in memory already, of as many
-        items as the largest call in training had."""
+        items as the largest call in training had. None where there was none."""
+        if not self.largest_call:
+            return None
         ready = {m: self.read(m, self.present[m].nonzero().squeeze(1)[: self.largest_call].to(self.device)) for m in self.modalities}
-        weights = [p for p in self.encoder.parameters() if p.requires_grad]
         training = self.encoder.training
         self.encoder.train()
         with torch.random.fork_rng(devices=range(torch.cuda.device_count())), torch.enable_grad():
@@ -108,7 +120,8 @@ class EncodedItems:
                 spent = EncodingCost()
                 with spent.measure(self.largest_call, self.device):
                     rows = [self._forward(m, values) for m, values in few.items()]
-                    torch.autograd.grad(sum(row.square().sum() for row in rows), weights, allow_unused=True)
+                    sum(row.square().sum() for row in rows).backward()
+                self.encoder.zero_grad()
         self.encoder.train(training)
         return self.largest_call / spent.seconds
 
@@ -117,28 +130,41 @@ class EncodedItems:
         sizes = [sum(lengths[self.ranks.slice(len(lengths), rank)]) for rank in range(self.ranks.world)]
         return {m: self.ranks.gather(row, sizes) for m, row in rows.items()}
 
-    def _encode(self, ids: Tensor) -> dict[str, Tensor]:
-        *others, last = ids.split(self.chunk_size) if len(ids) else (ids,)
+    def _read_of(self, ids: Tensor) -> list[str]:
+        """The modalities that any of the items has."""
+        return [m for m in self.modalities if bool(self.present[m][ids.cpu()].any())]
+
+    def _encode(self, ids: Tensor, most: int, read: Sequence[str]) -> dict[str, Tensor]:
+        """``most``: how many items the process with the most of them encodes at the same time; ``read``: the modalities that they all have
+        between them."""
+        all_ids = F.pad(ids, (0, most - len(ids))) if self.sharded else ids
+        *others, last = all_ids.split(self.chunk_size)
         with self.cost.measure(len(ids), self.device):
-            return _joined([self._recomputed(chunk) for chunk in others] + [self._encode_chunk(last)])
+            rows = _joined([self._recomputed(chunk, read) for chunk in others] + [self._encode_chunk(last, read)])
+        return {m: row[: len(ids)] for m, row in rows.items()}
 
-    def _recomputed(self, ids: Tensor) -> dict[str, Tensor]:
+    def _recomputed(self, ids: Tensor, read: Sequence[str]) -> dict[str, Tensor]:
         if not torch.is_grad_enabled():
-            return self._encode_chunk(ids)
-        return checkpoint(self._encode_chunk, ids, use_reentrant=False)
+            return self._encode_chunk(ids, read)
+        again = resharded(self._blocks)
+        return checkpoint(self._encode_chunk, ids, read, use_reentrant=False, context_fn=lambda: (nullcontext(), again))
 
-    def _encode_chunk(self, ids: Tensor) -> dict[str, Tensor]:
-        return _joined([self._encode_call(some) for some in ids.split(ITEMS_A_CALL)]) if len(ids) else self._encode_call(ids)
+    def _encode_chunk(self, ids: Tensor, read: Sequence[str]) -> dict[str, Tensor]:
+        return _joined([self._encode_call(some, read) for some in ids.split(ITEMS_A_CALL)])
 
-    def _encode_call(self, ids: Tensor) -> dict[str, Tensor]:
+    def _encode_call(self, ids: Tensor, read: Sequence[str]) -> dict[str, Tensor]:
         rows = {}
         if torch.is_grad_enabled():
             self.largest_call = max(self.largest_call, len(ids))
         for m in self.modalities:
             here = self.present[m][ids.cpu()].to(ids.device)
             row = torch.zeros(len(ids), self.dims[m], dtype=next(self.encoder.parameters()).dtype, device=ids.device)
-            if bool(here.any()):
-                row = row.index_copy(0, here.nonzero().squeeze(1), self._rows(m, ids[here]).to(row.dtype))
+            places = here.nonzero().squeeze(1)
+            some = ids[places]
+            if self.sharded and m in read and not len(some):
+                some = self.present[m].nonzero()[:1, 0].to(ids.device)
+            if len(some):
+                row = row.index_copy(0, places, self._rows(m, some)[: len(places)].to(row.dtype))
             rows[m] = row
         return rows
 

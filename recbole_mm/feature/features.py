@@ -140,7 +140,7 @@ class ItemFeatures(nn.Module):
             self._cache = {m: self._filled(m, rows) for m, rows in self._items.catalogue().items()}
             self._cache_version = None if self.training and self.live else self._items.version()
 
-    def bare_throughput(self) -> float:
+    def bare_throughput(self) -> float | None:
         """Of the live encoder alone: see ``EncodedItems``."""
         return self._items.bare_throughput()
 

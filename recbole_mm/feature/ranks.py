@@ -16,6 +16,11 @@ PATIENCE = timedelta(days=7)
 BUCKET = 2**24
 
 
+def is_sharded(tensor: object) -> bool:
+    """Is it a share of a tensor that several processes hold together (torch's DTensor)?"""
+    return hasattr(tensor, "full_tensor")
+
+
 class Ranks:
     """This process's number and how many there are; by itself, 0 of 1.
 
@@ -52,6 +57,10 @@ class Ranks:
         rank = self.rank if rank is None else rank
         return slice(n * rank // self.world, n * (rank + 1) // self.world)
 
+    def most(self, n: int) -> int:
+        """How many of n things the largest slice has."""
+        return -(-n // self.world)
+
     def agree(self, value: Value) -> Value:
         """The first process's value, in all."""
         values = [value]
@@ -76,7 +85,9 @@ class Ranks:
 
     @torch.no_grad()
     def average(self, parameters: Sequence[torch.nn.Parameter]) -> None:
-        """Replaces gradients by their mean over the processes; what no process has a gradient for stays without."""
+        """Replaces gradients by their mean over the processes; what no process has a gradient for stays without. Those of sharded
+        parameters are that mean already."""
+        parameters = [p for p in parameters if not is_sharded(p)]
         if self.world == 1 or not parameters:
             return
         reached = torch.tensor([p.grad is not None for p in parameters], dtype=torch.int32, device=parameters[0].device)
@@ -91,7 +102,8 @@ class Ranks:
     def align(self, tensors: Sequence[Tensor]) -> None:
         """The first process's values into all: copies that have been computed alike may drift apart by rounding."""
         for tensor in tensors if self.world > 1 else ():
-            dist.broadcast(tensor, 0)
+            if not is_sharded(tensor):
+                dist.broadcast(tensor, 0)
 
     @contextmanager
     def own_randomness(self) -> Iterator[None]:
