@@ -121,8 +121,8 @@ def _check_combinations(config: Config) -> None:
     if config["gradient_checkpointing"] and config["encoder_tuning"] == "side":
         raise InputError("gradient_checkpointing: True with encoder_tuning: side, under which no block of the encoder runs; leave it out")
     if config["strategy"] == "fsdp" and (not live or config["encoder_tuning"] == "side"):
-        raise InputError("strategy: fsdp shards an encoder that trains (encoder_training: end2end, encoder_tuning other than side), and here "
-                         "none does; leave it out")  # fmt: skip
+        raise InputError("strategy: fsdp shards an encoder that trains (encoder_training: end2end, any encoder_tuning but side), and none "
+                         "does here; leave it out")  # fmt: skip
     if config["strategy"] == "fsdp" and config["enable_scaler"]:
         raise InputError("strategy: fsdp with enable_scaler: torch cannot scale losses for sharded and whole parameters together; set "
                          "enable_scaler: False, and encoder_precision: bf16 to compute in half precision")  # fmt: skip

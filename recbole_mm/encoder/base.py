@@ -56,7 +56,7 @@ class ItemEncoder(nn.Module, ABC):
     @abstractmethod
     def towers(self) -> list[list[nn.Module]]:
         """The transformer blocks (or stages) of each tower in order from input to output, the image tower first. An encoder
-        whose modalities share their blocks has one tower."""
+        whose modalities share their blocks has one tower. ``forward`` calls them as modules, so that their hooks run."""
 
     @abstractmethod
     def head(self) -> list[str]:
@@ -116,7 +116,8 @@ class ItemEncoder(nn.Module, ABC):
         return hidden.flatten(2).mean(2) if hidden.dim() == 4 else hidden.mean(1)
 
     def similarity(self) -> tuple[Tensor, Tensor | None]:
-        """The encoder's own (positive scale, bias or None) for cosines of its image and text rows, with their graph."""
+        """The encoder's own (positive scale, bias or None) for cosines of its image and text rows, with their graph; made of parameters
+        of one number each, the only ones that are whole outside of ``forward`` where an encoder is sharded."""
         raise NotImplementedError(f"{type(self).__name__} has no image-text similarity")
 
     @staticmethod

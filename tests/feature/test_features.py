@@ -68,7 +68,7 @@ def test_chunks_have_the_same_random_numbers_in_both_passes(planted, monkeypatch
         for block in features.encoder.layers():
             block.register_forward_hook(lambda _, inputs, output: torch.nn.functional.dropout(output, 0.3))
         if kept:
-            monkeypatch.setattr(encoded, "checkpoint", lambda function, ids, **_: function(ids))
+            monkeypatch.setattr(encoded, "checkpoint", lambda function, *given, **_: function(*given))
         else:
             monkeypatch.undo()
         torch.manual_seed(3)
