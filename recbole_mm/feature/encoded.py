@@ -15,7 +15,7 @@ from recbole_mm.encoder.base import Inputs
 from recbole_mm.feature.cost import EncodingCost
 from recbole_mm.feature.inputs import EncoderInputs
 from recbole_mm.feature.ranks import Ranks
-from recbole_mm.feature.sharding import resharded, shard
+from recbole_mm.feature.sharding import OneByOne, shard
 
 ITEMS_A_CALL = 256
 """A CPU encodes fewer items a second in larger calls; a GPU is busy with as many."""
@@ -56,7 +56,7 @@ class EncodedItems:
         self.modalities, self.present = self.inputs.modalities, self.inputs.present
         self.dims = {m: encoder.output_dims[m] for m in self.modalities}
         self.cost, self.ranks = EncodingCost(), Ranks.current()
-        self.sharded, self._blocks = False, ()
+        self.sharded, self._repeating = False, nullcontext()
 
     def __len__(self) -> int:
         return len(self.content)
@@ -72,7 +72,7 @@ class EncodedItems:
 
     def shard(self, device: torch.device) -> None:
         """Leaves this process its share of the encoder; see ``sharding.shard``."""
-        self.sharded, self._blocks = True, shard(self.encoder, device)
+        self.sharded, self._repeating = True, OneByOne(shard(self.encoder, device))
 
     def encode(self, ids: Tensor) -> dict[str, Tensor]:
         """(n,) distinct ids -> {modality: (n, d)}, in chunks; zeros in the rows of items that lack the modality."""
@@ -146,8 +146,8 @@ class EncodedItems:
     def _recomputed(self, ids: Tensor, read: Sequence[str]) -> dict[str, Tensor]:
         if not torch.is_grad_enabled():
             return self._encode_chunk(ids, read)
-        again = resharded(self._blocks)
-        return checkpoint(self._encode_chunk, ids, read, use_reentrant=False, context_fn=lambda: (nullcontext(), again))
+        contexts = nullcontext(), self._repeating
+        return checkpoint(self._encode_chunk, ids, read, use_reentrant=False, context_fn=lambda: contexts)
 
     def _encode_chunk(self, ids: Tensor, read: Sequence[str]) -> dict[str, Tensor]:
         return _joined([self._encode_call(some, read) for some in ids.split(ITEMS_A_CALL)])

@@ -2,8 +2,7 @@
 
 import warnings
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 
 import torch
 import torch.distributed as dist
@@ -14,9 +13,13 @@ from recbole_mm.encoder import ItemEncoder
 from recbole_mm.errors import InputError
 from recbole_mm.feature.ranks import is_sharded
 
+OLDEST_TORCH = "2.9"
+"""Over gloo, older ones give the sum of the gradients, not their mean."""
+
 
 def shard(encoder: ItemEncoder, device: torch.device) -> list[nn.Module]:
-    """Leaves every process its share of the encoder, in place and on ``device`` (Zhao et al., arXiv 2304.11277, in torch's second make).
+    """Leaves every process its share of the encoder, in place and on ``device`` (fully sharded data parallelism: Zhao et al., arXiv
+    2304.11277; here torch's FSDP2).
 
     A block is whole while it computes, forwards or backwards, and what lies outside of all blocks during a pass of the encoder. Gradients
     come as means over the processes. Scalars (temperatures), which losses read outside of the encoder's pass, stay whole in every process;
@@ -26,13 +29,13 @@ def shard(encoder: ItemEncoder, device: torch.device) -> list[nn.Module]:
         The blocks.
 
     Raises:
-        InputError: a torch without it.
+        InputError: a torch whose FSDP2 is too young for this.
     """
-    try:
-        from torch.distributed.device_mesh import init_device_mesh
-        from torch.distributed.fsdp import fully_shard
-    except ImportError as error:
-        raise InputError(f"strategy: fsdp needs torch 2.6 or newer, not {torch.__version__}; use ddp") from error
+    if torch.__version__ < OLDEST_TORCH:
+        raise InputError(f"strategy: fsdp needs torch {OLDEST_TORCH} or newer, not {torch.__version__}; use ddp")
+    from torch.distributed.device_mesh import init_device_mesh
+    from torch.distributed.fsdp import fully_shard
+
     how = {
         "mesh": init_device_mesh(device.type, (dist.get_world_size(),)),
         "ignored_params": {p for p in encoder.parameters() if p.numel() == 1},
@@ -47,21 +50,30 @@ def shard(encoder: ItemEncoder, device: torch.device) -> list[nn.Module]:
     return blocks
 
 
-@contextmanager
-def resharded(blocks: Sequence[nn.Module]) -> Iterator[None]:
-    """Within it, sharded blocks are whole only while they compute, also where a forward pass is repeated inside a backward pass (in which
-    they would stay so). One whose inputs need no gradient but whose output does stays whole to the end of the backward pass."""
+class OneByOne:
+    """A context in which sharded blocks are whole only while they compute, also where a forward pass is repeated inside a backward pass
+    (in which they would stay so). One whose inputs need no gradient but whose output does stays whole to the end of the backward pass.
+    It can be entered many times."""
 
-    def reshard(block: nn.Module, args: tuple, kwargs: dict, output: object) -> None:
-        if _differentiable(*args, *kwargs.values()) or not _differentiable(*(output if isinstance(output, tuple) else (output,))):
-            block.reshard()
+    def __init__(self, blocks: Sequence[nn.Module]) -> None:
+        self._blocks, self._hooks = blocks, []
 
-    hooks = [block.register_forward_hook(reshard, with_kwargs=True) for block in blocks]
-    try:
-        yield
-    finally:
-        for hook in hooks:
-            hook.remove()
+    def __enter__(self) -> None:
+        for block in self._blocks:
+            self._hooks += [block.register_forward_pre_hook(_unshard), block.register_forward_hook(_reshard, with_kwargs=True)]
+
+    def __exit__(self, *_: object) -> None:
+        while self._hooks:
+            self._hooks.pop().remove()
+
+
+def _unshard(block: nn.Module, _: tuple) -> None:
+    block.unshard()  # which not every torch does by itself there
+
+
+def _reshard(block: nn.Module, args: tuple, kwargs: dict, output: object) -> None:
+    if _differentiable(*args, *kwargs.values()) or not _differentiable(*(output if isinstance(output, tuple) else (output,))):
+        block.reshard()
 
 
 def _differentiable(*values: object) -> bool:

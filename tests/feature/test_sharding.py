@@ -10,7 +10,7 @@ from torch.nn.utils import clip_grad_norm_
 from recbole_mm.errors import InputError
 from recbole_mm.feature import encoded
 from recbole_mm.feature.ranks import Ranks, is_sharded
-from recbole_mm.feature.sharding import clip_gradients, total_norm, whole
+from recbole_mm.feature.sharding import clip_gradients, shard, total_norm, whole
 from recbole_mm.quick_start import build_trainer, load_data_and_model, run
 from tests.planted import built, settings, write_planted
 from tests.processes import together
@@ -183,12 +183,15 @@ def test_checkpoints_do_not_know_how_many_processes_wrote_them(shop):
         torch.testing.assert_close(found, alone, rtol=0, atol=1e-5)
 
 
-def test_what_cannot_be_sharded(shop):
+def test_what_cannot_be_sharded(shop, monkeypatch):
     _, model, *_ = built(shop, strategy="fsdp")
     assert not any(map(is_sharded, model.parameters())), "one process has it all"
     for keys in ({"encoder_training": "pretrained"}, {"encoder_tuning": "side"}, {"modalities": []}, {"encoder_learning_rate": 0}):
         with pytest.raises(InputError, match="strategy: fsdp"):
             built(shop, strategy="fsdp", **keys)
+    monkeypatch.setattr(torch, "__version__", torch.torch_version.TorchVersion("2.8.1"))
+    with pytest.raises(InputError, match="torch 2.9 or newer, not 2.8.1"):
+        shard(model.item_features.encoder, torch.device("cpu"))
     with pytest.raises(InputError, match="enable_scaler"):
         built(shop, strategy="fsdp", enable_scaler=True)
     with pytest.raises(InputError, match="strategy 'fdsp'.*fsdp"):
