@@ -46,3 +46,8 @@ def planted_missing(tmp_path_factory) -> Path:
 def _one_thread():
     """The models of these tests are too small for more, and several test processes may share the machine."""
     torch.set_num_threads(1)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The longest file first: begun last, it would keep one of several test processes busy alone, or be prepared for by all."""
+    items.sort(key=lambda item: item.path.name != "test_demo_run.py")
