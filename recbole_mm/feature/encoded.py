@@ -130,9 +130,9 @@ class EncodedItems:
         sizes = [sum(lengths[self.ranks.slice(len(lengths), rank)]) for rank in range(self.ranks.world)]
         return {m: self.ranks.gather(row, sizes) for m, row in rows.items()}
 
-    def _read_of(self, ids: Tensor) -> list[str]:
-        """The modalities that any of the items has."""
-        return [m for m in self.modalities if bool(self.present[m][ids.cpu()].any())]
+    def _read_of(self, ids: Tensor) -> Sequence[str]:
+        """The modalities that any of the items has, which nobody needs to know unless sharded."""
+        return [m for m in self.modalities if bool(self.present[m][ids.cpu()].any())] if self.sharded else self.modalities
 
     def _encode(self, ids: Tensor, most: int, read: Sequence[str]) -> dict[str, Tensor]:
         """``most``: how many items the process with the most of them encodes at the same time; ``read``: the modalities that they all have
