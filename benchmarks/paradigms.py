@@ -1,12 +1,12 @@
 """The paper's question on a data set of one's own: pretrained, fine-tuned or end-to-end, by encoder and recommender.
 
     python benchmarks/paradigms.py --dataset=ml-latest-small-mm-5core --data_path=... --results=paradigms.jsonl [--seeds 1 2 3]
-        [--models CLIPRec VBPR LATTICE] [--encoders open_clip:tiny vlmo:tiny ...] [--paradigms end2end ...] [--live 5] [--set key=value ...]
+        [--models CLIPRec VBPR LATTICE] [--encoders open_clip:tiny vlmo:tiny ...] [--paradigms end2end ...] [--live N] [--set key=value ...]
 
 A run a cell, each with a tenth of the items kept from training: recall@20 of warm items, of cold ones and of all, and seconds. VBPR and
-LATTICE train for 60 epochs whatever the paradigm, end-to-end in the last ``--live`` of them. CLIPRec has no ids here, so all it knows
-comes from its encoder, and trains end-to-end from the start, for ``--live`` epochs. The last epoch is tested. Every finished run is a
-line of ``--results``, and is not done again: killed, the script goes on. A table of means over seeds ends it.
+LATTICE train for 60 epochs whatever the paradigm, end-to-end in the last ``--live`` of them (3 if not given). CLIPRec has no ids here, so
+all it knows comes from its encoder, and trains end-to-end from the start, for ``--live`` epochs (5 if not given). The last epoch is tested.
+Every finished run is a line of ``--results``, and is not done again: killed, the script goes on. A table of means over seeds ends it.
 """
 
 import argparse
@@ -25,6 +25,7 @@ COMMON = {
     "learning_rate": 0.005, "train_batch_size": 2048, "epochs": 60, "stopping_step": 60, "state": "ERROR", "show_progress": False,
 }  # fmt: skip
 CONTENT = {"use_id": False, "train_batch_size": 512, "epochs": 30}
+LIVE = {"CLIPRec": 5, "VBPR": 3, "LATTICE": 3}
 
 
 def keys_of(model: str, encoder: str, paradigm: str, live: int) -> dict:
@@ -44,11 +45,11 @@ def main() -> None:
     parser.add_argument("--dataset", required=True)
     parser.add_argument("--data_path", required=True)
     parser.add_argument("--results", type=Path, required=True)
-    parser.add_argument("--models", nargs="+", default=["CLIPRec", "VBPR", "LATTICE"])
+    parser.add_argument("--models", nargs="+", default=list(LIVE), choices=list(LIVE))
     parser.add_argument("--encoders", nargs="+", default=ENCODERS)
     parser.add_argument("--paradigms", nargs="+", default=PARADIGMS, choices=PARADIGMS)
     parser.add_argument("--seeds", nargs="+", type=int, default=[1, 2, 3])
-    parser.add_argument("--live", type=int, default=5, help="epochs of end-to-end training")
+    parser.add_argument("--live", type=int, help="epochs of end-to-end training")
     parser.add_argument("--set", nargs="+", default=[], help="key=value for every run")
     given = parser.parse_args()
     sys.argv = sys.argv[:1]
@@ -59,7 +60,7 @@ def main() -> None:
         cell = {"seed": seed, "model": model, "encoder": encoder, "paradigm": paradigm}
         if any(cell.items() <= line.items() for line in done):
             continue
-        keys = {**keys_of(model, encoder, paradigm, given.live), "data_path": given.data_path, "seed": seed, **own}
+        keys = {**keys_of(model, encoder, paradigm, given.live or LIVE[model]), "data_path": given.data_path, "seed": seed, **own}
         started = time.perf_counter()
         result = run(model, given.dataset, config_dict=keys, saved=False)
         found = {part: result[key]["recall@20"] for part, key in PARTS.items()}

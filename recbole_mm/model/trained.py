@@ -1,8 +1,12 @@
 """TrainedFeatures: the features of a frozen encoder, or of files, as parameters that train along."""
 
+from logging import getLogger
+
 from torch import Tensor, nn
 
 from recbole_mm.feature import ItemFeatures
+
+logger = getLogger(__name__)
 
 
 class TrainedFeatures(nn.Module):
@@ -15,6 +19,8 @@ class TrainedFeatures(nn.Module):
     @classmethod
     def where(cls, wanted: bool, features: ItemFeatures) -> "TrainedFeatures | None":
         """None where they are not wanted, and where a live encoder trains in their place."""
+        if wanted and features.trainable:
+            logger.info("legacy_trained_features has no effect: the encoder that makes the features trains")
         return cls(features) if wanted and not features.trainable else None
 
     def forward(self, item_ids: Tensor) -> dict[str, Tensor]:

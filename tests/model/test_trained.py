@@ -32,6 +32,8 @@ def test_a_frozen_encoders_features_train_where_asked_and_start_at_its_values(pl
 
 
 @pytest.mark.parametrize("model_name", MODELS)
-def test_a_live_encoder_trains_in_their_place(planted, model_name):
+def test_a_live_encoder_trains_in_their_place(planted, model_name, caplog):
+    caplog.set_level("INFO", "recbole_mm")
     model = built(planted, model_name, legacy_trained_features=True)[1]
     assert model.trained is None and not any("trained" in name for name in model.state_dict())
+    assert "legacy_trained_features has no effect" in caplog.text
