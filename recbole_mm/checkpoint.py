@@ -3,7 +3,6 @@
 import itertools
 import os
 import pickle
-import random
 import zipfile
 from collections.abc import Mapping
 from enum import Enum
@@ -67,25 +66,3 @@ def plain(value: object) -> object:
     if isinstance(value, Enum):
         return value.name
     return value if isinstance(value, str | int | float | bool | torch.device | None) else str(value)
-
-
-def random_state() -> dict:
-    """The state of every random generator a run draws from, in types that load safely."""
-    kind, keys, position, has_gauss, gauss = np.random.get_state()
-    return {
-        "python": plain(random.getstate()),
-        "numpy": [kind, keys.tolist(), position, has_gauss, gauss],
-        "torch": torch.get_rng_state(),
-        "cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
-    }
-
-
-def set_random_state(state: dict) -> None:
-    """Puts back what ``random_state`` gave."""
-    version, words, gauss = state["python"]
-    random.setstate((version, tuple(words), gauss))
-    kind, keys, position, has_gauss, cached = state["numpy"]
-    np.random.set_state((kind, np.array(keys, dtype=np.uint32), position, has_gauss, cached))
-    torch.set_rng_state(state["torch"].cpu())
-    if state["cuda"] and torch.cuda.is_available():
-        torch.cuda.set_rng_state_all([s.cpu() for s in state["cuda"]])

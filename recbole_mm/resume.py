@@ -5,10 +5,11 @@ from hashlib import blake2b
 
 import numpy as np
 
-from recbole_mm.checkpoint import load_checkpoint, plain, random_state, set_random_state
+from recbole_mm.checkpoint import load_checkpoint, plain
 from recbole_mm.errors import InputError
 from recbole_mm.feature.sharding import optimizer_shares, share_of, whole
 from recbole_mm.model.base import MultiModalRecommender
+from recbole_mm.randomness import random_state, set_random_state
 
 RATES = ("lr", "peak_lr", "weight_decay")
 

@@ -1,7 +1,6 @@
 """Checkpoints are written whole, load without running code, and do not fit what they were not made for."""
 
 import os
-import pickle
 import random
 import signal
 import subprocess
@@ -13,7 +12,7 @@ import numpy as np
 import pytest
 import torch
 
-from recbole_mm.checkpoint import checkpoint_name, load_checkpoint, plain, random_state, save_checkpoint, set_random_state
+from recbole_mm.checkpoint import checkpoint_name, load_checkpoint, plain, save_checkpoint
 from recbole_mm.errors import InputError
 from recbole_mm.model.cliprec import CLIPRec
 from recbole_mm.quick_start import build_trainer, load_data_and_model, run
@@ -120,15 +119,6 @@ def test_names_do_not_collide(tmp_path):
         open(name, "w").close()
         names.add(name)
     assert len(names) == 3
-
-
-def test_random_states_come_back():
-    random.seed(1), np.random.seed(2), torch.manual_seed(3)
-    random.gauss(0, 1), np.random.randn()
-    state = pickle.loads(pickle.dumps(random_state()))
-    drawn = [random.gauss(0, 1), np.random.randn(), torch.rand(1).item()]
-    set_random_state(state)
-    assert drawn == [random.gauss(0, 1), np.random.randn(), torch.rand(1).item()]
 
 
 def test_plain_values():

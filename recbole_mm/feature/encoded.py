@@ -16,6 +16,7 @@ from recbole_mm.feature.cost import EncodingCost
 from recbole_mm.feature.inputs import EncoderInputs
 from recbole_mm.feature.ranks import Ranks
 from recbole_mm.feature.sharding import OneByOne, shard
+from recbole_mm.randomness import drawn_gpus
 
 ITEMS_A_CALL = 256
 """A CPU encodes fewer items a second in larger calls; a GPU is busy with as many."""
@@ -115,7 +116,7 @@ class EncodedItems:
         ready = {m: self.read(m, self.present[m].nonzero().squeeze(1)[: self.largest_call].to(self.device)) for m in self.modalities}
         training = self.encoder.training
         self.encoder.train()
-        with torch.random.fork_rng(devices=range(torch.cuda.device_count())), torch.enable_grad():
+        with torch.random.fork_rng(devices=drawn_gpus()), torch.enable_grad():
             for few in ({m: _first(values, 8) for m, values in ready.items()}, ready):
                 spent = EncodingCost()
                 with spent.measure(self.largest_call, self.device):

@@ -11,6 +11,8 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
+from recbole_mm.randomness import drawn_gpus
+
 Value = TypeVar("Value")
 PATIENCE = timedelta(days=7)
 BUCKET = 2**24
@@ -112,7 +114,7 @@ class Ranks:
         if self.world == 1:
             yield
             return
-        with torch.random.fork_rng(devices=range(torch.cuda.device_count())):
+        with torch.random.fork_rng(devices=drawn_gpus()):
             torch.manual_seed(crc32(torch.get_rng_state().numpy().tobytes() + str(Ranks.moment).encode()) + self.rank)
             yield
 

@@ -9,11 +9,11 @@ from pathlib import Path
 from safetensors.torch import load_file, save_file
 from torch import nn
 
-from recbole_mm.checkpoint import random_state, set_random_state
 from recbole_mm.disk import locked, write_whole
 from recbole_mm.finetune.settings import Settings
 from recbole_mm.finetune.stage import Stage
 from recbole_mm.finetune.units import Units
+from recbole_mm.randomness import random_state, set_random_state
 
 VERSION = 1
 """To be raised where the same encoder, data and settings come to give other weights."""
