@@ -1,5 +1,7 @@
 """Is training sound? What tells collapse, starvation of the encoder, and ids that swamp the content from a slow start."""
 
+import math
+import statistics
 from collections.abc import Sequence
 
 import torch
@@ -19,12 +21,14 @@ def mean_cosine(rows: Tensor) -> float:
 @torch.no_grad()
 def health_of(model, gradient_norms: Sequence[Tensor] = ()) -> dict[str, object]:
     """Of an evaluated model: ``cosines`` (``mean_cosine`` of its items' features, by modality), ``gradient_norm`` (the mean of the
-    encoder's over an epoch's steps; None where it does not train) and ``spreads`` (see ``score_spreads``); {} without features."""
+    encoder's over an epoch's steps, without those in which a scaled loss overflowed; None where there are none) and ``spreads`` (see
+    ``score_spreads``); {} without features."""
     features = model.item_features
     if features is None:
         return {}
     cosines = {m: mean_cosine(rows[features.present(m)]) for m, rows in features.table().items()}
-    norm = float(torch.stack(list(gradient_norms)).mean()) if gradient_norms else None
+    norms = [norm for norm in torch.stack(list(gradient_norms)).tolist() if math.isfinite(norm)] if gradient_norms else []
+    norm = statistics.fmean(norms) if norms else None
     return {"cosines": cosines, "gradient_norm": norm, "spreads": score_spreads(model)}
 
 

@@ -57,7 +57,8 @@ def resume(trainer, file: str) -> None:
     trainer.start_epoch = checkpoint["epoch"] + 1
     trainer.cur_step, trainer.schedule.steps = checkpoint["cur_step"], dict(checkpoint["steps"])
     trainer.best_valid_score, trainer.best_valid_result = checkpoint["best_valid_score"], checkpoint["best_valid_result"]
-    trainer.scaler.load_state_dict(checkpoint["scaler"])
+    if checkpoint["scaler"]:  # of a run that scaled
+        trainer.scaler.load_state_dict(checkpoint["scaler"])
     set_random_state(checkpoint["random_state"])
     trainer.resumed_loader, trainer.resumed_data = checkpoint["loader_state"], checkpoint["data_fingerprint"]
 

@@ -92,6 +92,17 @@ def test_resuming_a_finished_run_changes_nothing(planted):
     assert load_checkpoint(trainer.saved_model_file)["epoch"] == 0
 
 
+def test_a_run_that_scales_its_loss_resumes_one_that_did_not(planted):
+    """RecBole turns enable_scaler off on a CPU, so one configuration gives both."""
+    config, model, train, valid, _ = built(planted, epochs=1)
+    trainer = build_trainer(config, model)
+    trainer.fit(train, valid, verbose=False)
+    scaling = build_trainer(config, model)
+    scaling.scaler = torch.amp.GradScaler("cpu", init_scale=8.0)
+    scaling.resume_checkpoint(trainer.saved_model_file)
+    assert scaling.start_epoch == 1 and scaling.scaler.get_scale() == 8.0
+
+
 def test_recboles_own_checkpoints_load_too(planted):
     run("Pop", planted.name, config_dict=settings(planted))
     (file,) = Path("saved").glob("Pop-planted-*.pth")

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from recbole_mm.cost import cost_line
-from recbole_mm.diagnostics import score_spreads
+from recbole_mm.diagnostics import health_of, score_spreads
 from recbole_mm.errors import InputError
 from recbole_mm.quick_start import build_trainer, run
 from tests.planted import built, settings
@@ -135,6 +135,12 @@ def test_health_of_a_run(planted, caplog):
     with torch.no_grad():
         model.user_content.weight.mul_(10)
     assert score_spreads(model)["content"] == pytest.approx(10 * health["spreads"]["content"], rel=1e-3)
+
+
+def test_steps_whose_scaled_loss_overflowed_are_no_part_of_the_mean_gradient(planted):
+    model = trainer_of(planted)[1].eval()
+    norms = [torch.tensor(value) for value in (1.0, float("inf"), 3.0, float("nan"))]
+    assert health_of(model, norms)["gradient_norm"] == 2 and health_of(model, norms[1:2])["gradient_norm"] is None
 
 
 def test_the_cost(planted):

@@ -22,9 +22,9 @@ class LowRank(nn.Module):
     def __init__(self, weight: Tensor, rank: int, alpha: float):
         super().__init__()
         self.scale = alpha / rank
-        self.lora_A = nn.Parameter(weight.new_empty(rank, weight.shape[1]))
+        drawn = nn.init.kaiming_uniform_(torch.empty(rank, weight.shape[1], dtype=weight.dtype), a=math.sqrt(5))
+        self.lora_A = nn.Parameter(drawn.to(weight.device))  # drawn on the CPU: the same on every device
         self.lora_B = nn.Parameter(weight.new_zeros(weight.shape[0], rank))
-        nn.init.kaiming_uniform_(self.lora_A, a=math.sqrt(5))
 
     def forward(self, weight: Tensor) -> Tensor:
         return weight + self.scale * (self.lora_B @ self.lora_A)

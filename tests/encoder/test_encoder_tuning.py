@@ -9,7 +9,7 @@ from PIL import Image
 
 from recbole_mm.encoder import ItemEncoder, create_encoder
 from recbole_mm.encoder.export import export_weights
-from recbole_mm.encoder.lora import merge_lora
+from recbole_mm.encoder.lora import LowRank, merge_lora
 from recbole_mm.encoder.tuning import TUNINGS, tune
 from recbole_mm.errors import InputError
 from tests import hf_folders
@@ -99,6 +99,16 @@ def test_tuning_starts_from_the_encoder_as_it_was_and_leaves_the_frozen_part_alo
     fresh = copy.deepcopy(encoders[kind])
     tune(fresh, tuning, seed=3, **SIZES)
     assert all(torch.equal(a, b) for a, b in zip(again.parameters(), fresh.parameters(), strict=True))
+
+
+def test_low_rank_updates_are_drawn_alike_for_every_device():
+    """By the CPU's generator, which the seed is for."""
+    after = []
+    for device in ("cpu", "meta"):
+        torch.manual_seed(0)
+        LowRank(torch.empty(6, 8, device=device), rank=2, alpha=1.0)
+        after.append(torch.get_rng_state())
+    assert torch.equal(*after)
 
 
 @pytest.mark.parametrize("kind", ["open_clip", "vlmo", "beit3", "hf", "separate"])
