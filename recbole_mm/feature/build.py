@@ -5,6 +5,7 @@ from pathlib import Path
 
 from recbole_mm.data.choice import from_encoder, from_files, trains_encoder
 from recbole_mm.encoder import ItemEncoder, create_encoder
+from recbole_mm.encoder.compiled import compile_blocks
 from recbole_mm.encoder.factory import options_of, parse_name
 from recbole_mm.encoder.tuning import tune
 from recbole_mm.feature.encode import Encoded, encode_catalogue
@@ -19,7 +20,6 @@ from recbole_mm.finetune.apply import finetune
 from recbole_mm.finetune.settings import TUNING_OPTIONS
 
 ENCODER_OPTIONS = {"encoder_image_size": "image_size", "encoder_tokenizer": "tokenizer", "trust_remote_code": "trust_remote_code"}
-COMPILER = "inductor"
 logger = getLogger(__name__)
 
 
@@ -84,8 +84,8 @@ def build_encoder(config) -> ItemEncoder:
         options["pretraining_heads"] = True
     device = "cpu" if sharded(config) and not config["cache_hidden_states"] else config["device"]
     encoder = create_encoder(config["encoder"], seed=config["seed"], **options).to(device)
-    for block in encoder.layers() if config["encoder_compile"] else ():
-        block.compile(backend=COMPILER)
+    if config["encoder_compile"]:
+        compile_blocks(encoder, config["device"])
     return encoder
 
 

@@ -3,9 +3,9 @@
 import pytest
 import torch
 
-from recbole_mm.encoder import create_encoder
+from recbole_mm.encoder import compiled, create_encoder
 from recbole_mm.errors import InputError
-from recbole_mm.feature import ItemFeatures, build, encoded
+from recbole_mm.feature import ItemFeatures, encoded
 from tests.planted import built
 
 
@@ -196,10 +196,10 @@ def test_building_features_leaves_the_global_random_state_to_the_seed(planted):
 
 def test_compiled_blocks_give_the_same_rows_and_gradients(planted, monkeypatch):
     """Through torch.compile's tracing, not its code generation, which would take minutes here."""
-    monkeypatch.setattr(build, "COMPILER", "aot_eager")
+    monkeypatch.setattr(compiled, "BACKEND", "aot_eager")
     ids, found = torch.arange(1, 9), []
-    for compiled in (False, True):
-        features = features_of(planted, encoder_compile=compiled, encoder_tuning="lora", encoder="vlmo:tiny")
+    for asked in (False, True):
+        features = features_of(planted, encoder_compile=asked, encoder_tuning="lora", encoder="vlmo:tiny")
         rows = features(ids)
         loss_of(rows).backward()
         found.append(([row.detach() for row in rows.values()], gradients(features), list(features.state_dict())))
@@ -207,3 +207,37 @@ def test_compiled_blocks_give_the_same_rows_and_gradients(planted, monkeypatch):
     assert names == same and len(ours) == len(wanted) > 0
     for one, other in zip([*rows, *wanted], [*others, *ours], strict=True):
         torch.testing.assert_close(other, one, rtol=1e-4, atol=1e-6)
+
+
+def test_every_block_of_every_call_runs_compiled(planted, monkeypatch):
+    """Whatever the modality, the mode, and the size of the batch."""
+    runs = [0]
+
+    def counting(graph, inputs):
+        def run(*args):
+            runs[0] += 1
+            return graph.forward(*args)
+
+        return run
+
+    monkeypatch.setattr(compiled, "BACKEND", counting)
+    torch._dynamo.reset()
+    features = features_of(planted, encoder_compile=True, encoder="vlmo:tiny")
+    runs[0], calls = 0, 0
+    for n in (8, 5, 3):
+        for training in (True, False):
+            features.train(training)
+            with torch.set_grad_enabled(training):
+                features(torch.arange(1, n))
+            calls += 1
+    assert runs[0] == calls * len(features.dims) * len(features.encoder.layers())
+
+
+def test_compiling_where_nothing_can_be_compiled_is_said_at_once(planted, monkeypatch):
+    def unable(graph, inputs):
+        raise OSError("no compiler")
+
+    monkeypatch.setattr(compiled, "BACKEND", unable)
+    torch._dynamo.reset()
+    with pytest.raises(InputError, match="torch.compile does not work here .*no compiler.*; leave it out"):
+        features_of(planted, encoder_compile=True)

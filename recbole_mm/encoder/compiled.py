@@ -1,0 +1,38 @@
+"""torch.compile for the blocks of an encoder."""
+
+import torch
+from torch import Tensor
+
+from recbole_mm.encoder.base import ItemEncoder
+from recbole_mm.errors import InputError
+
+BACKEND = "inductor"
+VARIANTS = 64
+"""That the compiler keeps of a function, before it runs the function uncompiled. torch's own limit is 8; a block has one for each modality,
+mode, kind of gradient, and place in the tower, both for one size of batch and for any."""
+
+
+def compile_blocks(encoder: ItemEncoder, device: torch.device | str) -> None:
+    """Has every block of ``encoder.layers()`` compiled, in place, when it is first called.
+
+    Args:
+        device: where the encoder will run.
+
+    Raises:
+        InputError: torch.compile cannot work there: a CPU needs a C++ compiler, a GPU Triton.
+    """
+    import torch._dynamo
+
+    torch._dynamo.config.cache_size_limit = max(VARIANTS, torch._dynamo.config.cache_size_limit)
+    try:
+        torch.compile(_doubled, backend=BACKEND)(torch.ones(2, device=device))
+    except RuntimeError as error:
+        reason = " ".join(str(error).strip().split("\n\n")[0].split())
+        raise InputError(f"encoder_compile: torch.compile does not work here ({reason}); leave it out, or install what it needs: a C++ "
+                         "compiler for a CPU, Triton for a GPU") from error  # fmt: skip
+    for block in encoder.layers():
+        block.compile(backend=BACKEND)
+
+
+def _doubled(x: Tensor) -> Tensor:
+    return x + x
