@@ -123,6 +123,15 @@ class Ranks:
         if self.world > 1:
             dist.barrier()
 
+    @contextmanager
+    def first_one_first(self) -> Iterator[None]:
+        """The first process does what is inside before the others begin."""
+        if self.rank:
+            self.wait()
+        yield
+        if not self.rank:
+            self.wait()
+
     def leave(self) -> None:
         """To be called once, at the end."""
         if self.world > 1:

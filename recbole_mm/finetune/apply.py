@@ -45,7 +45,7 @@ def finetune(config, dataset, encoder: ItemEncoder, chunk_size: int | None, expo
     content, show_progress = dataset.content, bool(config["show_progress"])
     parts = [m for m in encoder.modalities if m in content.modalities and bool(content.present[m].any())]
     items = EncodedItems(encoder, content, parts, chunk_size, config["encoder_precision"], show_progress)
-    items.ranks = Ranks()  # one process does it, the others wait and load
+    items.ranks = Ranks()  # the first process does it alone, the others load
     settings, units = Settings.from_config(config, encoder), Units(items.inputs)
     held, mixed = hold_out(units, settings.valid_ratio if encoder.aligned else 0.0, settings.seed)
     asked = config.external_config_dict.get("finetune_weights") or {}
@@ -59,7 +59,8 @@ def finetune(config, dataset, encoder: ItemEncoder, chunk_size: int | None, expo
     stage = Stage(items, units, objectives, held, settings)
     if mixed:
         logger.info("pictures or texts are shared so widely that held-out pairs share some with the training pairs")
-    report, reused = load_or_tune(stage, folder, show_progress)
+    with Ranks.current().first_one_first():
+        report, reused = load_or_tune(stage, folder, show_progress)
     encoder.pretraining_heads = None
     encoder.eval().requires_grad_(False)
     logger.info(_summary(report, folder, reused))

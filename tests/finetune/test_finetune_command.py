@@ -11,7 +11,8 @@ import torch.distributed as dist
 
 from recbole_mm.cli import main
 from recbole_mm.encoder import create_encoder
-from recbole_mm.finetune import command
+from recbole_mm.feature.ranks import Ranks
+from recbole_mm.finetune import apply, command
 from recbole_mm.finetune.stage import Stage
 from recbole_mm.quick_start import build_trainer, load_data_and_model
 from tests.feature.test_extract import forked
@@ -54,6 +55,14 @@ def test_of_several_processes_one_tunes_and_exports(shop, tmp_path, monkeypatch)
     given = [*arguments(shop, tmp_path / "cache", finetune_weights="{itc: 1}"), f"--output={tmp_path / 'tuned.safetensors'}"]
     assert together(2, lambda: (main(["finetune", *given]), len(written), dist.is_initialized())) == [(0, 1, False), (0, 0, False)]
     assert (tmp_path / "tuned.safetensors").exists()
+
+
+def test_the_first_process_tunes_although_it_comes_late(shop, tmp_path, monkeypatch):
+    """Its log and its progress bar are the ones that are seen."""
+    name_of = apply.key
+    monkeypatch.setattr(apply, "key", lambda *given: time.sleep(1 - Ranks.current().rank) or name_of(*given))
+    keys = {**SMALL, "finetune_weights": {"itc": 1}}
+    assert together(2, lambda: tuned(shop, tmp_path / "cache", **keys).reused) == [False, True]
 
 
 def test_a_run_trains_on_the_tuned_encoder_and_its_checkpoint_gives_equal_scores(shop, tmp_path, monkeypatch):
