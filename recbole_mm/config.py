@@ -2,7 +2,7 @@
 
 import ast
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from logging import getLogger
 from pathlib import Path
 
@@ -12,7 +12,7 @@ from recbole.utils import EvaluatorType, InputType, ModelType
 
 from recbole_mm.device import choose_device
 from recbole_mm.errors import InputError, nearest, recbole_complaints
-from recbole_mm.keys import check_keys, known_keys, our_keys
+from recbole_mm.keys import check_keys, foreign_keys, known_keys, our_keys
 from recbole_mm.model import get_model, is_ours, list_models
 from recbole_mm.properties import RECBOLE_PROPERTIES, properties_dir
 from recbole_mm.values import check_values
@@ -31,11 +31,18 @@ class MultiModalConfig(Config):
     the user's own, arguments that are no configuration key are left alone. ``command_line`` (set by our commands) replaces it, and
     then every argument must be a key.
 
+    A key that only other models of ours have is refused where it comes with the model (config_dict, command line). Config files may
+    serve many models, and are to fit by a change of the model's name: there it is left aside, and a notice says so.
+
+    Attributes:
+        notices: warnings for the run's log.
+
     Raises:
         InputError: no or unknown model, no dataset, unknown or contradictory key, a config file that cannot be read.
     """
 
     command_line: list[str] | None = None
+    notices: Sequence[str] = ()
 
     def __init__(
         self,
@@ -139,7 +146,15 @@ class MultiModalConfig(Config):
             if model_class is None:
                 raise InputError(f"no model named '{model}' in recbole_mm or RecBole{nearest(model, list_models())}")
         check_keys(self.external_config_dict, model_class)
+        self._leave_aside(foreign_keys(self.external_config_dict, model_class))
         return name, model_class, str(dataset)
+
+    def _leave_aside(self, foreign: Mapping[str, str]) -> None:
+        for key, facts in foreign.items():
+            if key in self.variable_config_dict or key in self.cmd_config_dict:
+                raise InputError(facts)
+            del self.external_config_dict[key]
+        self.notices = [f"not used: {'; '.join(foreign.values())}"] if foreign else []
 
     def _load_internal_config_dict(self, model: str, model_class: type, dataset: str) -> None:
         """RecBole's levels for RecBole's models, and only ``eval_batch_size`` and our data sets' RecBole keys on top; for ours, our

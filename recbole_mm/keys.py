@@ -9,7 +9,7 @@ import yaml
 from recbole.utils import argument_list
 
 from recbole_mm.errors import InputError, nearest
-from recbole_mm.model import is_ours
+from recbole_mm.model import OUR_MODELS, is_ours
 from recbole_mm.properties import RECBOLE_PROPERTIES, properties_dir
 
 COMMAND_KEYS = {"model", "dataset", "config_files", "nproc", "ip", "port", "world_size", "group_offset"}
@@ -35,6 +35,30 @@ def recbole_keys() -> set[str]:
     for file in RECBOLE_PROPERTIES.parent.rglob("*.py"):
         keys.update(re.findall(r"config\[\s*[\"'](\w+)[\"']\s*\]", file.read_text(encoding="utf-8")))
     return keys
+
+
+@lru_cache
+def model_keys() -> dict[str, list[str]]:
+    """The keys that only recommenders read, of our property files, with the names of the models that have them."""
+    found: dict[str, list[str]] = {}
+    for file in sorted((properties_dir() / "model").glob("*.yaml")):
+        for key in _keys_of(file) - _keys_of(properties_dir() / "overall.yaml") - _keys_of(RECBOLE_PROPERTIES / "overall.yaml"):
+            found.setdefault(key, []).append(file.stem)
+    return found
+
+
+def foreign_keys(keys: Iterable[str], model_class: type) -> dict[str, str]:
+    """Of these keys those that other models of ours have and this one of ours (its class and bases) has not, with what to say of them."""
+    if not is_ours(model_class):
+        return {}
+    own: set[str] = set()
+    for parent in model_class.__mro__:
+        file = properties_dir() / "model" / f"{parent.__name__}.yaml"
+        own |= {*vars(parent).get("default_settings", ()), *vars(parent).get("choices", ()), *(_keys_of(file) if file.is_file() else ())}
+    others = {key: model_keys()[key] for key in keys if key in model_keys() and key not in own}
+    name = model_class.__name__
+    hint = "" if name in OUR_MODELS else "; a model of your own names its keys in default_settings"
+    return {key: f"{name} has no {key}, a key of {', '.join(models)}{hint}" for key, models in others.items()}
 
 
 def known_keys(model_class: type | None = None) -> set[str]:

@@ -217,6 +217,8 @@ def start(config: MultiModalConfig) -> None:
         raise InputError("nproc is for run; several processes of torchrun share the other commands' work")
     init_seed(config["seed"], config["reproducibility"])
     start_log(config)
+    for notice in config.notices if Ranks.current().rank == 0 else ():
+        getLogger().warning(notice)
 
 
 def _auto_eval_batch_size(config: MultiModalConfig, n_items: int) -> int:

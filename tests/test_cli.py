@@ -55,6 +55,7 @@ def edit(file: Path, old: str, new: str) -> None:
         ({"encoder_trainig": "end2end"}, ["encoder_trainig", "'encoder_training'"]),
         ({"encoder_lr": 1e-3}, ["encoder_lr", "'encoder_learning_rate'"]),
         ({"encoder_training": "endtoend"}, ["endtoend", "pretrained", "end2end"]),
+        ({"model": "VBPR", "loss_type": "SSM"}, ["VBPR has no loss_type", "CLIPRec"]),
         ({"loss_type": "BRP"}, ["loss_type", "SSM", "BPR"]),
         ({"missing": "median"}, ["missing", "learned", "mean", "zero"]),
         ({"encoder": "open_clp:tiny"}, ["open_clp", "open_clip"]),
@@ -168,6 +169,15 @@ def test_help_shows_what_a_recbole_user_expects():
 def test_subcommand_and_script_take_the_same_arguments(shop, capsys):
     assert main(["run", *arguments(shop, model="Pop")]) == 0
     assert MultiModalConfig.command_line is None
+
+
+def test_one_file_of_keys_serves_every_model(shop, tmp_path, caplog):
+    (tmp_path / "all.yaml").write_text("loss_type: SSM\nn_layers: 2\nmodalities: [image]\n")
+    for model, foreign in (("LightGCN", []), ("VBPR", ["loss_type", "n_layers"]), ("CLIPRec", ["n_layers"])):
+        caplog.clear()
+        assert main_run([*arguments(shop, model=model), f"--config_files={tmp_path / 'all.yaml'}"]) == 0
+        told = [r.getMessage() for r in caplog.records if "not used" in r.getMessage()]
+        assert len(told) == bool(foreign) and all(f"{model} has no {key}" in told[0] for key in foreign)
 
 
 @pytest.mark.parametrize("model", ["BPR", "LightGCN", "ItemKNN", "Pop"])

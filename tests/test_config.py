@@ -3,13 +3,16 @@
 import os
 
 import pytest
+import yaml
 from recbole.config import Config
 from recbole.utils import InputType
 
 from recbole_mm.config import MultiModalConfig
 from recbole_mm.errors import InputError
 from recbole_mm.keys import our_keys, recbole_keys
+from recbole_mm.model import OUR_MODELS
 from recbole_mm.model.cliprec import CLIPRec
+from recbole_mm.properties import properties_dir
 
 
 def config(model="CLIPRec", dataset="demo", files=None, **keys) -> MultiModalConfig:
@@ -66,6 +69,43 @@ def test_unknown_keys():
     assert config("BPR", "ml-100k", some_key_of_their_own=1)["some_key_of_their_own"] == 1
     with pytest.raises(InputError, match="'encoder_training'"):
         config("BPR", "ml-100k", encoder_trainning="end2end")
+
+
+@pytest.mark.parametrize(
+    ("model", "keys", "facts"),
+    [
+        ("VBPR", {"loss_type": "SSM"}, "VBPR has no loss_type, a key of CLIPRec"),
+        ("LATTICE", {"use_id": False}, "LATTICE has no use_id, a key of CLIPRec"),
+        ("VBPR", {"contrastive_weight": 0.5}, "VBPR has no contrastive_weight, a key of CLIPRec"),
+        ("VLMoRec", {"knn_k": 5}, "VLMoRec has no knn_k, a key of FREEDOM, LATTICE, MGCN"),
+    ],
+)
+def test_keys_of_other_models_are_refused_with_the_model_and_left_aside_in_files(model, keys, facts, tmp_path, monkeypatch):
+    """A file may serve many models, RecBole's among them: changing the model's name alone has to do."""
+    (key, value), file = *keys.items(), tmp_path / "shared.yaml"
+    with pytest.raises(InputError, match=facts):
+        config(model, **keys)
+    file.write_text(f"{key}: {value}\nepochs: 3\n")
+    shared = config(model, files=[str(file)])
+    assert key not in shared and shared["epochs"] == 3 and shared["train_neg_sample_args"] == config(model)["train_neg_sample_args"]
+    (notice,) = shared.notices
+    assert facts in notice
+    assert config("BPR", "ml-100k", [str(file)], **keys)[key] == value
+    monkeypatch.setattr("sys.argv", ["x", f"--{key}={value}"])
+    with pytest.raises(InputError, match=facts):
+        config(model)
+
+
+def test_models_have_their_bases_keys_and_all_of_them_recboles():
+    class Mine(CLIPRec):
+        default_settings = {"knn_k": 3}
+
+    assert not config(Mine, knn_k=5, use_id=False, learning_rate=0.1, weight_decay=0.1, encoder="open_clip:tiny").notices
+    with pytest.raises(InputError, match="lambda_coeff, a key of LATTICE; a model of your own names its keys in default_settings"):
+        config(Mine, lambda_coeff=0.5)
+    for model in OUR_MODELS:
+        own = yaml.safe_load((properties_dir() / "model" / f"{model}.yaml").read_text())
+        assert not config(model, **own).notices
 
 
 def test_the_loss_decides_about_negatives():
