@@ -96,9 +96,8 @@ def _run(arguments: argparse.Namespace, rest: list[str]) -> int:
     from recbole_mm.quick_start import run
 
     MultiModalConfig.command_line = rest
-    files = (arguments.config_files or "").replace(",", " ").split()
     try:
-        run(arguments.model, arguments.dataset, files or None)
+        run(arguments.model, arguments.dataset, _files(arguments))
     finally:
         MultiModalConfig.command_line = None
     ranks = Ranks.current()
@@ -109,14 +108,13 @@ def _run(arguments: argparse.Namespace, rest: list[str]) -> int:
 
 
 def _extract(arguments: argparse.Namespace, rest: list[str]) -> int:
+    from recbole_mm.command import EXTRACTION, CommandConfig
     from recbole_mm.feature.extract import extract
     from recbole_mm.feature.ranks import Ranks
     from recbole_mm.log import starting
     from recbole_mm.quick_start import create_dataset, start, training_dataset
 
-    config = _config(arguments, rest)
-    if config["encoder_training"] == "end2end":
-        config["encoder_training"] = "pretrained"
+    config = CommandConfig(arguments.model, arguments.dataset, _files(arguments), rest, EXTRACTION)
     finetuned = config["encoder_training"] == "finetuned"
     with starting():
         start(config)
@@ -126,13 +124,13 @@ def _extract(arguments: argparse.Namespace, rest: list[str]) -> int:
 
 
 def _finetune(arguments: argparse.Namespace, rest: list[str]) -> int:
+    from recbole_mm.command import FINE_TUNING, CommandConfig
     from recbole_mm.feature.ranks import Ranks
     from recbole_mm.finetune.command import finetune
     from recbole_mm.log import starting
     from recbole_mm.quick_start import start, training_dataset
 
-    config = _config(arguments, rest)
-    config["encoder_training"] = "finetuned"
+    config = CommandConfig(arguments.model, arguments.dataset, _files(arguments), rest, FINE_TUNING)
     with starting():
         start(config)
         finetune(config, training_dataset(config), arguments.output)
@@ -140,23 +138,14 @@ def _finetune(arguments: argparse.Namespace, rest: list[str]) -> int:
     return 0
 
 
-def _config(arguments: argparse.Namespace, rest: list[str]):
-    """Of a command that trains no recommender."""
-    from recbole_mm.config import MultiModalConfig
-
-    MultiModalConfig.command_line = rest
-    files = (arguments.config_files or "").replace(",", " ").split()
-    try:
-        return MultiModalConfig(arguments.model or "CLIPRec", arguments.dataset, files or None)
-    finally:
-        MultiModalConfig.command_line = None
+def _files(arguments: argparse.Namespace) -> list[str] | None:
+    return (arguments.config_files or "").replace(",", " ").split() or None
 
 
 def _audit(arguments: argparse.Namespace, rest: list[str]) -> int:
     from recbole_mm.audit.command import main
 
-    files = (arguments.config_files or "").replace(",", " ").split()
-    return main(arguments.model, arguments.dataset, files or None, rest, arguments.json, arguments.shuffle_test)
+    return main(arguments.model, arguments.dataset, _files(arguments), rest, arguments.json, arguments.shuffle_test)
 
 
 def _prepare(arguments: argparse.Namespace, rest: list[str]) -> int:

@@ -11,9 +11,9 @@ from recbole_mm.audit.report import Report
 from recbole_mm.audit.shop import Shop, locate, open_shop
 from recbole_mm.audit.split import audit_split
 from recbole_mm.audit.texts import audit_texts
+from recbole_mm.command import CommandConfig
 from recbole_mm.config import MultiModalConfig
 from recbole_mm.errors import InputError
-from recbole_mm.model import get_model, is_ours
 
 SMALL = {"embedding_size": 32, "use_bias": False, "reg_weight": 0.001, "missing": "zero", "encoder_training": "pretrained"}
 
@@ -32,20 +32,9 @@ def main(
     Raises:
         InputError: no data set, an unknown key.
     """
-    config = read_config(model, dataset, files, settings)
-    report = audit(config, shuffle)
+    report = audit(CommandConfig(model, dataset, files, settings), shuffle)
     print(json.dumps(report.as_dict(), ensure_ascii=False) if as_json else report.as_text())
     return 0 if report.sound else 1
-
-
-def read_config(model: str | None, dataset: str | None, files: list[str] | None, settings: Sequence[str]) -> MultiModalConfig:
-    """The run's configuration; that of VBPR, where RecBole's model or none is named."""
-    known = get_model(model) if model else None
-    MultiModalConfig.command_line = list(settings)
-    try:
-        return MultiModalConfig(model if model and (known is None or is_ours(known)) else "VBPR", dataset, files)
-    finally:
-        MultiModalConfig.command_line = None
 
 
 def audit(config: MultiModalConfig, shuffle: bool = False) -> Report:

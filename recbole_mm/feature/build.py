@@ -65,7 +65,7 @@ def live_items(config, dataset, encoder: ItemEncoder, fingerprint: str) -> Encod
 
 def sharded(config) -> bool:
     """Does each of several processes hold a share of the encoder?"""
-    return config["strategy"] == "fsdp" and Ranks.current().world > 1
+    return config["strategy"] == "fsdp" and trains_encoder(config) and Ranks.current().world > 1
 
 
 def file_tables(config, dataset) -> dict[str, Table]:
