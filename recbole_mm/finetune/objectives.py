@@ -1,13 +1,10 @@
 """What fine-tuning optimises: a loss over the units of a batch each, with the head it needs."""
 
-from functools import cached_property
 from hashlib import blake2b
 
 import torch
-import torch.nn.functional as F
-from torch import Generator, Tensor, nn
+from torch import Tensor, nn
 
-from recbole_mm.encoder import ItemEncoder
 from recbole_mm.encoder.contrastive import (
     IGNORED,
     clce_loss,
@@ -15,64 +12,12 @@ from recbole_mm.encoder.contrastive import (
     image_text_matching,
     mask_tokens,
     masked_language_loss,
-    shared_pairs,
 )
 from recbole_mm.encoder.pretraining import PretrainingHeads
-from recbole_mm.feature.encoded import EncodedItems
+from recbole_mm.finetune.batch import Batch
 from recbole_mm.finetune.copurchases import Copurchases
-from recbole_mm.finetune.units import Units
 
 INTERACTION_TEMPERATURE = 0.07
-
-
-class Batch:
-    """Units of a step: what objectives read of them, encoded when one first asks.
-
-    Args:
-        chosen: int64 (n,) distinct units.
-        generator: whatever an objective draws.
-    """
-
-    def __init__(self, items: EncodedItems, units: Units, chosen: Tensor, generator: Generator) -> None:
-        self.items, self.units, self.chosen, self.generator = items, units, chosen, generator
-        self.encoder: ItemEncoder = items.encoder
-
-    @cached_property
-    def rows(self) -> dict[str, Tensor]:
-        """{modality: (n, d)}, of units that lack it zeros."""
-        return self.items.encode(self.units.ids[self.chosen].to(self.items.device))
-
-    def having(self, modality: str) -> Tensor:
-        """(k,) places of the units that have the modality."""
-        return (self.units.groups[modality][self.chosen] >= 0).nonzero().squeeze(1)
-
-    @cached_property
-    def pairs(self) -> Tensor:
-        """(p,) places of the units that have both a picture and a text."""
-        return self.units.pairs[self.chosen].nonzero().squeeze(1)
-
-    @cached_property
-    def pair_rows(self) -> dict[str, Tensor]:
-        return {m: self.rows[m][self.pairs] for m in ("image", "text")}
-
-    @cached_property
-    def same(self) -> Tensor:
-        """bool (p, p): pairs that share their picture or their text, and so are not each other's negatives."""
-        return shared_pairs(*(groups[self.chosen[self.pairs]] for groups in self.units.groups.values())).to(self.items.device)
-
-    @cached_property
-    def inputs(self) -> tuple[Tensor, Tensor]:
-        """Pictures and token ids of the pairs."""
-        pixels, tokens = self.items.inputs("joint", self.units.ids[self.chosen[self.pairs]].to(self.items.device))
-        return pixels, self.encoder.shorten(tokens, self.encoder.pad_id)
-
-    @cached_property
-    def similarity(self) -> Tensor:
-        """(p, p) scaled cosines, without gradient; zeros where the encoder's rows lie in no common space."""
-        if not self.encoder.aligned:
-            return torch.zeros(len(self.pairs), len(self.pairs), device=self.items.device)
-        image, text = (F.normalize(rows.detach().float(), dim=-1) for rows in self.pair_rows.values())
-        return image @ text.T * self.encoder.similarity()[0].detach()
 
 
 class Objective(nn.Module):
@@ -124,7 +69,7 @@ class Matching(Objective):
         pixels, tokens = batch.inputs
 
         def logits(image: Tensor, text: Tensor) -> Tensor:
-            return self.head(batch.encoder.read_pairs(pixels[image], tokens[text])[0])
+            return self.head(batch.in_chunks(lambda i, t: batch.encoder.read_pairs(pixels[i], tokens[t])[0], image, text))
 
         return image_text_matching(logits, batch.similarity, batch.same, batch.generator)
 
@@ -141,7 +86,7 @@ class MaskedLanguage(Objective):
         vocabulary = batch.encoder.model.config.vocab_size
         corrupted, labels = mask_tokens(tokens, tokenizer.special_ids, tokenizer.mask_id, vocabulary, generator=batch.generator)
         hidden = labels != IGNORED
-        words = batch.encoder.read_pairs(pixels, corrupted)[1][hidden]
+        words = batch.in_chunks(lambda p, t, masked: batch.encoder.read_pairs(p, t)[1][masked], pixels, corrupted, hidden)
         return masked_language_loss(self.head(words), labels[hidden])
 
 

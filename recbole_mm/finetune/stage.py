@@ -13,7 +13,7 @@ from recbole_mm.checkpoint import load_checkpoint, save_checkpoint
 from recbole_mm.encoder.optimise import AUTO_LEARNING_RATE, parameter_groups, schedule_factor
 from recbole_mm.errors import InputError
 from recbole_mm.feature.encoded import EncodedItems
-from recbole_mm.finetune.objectives import Batch
+from recbole_mm.finetune.batch import Batch
 from recbole_mm.finetune.retrieval import retrieval, score
 from recbole_mm.finetune.settings import Settings
 from recbole_mm.finetune.units import Units, seeded

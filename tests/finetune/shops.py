@@ -66,7 +66,8 @@ def staged(folder: Path, cache: Path, **keys) -> Stage:
     """About to be fine-tuned in full."""
     config = configured(folder, cache, **keys)
     dataset, encoder = training(config), build_encoder(config)
-    items = EncodedItems(encoder, dataset.content, [m for m in encoder.modalities if m in dataset.content.modalities])
+    parts = [m for m in encoder.modalities if m in dataset.content.modalities]
+    items = EncodedItems(encoder, dataset.content, parts, chunk_size(config))
     chosen, units = Settings.from_config(config, encoder), Units(items.inputs)
     held, _ = hold_out(units, chosen.valid_ratio if encoder.aligned else 0.0, chosen.seed)
     objectives = Chooser(encoder, dataset, units, ~held, chosen).choose(keys.get("finetune_weights", {}))

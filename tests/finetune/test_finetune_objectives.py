@@ -8,7 +8,7 @@ import torch.nn.functional as F
 
 from recbole_mm.encoder import create_encoder
 from recbole_mm.errors import InputError
-from recbole_mm.finetune.objectives import Batch
+from recbole_mm.finetune.batch import Batch
 from recbole_mm.finetune.units import seeded
 from tests.finetune.shops import staged, tuned
 from tests.hf_folders import write_bert, write_vit
@@ -84,6 +84,23 @@ def test_masked_words_leave_padding_start_and_end_alone(shop, tmp_path, monkeypa
     changed = corrupted != tokens
     assert changed.any() and not (changed & torch.isin(tokens, torch.tensor([0, 2, 3]))).any()
     assert (corrupted[changed] == 4).float().mean() > 0.5
+
+
+@pytest.mark.parametrize("name", ["itm", "mlm"])
+def test_joint_passes_are_as_large_as_a_chunk_and_have_the_gradients_of_one(name, shop, tmp_path, monkeypatch):
+    found = []
+    for chunk in (64, 5):
+        stage = staged(shop, tmp_path, encoder="vlmo:tiny", encoder_chunk_size=chunk, finetune_weights={name: 1})
+        read, original = [], stage.encoder.read_pairs
+        monkeypatch.setattr(stage.encoder, "read_pairs", lambda p, t, o=original, r=read: r.append(len(p)) or o(p, t))
+        loss = stage.objectives[name](batch_of(stage))
+        loss.backward()
+        gradients = [p.grad for p in (*stage.encoder.parameters(), *stage.objectives.parameters()) if p.grad is not None]
+        found.append((loss, gradients, read))
+    (whole, wanted, (once,)), (parts, ours, read) = found
+    assert once > 5 >= max(read) and sum(read) > once
+    for one, other in zip([whole, *wanted], [parts, *ours], strict=True):
+        torch.testing.assert_close(other, one, rtol=1e-4, atol=1e-6)
 
 
 def test_all_together_train_every_part_and_are_weighted(shop, tmp_path):
