@@ -30,9 +30,9 @@ def save_checkpoint(state: dict, file: str | Path) -> None:
     os.replace(temporary, file)
 
 
-def load_checkpoint(file: str | Path, device: torch.device | str = "cpu", pickled: bool = False) -> dict:
-    """A checkpoint of ours; no code in it runs. With ``pickled`` also one of RecBole's own trainer, which is a pickle: only for a
-    file that the user names as their own.
+def load_checkpoint(file: str | Path, pickled: bool = False) -> dict:
+    """A checkpoint of ours, on the CPU; no code in it runs. With ``pickled`` also one of RecBole's own trainer, which is a pickle: only
+    for a file that the user names as their own.
 
     Raises:
         InputError: no such file, or no checkpoint.
@@ -42,9 +42,9 @@ def load_checkpoint(file: str | Path, device: torch.device | str = "cpu", pickle
     checkpoint = None
     if zipfile.is_zipfile(file):
         try:
-            checkpoint = torch.load(file, map_location=device, weights_only=True)
+            checkpoint = torch.load(file, map_location="cpu", weights_only=True)
         except (pickle.UnpicklingError, LookupError, RuntimeError):  # a pickle of protocol 4 fails in any of these ways
-            checkpoint = torch.load(file, map_location=device, weights_only=False) if pickled and _is_torchs(file) else None
+            checkpoint = torch.load(file, map_location="cpu", weights_only=False) if pickled and _is_torchs(file) else None
     if not (isinstance(checkpoint, dict) and {"config", "state_dict"} <= set(checkpoint)):
         raise InputError(f"{file} is not a checkpoint of recbole_mm{' or RecBole' if pickled else ''}")
     return checkpoint

@@ -1,6 +1,5 @@
 """The training of a fine-tuning: one pass over all steps, killed and resumed at any of them."""
 
-import copy
 import time
 from logging import getLogger
 from pathlib import Path
@@ -149,13 +148,13 @@ class Stage:
         if not file.is_file():
             return
         try:
-            state = load_checkpoint(file, self.items.device)
+            state = load_checkpoint(file)
         except InputError as error:
             logger.warning(f"{error}: fine-tuning starts anew")
             return
         self._put(self.trained, state["state_dict"])
         self.objectives.load_state_dict(state["heads"])
-        self.optimizer.load_state_dict(copy.deepcopy(state["optimizer"]))
+        self.optimizer.load_state_dict(state["optimizer"])
         self.step, self.history, self.best, self.seconds = (state[name] for name in ("step", "history", "best", "seconds"))
         self._sums, self._best_state = state["sums"], state["best_state"]
         logger.info(f"fine-tuning goes on at step {self.step} of {self.steps}")
