@@ -1,6 +1,5 @@
 """MultiModalConfig: RecBole's Config, finding our models and properties first, then RecBole's, and checking what it is given."""
 
-import ast
 import sys
 from collections.abc import Mapping, Sequence
 from logging import getLogger
@@ -16,10 +15,9 @@ from recbole_mm.keys import check_keys, foreign_keys, known_keys, our_keys
 from recbole_mm.model import get_model, is_ours, list_models
 from recbole_mm.properties import RECBOLE_PROPERTIES, properties_dir
 from recbole_mm.values import check_values
+from recbole_mm.written import container, literal
 
 FOR_EVERY_MODEL = ("eval_batch_size", "mask_valid_items", "negative_items", "cold_item_ratio", "cold_items", "resume")
-MAPPING_KEYS = ("feature_files", "feature_ids", "finetune_weights")
-LIST_KEYS = ("text_field", "modalities", "metrics", "benchmark_filename")
 ENUMS = {"MODEL_TYPE": ModelType, "MODEL_INPUT_TYPE": InputType, "eval_type": EvaluatorType}
 
 
@@ -99,7 +97,7 @@ class MultiModalConfig(Config):
         """Strings (of the command line, or from hyper-tuning) to values; unlike RecBole's, nothing is evaluated."""
         for key, value in config_dict.items():
             if isinstance(value, str):
-                config_dict[key] = _literal(value)
+                config_dict[key] = literal(value)
         return config_dict
 
     def _load_cmd_line(self) -> dict:
@@ -121,16 +119,8 @@ class MultiModalConfig(Config):
 
     def _merge_external_config_dict(self) -> None:
         super()._merge_external_config_dict()
-        for key in LIST_KEYS:
-            value = self.external_config_dict.get(key)
-            if isinstance(value, str):
-                parts = (part.strip(" '\"") for part in value.strip().removeprefix("[").removesuffix("]").split(","))
-                self.external_config_dict[key] = [part for part in parts if part]
-        for key in (*LIST_KEYS, "topk"):
-            if isinstance(self.external_config_dict.get(key), tuple):
-                self.external_config_dict[key] = list(self.external_config_dict[key])
-        for key in MAPPING_KEYS:
-            self.external_config_dict.update(_mapping(key, self.external_config_dict.get(key)))
+        external = self.external_config_dict
+        self.external_config_dict = {key: container(key, value, self.yaml_loader) for key, value in external.items()}
 
     def _get_model_and_dataset(self, model: str | type | None, dataset: str | None) -> tuple[str, type, str]:
         model = model or self.external_config_dict.get("model")
@@ -195,26 +185,3 @@ class MultiModalConfig(Config):
     def _init_device(self) -> None:
         given, several = "gpu_id" in self.external_config_dict, is_ours(self.model_class)
         choose_device(self.final_config_dict, given, super()._init_device, several)
-
-
-def _mapping(key: str, value: object) -> dict:
-    """``{key: value}``, a mapping written as YAML in a string being read; nothing for another value."""
-    if not (isinstance(value, str) and value.lstrip().startswith("{")):
-        return {}
-    try:
-        return {key: yaml.safe_load(value)}
-    except yaml.YAMLError as error:
-        raise InputError(f"{key} '{value}' is no mapping such as '{{image: image_feat.npy}}'") from error
-
-
-def _literal(text: str) -> object:
-    lowered = text.strip().lower()
-    if lowered in ("true", "false"):
-        return lowered == "true"
-    if lowered in ("~", "null"):
-        return None
-    try:
-        return ast.literal_eval(text)
-    except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
-        return text
-

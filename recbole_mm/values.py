@@ -38,6 +38,9 @@ CHOICES = {
     "strategy": ("ddp", "fsdp"),
     "learning_rate_schedule": SCHEDULES,
 }
+SWITCHES = ("error_if_nonfinite", "foreach")
+CLIPPING = ("max_norm", "norm_type", *SWITCHES)
+"""What torch's clip_grad_norm_ takes, which has a default for all but the first."""
 OBJECTIVES = ("itc", "itm", "mlm", "clce", "interaction")
 NAMES = ("encoder", "encoder_tokenizer", "category_field", "image_dir", "data_path", "checkpoint_dir")
 NO_PICKLES = ("save_dataset", "dataset_save_path", "save_dataloaders", "dataloaders_save_path")
@@ -52,7 +55,8 @@ def check_values(config: Config) -> None:
     _check(config, COUNTS, lambda v: _whole(v) and v > 0, "a positive whole number")
     _check(config, WHOLE, lambda v: _whole(v) and v >= 0, "a whole number that is not negative")
     _check(config, ("learning_rate", "weight_decay"), _amount, "a number that is not negative")
-    _check(config, ("clip_grad_norm",), lambda v: isinstance(v, Mapping), "a mapping such as {max_norm: 1.0}, or ~")
+    _check(config, ("clip_grad_norm",), _clipping, "a mapping such as {max_norm: 1.0} (with norm_type, also positive, and "
+           "error_if_nonfinite and foreach, True or False, if wanted), or ~")  # fmt: skip
     _check(config, ("cold_item_ratio",), lambda v: _amount(v) and v < 1, "a share below 1")
     _check(config, ("mask_valid_items",), lambda v: isinstance(v, bool), "True or False")
     _check(config, ("negative_items",), lambda v: v in ("all", "training"), "all or training")
@@ -166,6 +170,11 @@ def _name(value: object) -> bool:
 
 def _files(value: object) -> bool:
     return isinstance(value, Mapping) and bool(value) and all(map(_name, (*value, *value.values())))
+
+
+def _clipping(value: object) -> bool:
+    known = isinstance(value, Mapping) and "max_norm" in value and set(value) <= set(CLIPPING)
+    return known and all(isinstance(given, bool) if key in SWITCHES else _amount(given) and given > 0 for key, given in value.items())
 
 
 def _weights(value: object) -> bool:

@@ -38,6 +38,22 @@ def test_a_list_of_words_is_written_with_or_without_brackets(monkeypatch, writte
     assert config()["modalities"] == ["image", "joint"]
 
 
+def test_a_mapping_is_written_as_in_yaml_or_python(monkeypatch):
+    for written in ("{max_norm: 5e-1, norm_type: .inf}", "{'max_norm': 0.5, 'norm_type': 1e999}"):
+        monkeypatch.setattr("sys.argv", ["x", f"--clip_grad_norm={written}"])
+        assert config()["clip_grad_norm"] == config("BPR", "ml-100k")["clip_grad_norm"] == {"max_norm": 0.5, "norm_type": float("inf")}
+    monkeypatch.setattr("sys.argv", ["x", "--modality_weights={image: 0.2}", "--train_neg_sample_args={distribution: popularity}"])
+    read = config("FREEDOM")
+    assert read["modality_weights"] == {"image": 0.2} and read["train_neg_sample_args"]["distribution"] == "popularity"
+
+
+@pytest.mark.parametrize("written", ["{max_nrom: 1}", "{norm_type: 2}", "{max_norm: 0}", "{max_norm: 1, foreach: 2}", "{max_norm: 1"])
+@pytest.mark.parametrize("model", ["CLIPRec", "BPR"])
+def test_gradients_are_clipped_by_what_torch_takes(model, written):
+    with pytest.raises(InputError, match="clip_grad_norm '{.*mapping such as"):
+        config(model, "ml-100k", clip_grad_norm=written)
+
+
 def test_arguments_of_somebody_elses_program_are_left_alone(monkeypatch):
     monkeypatch.setattr("sys.argv", ["pytest", "-k", "x", "--cov=recbole_mm", "--encoder=open_clip:tiny"])
     assert config(dataset="other")["encoder"] == "open_clip:tiny"
