@@ -7,6 +7,7 @@ import torch
 
 from recbole_mm.errors import InputError
 from recbole_mm.feature.ranks import Ranks
+from recbole_mm.launch import starts_others
 
 USERS_GPUS = os.environ.get("CUDA_VISIBLE_DEVICES")
 SEVERAL_MACHINES = ("ip", "port", "group_offset", "world_size")
@@ -34,7 +35,7 @@ def choose_device(config: dict, given: bool, recboles: Callable[[], None], sever
     if max(nproc, ranks.world) > 1 and not several:
         raise InputError(f"{config['model']} is RecBole's, whose models train in one process here: leave out nproc and torchrun")
     config.pop("local_rank", None)
-    if nproc > 1 and ranks.world == 1:  # this process will only start others, whose GPUs are not its business
+    if starts_others(nproc):  # whose GPUs are not this process's business
         config.update(single_spec=True, local_rank=0, device=torch.device("cpu"))
         return
     if config["use_gpu"] and not given and USERS_GPUS is not None:

@@ -12,9 +12,9 @@ import torch
 from recbole_mm.errors import InputError
 
 
-def starts_others(config) -> bool:
-    """Does this process only start the ones that train? (Those find themselves under torchrun.)"""
-    return (config["nproc"] or 1) > 1 and "WORLD_SIZE" not in os.environ
+def starts_others(nproc: int | None) -> bool:
+    """Does this process only start the ones that train? Those find themselves under torchrun, whose number of processes stands."""
+    return (nproc or 1) > 1 and "WORLD_SIZE" not in os.environ
 
 
 def launch(config, work: Callable[..., dict], arguments: tuple) -> dict:

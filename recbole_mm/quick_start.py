@@ -56,7 +56,7 @@ def run(
         InputError: bad input, in one line.
     """
     config = MultiModalConfig(model, dataset, config_file_list, config_dict)
-    if starts_others(config):
+    if starts_others(config["nproc"]):
         return launch(config, run, (model, dataset, config_file_list, config_dict, saved))
     return _train(config, saved=saved, verbose=Ranks.current().rank == 0)
 
@@ -66,7 +66,7 @@ def objective_function(
 ) -> dict:
     """What RecBole's HyperTuning calls for each trial: one quiet run, its result with the model's name."""
     config = MultiModalConfig(config_dict=config_dict, config_file_list=config_file_list)
-    if starts_others(config):
+    if starts_others(config["nproc"]):
         return launch(config, objective_function, (config_dict, config_file_list, saved))
     return {"model": config["model"], **_train(config, saved=saved, verbose=False)}
 
@@ -213,7 +213,7 @@ def start(config: MultiModalConfig) -> None:
     Raises:
         InputError: nproc, where no other processes have been started.
     """
-    if starts_others(config):
+    if starts_others(config["nproc"]):
         raise InputError("nproc is for run; several processes of torchrun share the other commands' work")
     init_seed(config["seed"], config["reproducibility"])
     start_log(config)

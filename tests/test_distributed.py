@@ -4,11 +4,14 @@ from pathlib import Path
 
 import pytest
 import torch
+from recbole.config import Config
 
 from recbole_mm import launch
 from recbole_mm.cli import main
+from recbole_mm.config import MultiModalConfig
 from recbole_mm.errors import InputError
 from recbole_mm.feature.ranks import Ranks
+from recbole_mm.launch import starts_others
 from recbole_mm.quick_start import build_trainer, load_data_and_model, objective_function, run
 from tests.planted import built, settings, write_planted
 from tests.processes import together
@@ -128,6 +131,18 @@ def test_nproc_on_the_command_line(shop, capfd):
     said = capfd.readouterr().err
     assert said.count("test result") == 1 and said.count("cost: encoding") == 1
     assert len(list(Path("saved").glob("*.pth"))) == 1
+
+
+def test_a_process_of_torchrun_trains_whatever_nproc_says(shop, monkeypatch):
+    """It gets its device by RecBole's choice, for which a process that only starts others does not ask."""
+    asked = []
+    monkeypatch.setattr(Config, "_init_device", lambda self: asked.append(self["nproc"]) or self.final_config_dict.update(device=None))
+    keys = settings(shop, use_gpu=True)
+    MultiModalConfig("CLIPRec", shop.name, config_dict={**keys, "nproc": 4})
+    assert not asked
+    monkeypatch.setenv("WORLD_SIZE", "1")
+    MultiModalConfig("CLIPRec", shop.name, config_dict={**keys, "nproc": 4})
+    assert asked == [4] and not starts_others(4)
 
 
 def test_a_trial_of_hyper_tuning_is_quiet_in_several_processes_too(shop, capfd):
