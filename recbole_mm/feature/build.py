@@ -20,6 +20,7 @@ from recbole_mm.finetune.apply import finetune
 from recbole_mm.finetune.settings import TUNING_OPTIONS
 
 ENCODER_OPTIONS = {"encoder_image_size": "image_size", "encoder_tokenizer": "tokenizer", "trust_remote_code": "trust_remote_code"}
+TRAINING_OPTIONS = {"encoder_tuning": "full", "gradient_checkpointing": False}
 logger = getLogger(__name__)
 
 
@@ -28,6 +29,8 @@ def build_features(config, dataset) -> ItemFeatures:
     users, items = dataset.inter_feat[dataset.uid_field].numpy(), dataset.inter_feat[dataset.iid_field].numpy()
     keys = {"missing": config["missing"], "interactions": Interactions(users, items, dataset.user_num, dataset.item_num)}
     tables = file_tables(config, dataset)
+    if unused := _unused(config):
+        logger.info(f"{' and '.join(unused)} not used: no encoder trains")
     if from_encoder(config) == []:
         if config["encoder_training"] != "pretrained":
             logger.info("All modalities come from feature_files: there is no encoder to train")
@@ -46,6 +49,13 @@ def build_features(config, dataset) -> ItemFeatures:
     features = ItemFeatures({m: tables[m] for m in config["modalities"] or tables}, **keys)
     features.cost = encoded.cost
     return features
+
+
+def _unused(config) -> list[str]:
+    """What is set of an encoder's training where none trains, with the recommender or before."""
+    if trains_encoder(config) or config["encoder_training"] == "finetuned" and from_encoder(config) != []:
+        return []
+    return [f"{key}: {config[key]}" for key, default in TRAINING_OPTIONS.items() if config[key] != default]
 
 
 def live_items(config, dataset, encoder: ItemEncoder, fingerprint: str) -> EncodedItems:

@@ -241,3 +241,24 @@ def test_compiling_where_nothing_can_be_compiled_is_said_at_once(planted, monkey
     torch._dynamo.reset()
     with pytest.raises(InputError, match="torch.compile does not work here .*no compiler.*; leave it out"):
         features_of(planted, encoder_compile=True)
+
+
+@pytest.mark.parametrize(
+    ("keys", "told"),
+    [
+        ({"encoder_training": "pretrained", "encoder_tuning": "lora"}, "encoder_tuning: lora not used"),
+        ({"encoder_training": "pretrained", "encoder_tuning": "last_k", "gradient_checkpointing": True},
+         "encoder_tuning: last_k and gradient_checkpointing: True not used"),
+        ({"encoder_learning_rate": 0, "gradient_checkpointing": True}, "gradient_checkpointing: True not used"),
+        ({"encoder_training": "finetuned", "encoder_tuning": "lora", "finetune_epochs": 1, "gradient_checkpointing": True}, None),
+        ({"encoder_tuning": "lora", "gradient_checkpointing": True}, None),
+        ({"encoder_training": "pretrained"}, None),
+    ],
+    ids=str,
+)  # fmt: skip
+def test_what_is_set_of_an_encoders_training_without_effect_is_told(planted, tmp_path, caplog, keys, told):
+    """Not refused: the paradigm is one changed word."""
+    caplog.set_level("INFO", "recbole_mm")
+    features_of(planted, cache_dir=str(tmp_path), **keys)
+    lines = [record.getMessage() for record in caplog.records if "no encoder trains" in record.getMessage()]
+    assert lines == ([f"{told}: no encoder trains"] if told else [])
