@@ -1,5 +1,6 @@
 """Checkpoints are written whole, load without running code, and do not fit what they were not made for."""
 
+import itertools
 import os
 import random
 import signal
@@ -12,10 +13,13 @@ import numpy as np
 import pytest
 import torch
 
+from recbole_mm import trainer as trainer_module
 from recbole_mm.checkpoint import checkpoint_name, load_checkpoint, plain, save_checkpoint
 from recbole_mm.errors import InputError
 from recbole_mm.model.cliprec import CLIPRec
 from recbole_mm.quick_start import build_trainer, load_data_and_model, run
+from recbole_mm.trainer import MultiModalTrainer
+from tests.feature.test_extract import forked
 from tests.planted import built, settings
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -171,25 +175,46 @@ def results_of(keys: dict) -> dict:
     return result
 
 
+def dies_at(moment: int) -> None:
+    """Kills this process where training has come so far from now: steps of the optimiser, evaluations and the writing of checkpoints
+    begin and end, ten such moments an epoch."""
+    moments = itertools.count(1)
+
+    def pass_by() -> None:
+        if next(moments) == moment:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    def watched(work):
+        def watching(*args, **kwargs):
+            pass_by()
+            result = work(*args, **kwargs)
+            pass_by()
+            return result
+
+        return watching
+
+    for owner, name in ((MultiModalTrainer, "_step"), (MultiModalTrainer, "evaluate"), (trainer_module, "save_checkpoint")):
+        setattr(owner, name, watched(getattr(owner, name)))
+
+
 def test_killed_ten_times_it_ends_as_a_straight_run(planted):
+    """Every time in training, and after the first epochs on the way from a checkpoint."""
     keys = {"epochs": 8, "stopping_step": 50, "modalities": ["image"], "learning_rate_schedule": "cosine", "accumulation_steps": 2}
     straight, moments = results_of(settings(planted, checkpoint_dir="straight", **keys)), random.Random(5)
+    keys, epochs = settings(planted, checkpoint_dir="killed", **keys), []
+
+    def work() -> None:
+        dies_at(moment)
+        run("CLIPRec", planted.name, config_dict=keys)
+
     for _ in range(10):
-        files = list(Path("killed").glob("*.pth"))
-        resume = {"resume": str(files[0])} if files else {}
-        child = os.fork()
-        if child == 0:
-            try:
-                run("CLIPRec", planted.name, config_dict=settings(planted, checkpoint_dir="killed", **keys, **resume))
-            finally:
-                os._exit(0)
-        time.sleep(moments.uniform(0.1, 1.5))
-        os.kill(child, signal.SIGKILL)
-        os.waitpid(child, 0)
+        moment = moments.randint(1, 19)
+        assert os.waitpid(forked(work), 0)[1] == signal.SIGKILL
         for file in Path("killed").glob("*.pth"):
-            assert load_checkpoint(file)["epoch"] >= 0
-    resume = {"resume": str(file)} if (file := next(Path("killed").glob("*.pth"), None)) else {}
-    assert results_of(settings(planted, checkpoint_dir="killed", **keys, **resume)) == straight
+            keys["resume"] = str(file)
+            epochs.append(load_checkpoint(file)["epoch"])
+    assert len(epochs) > 5 and len(set(epochs)) > 3 and epochs == sorted(epochs), "most went on from a checkpoint, and got further"
+    assert results_of(keys) == straight
 
 
 def test_refreshing_seldom_and_never_evaluating_resumes_exactly(planted):
