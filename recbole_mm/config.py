@@ -29,8 +29,8 @@ class MultiModalConfig(Config):
     the user's own, arguments that are no configuration key are left alone. ``command_line`` (set by our commands) replaces it, and
     then every argument must be a key.
 
-    A key that only other models of ours have is refused where it comes with the model (config_dict, command line). Config files may
-    serve many models, and are to fit by a change of the model's name: there it is left aside, and a notice says so.
+    A key that only other models of ours have is refused on the command line. Config files and config_dict may serve many models, and
+    are to fit by a change of the model's name: there it is left aside, and a notice says so.
 
     Attributes:
         notices: warnings for the run's log.
@@ -141,7 +141,7 @@ class MultiModalConfig(Config):
 
     def _leave_aside(self, foreign: Mapping[str, str]) -> None:
         for key, facts in foreign.items():
-            if key in self.variable_config_dict or key in self.cmd_config_dict:
+            if key in self.cmd_config_dict:
                 raise InputError(facts)
             del self.external_config_dict[key]
         self.notices = [f"not used: {'; '.join(foreign.values())}"] if foreign else []
