@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from recbole.utils import get_local_time
 
+from recbole_mm.disk import remove_left, write_whole
 from recbole_mm.errors import InputError
 
 
@@ -24,10 +25,10 @@ def checkpoint_name(config) -> str:
 
 
 def save_checkpoint(state: dict, file: str | Path) -> None:
-    """Writes beside ``file`` and renames: a kill while writing leaves the previous checkpoint."""
-    temporary = Path(f"{file}.writing")
-    torch.save(state, temporary)
-    os.replace(temporary, file)
+    """Writes a checkpoint whole: a kill while writing leaves the previous one, and what it left is removed by the next write."""
+    file = Path(file)
+    remove_left(file.parent, file.name)
+    write_whole(file, lambda file: torch.save(state, file))
 
 
 def load_checkpoint(file: str | Path, pickled: bool = False) -> dict:

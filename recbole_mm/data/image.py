@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from PIL import Image, ImageOps, UnidentifiedImageError
 
+from recbole_mm.disk import write_whole
 from recbole_mm.errors import InputError
 
 DEFAULT_SIZE = (224, 224)
@@ -158,6 +159,4 @@ class FileIndex:
     def save(self) -> None:
         """Replaces the file in one step, keeping what other processes have added to it."""
         self.entries = {**self._load(), **self.entries}
-        temporary = self.path.with_name(f"files.json.{os.getpid()}.tmp")
-        temporary.write_text(json.dumps(self.entries))
-        os.replace(temporary, self.path)
+        write_whole(self.path, lambda file: file.write_text(json.dumps(self.entries)))

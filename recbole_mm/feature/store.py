@@ -1,7 +1,6 @@
 """FeatureStore: encoded rows on disk, each named by the content it was made from."""
 
 import json
-import time
 from collections import defaultdict
 from collections.abc import Sequence
 from contextlib import suppress
@@ -14,7 +13,7 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from recbole_mm.disk import write_whole
+from recbole_mm.disk import remove_left, write_whole
 
 DTYPES = {"fp32": torch.float32, "fp16": torch.float16}
 STALE_SECONDS = 3600
@@ -57,10 +56,10 @@ class FeatureStore:
                 self._place.setdefault(digest, (path, row))
         if damaged:
             logger.warning(f"{len(damaged)} damaged files in {self.folder}, the first of them {damaged[0].name}: encoded anew")
-        for path in (*damaged, *self.folder.glob(".*.tmp")):
+        for path in damaged:
             with suppress(OSError):
-                if path in damaged or time.time() - path.stat().st_mtime > STALE_SECONDS:
-                    path.unlink()
+                path.unlink()
+        remove_left(self.folder, seconds=STALE_SECONDS)
 
     def add(self, digests: Sequence[str], rows: Tensor, tokens: Sequence[str]) -> None:
         """Stores (n, width) rows by the digests of their contents."""

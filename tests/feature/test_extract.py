@@ -52,7 +52,7 @@ def exported(folder: Path) -> dict[str, bytes]:
 
 
 def stored(cache: Path) -> dict[str, bytes]:
-    return {str(file.relative_to(cache)): file.read_bytes() for file in sorted((cache / "features").rglob("*.safetensors"))}
+    return {str(file.relative_to(cache)): file.read_bytes() for file in sorted((cache / "features").glob("*/*/*.safetensors"))}
 
 
 def opened(file: Path) -> tuple[list[str], torch.Tensor]:

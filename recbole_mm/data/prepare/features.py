@@ -3,12 +3,14 @@
 import json
 import re
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 from safetensors.numpy import save_file
 
 from recbole_mm.data.prepare.summary import Summary
+from recbole_mm.disk import write_whole
 from recbole_mm.errors import InputError, listed, one_line
 
 MODALITIES = {"image_feat": "image", "text_feat": "text"}
@@ -54,9 +56,8 @@ def write_features(found: dict[str, Path], target: Path, tokens: Sequence[str]) 
         broken = np.flatnonzero(~np.isfinite(table).all(axis=1))
         if len(broken):
             raise InputError(f"{file}: NaN or infinite values in {len(broken)} rows, of the items {listed(tokens[i] for i in broken[:5])}")
-        written = target / f"{modality}.safetensors"
-        save_file({"features": table}, written, {"item_tokens": json.dumps(list(tokens), ensure_ascii=False)})
-        written.chmod(target.stat().st_mode & 0o666)
+        metadata = {"item_tokens": json.dumps(list(tokens), ensure_ascii=False)}
+        write_whole(target / f"{modality}.safetensors", partial(save_file, {"features": table}, metadata=metadata))
     return {modality: f"{modality}.safetensors" for modality in found}
 
 

@@ -1,0 +1,60 @@
+"""Files that appear whole or not at all, whatever the library that writes them leaves beside them."""
+
+import os
+import signal
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from recbole_mm.disk import remove_left, write_whole
+
+
+def killed_while_writing(path: Path) -> None:
+    """A process that dies with half a file written, and a temporary file of the library beside it."""
+
+    def half(file: Path) -> None:
+        (file.parent / ".tmpAbCdEf").write_bytes(b"of the library")
+        file.write_bytes(b"half")
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    child = os.fork()
+    if not child:
+        try:
+            write_whole(path, half)
+        finally:
+            os._exit(1)
+    assert os.WIFSIGNALED(os.waitpid(child, 0)[1])
+
+
+def test_a_kill_leaves_the_previous_file_and_what_can_be_removed(tmp_path):
+    path, other = tmp_path / "x.safetensors", tmp_path / "y.safetensors"
+    for file in (path, other):
+        write_whole(file, lambda file: file.write_bytes(b"whole"))
+        killed_while_writing(file)
+    assert path.read_bytes() == b"whole"
+    remove_left(tmp_path, seconds=3600)
+    assert len(list(tmp_path.iterdir())) == 4, "another process may be writing it still"
+    remove_left(tmp_path, path.name)
+    assert len(list(tmp_path.iterdir())) == 3
+    remove_left(tmp_path)
+    assert sorted(tmp_path.iterdir()) == [path, other]
+
+
+def test_a_write_that_fails_leaves_nothing(tmp_path):
+    with pytest.raises(ZeroDivisionError):
+        write_whole(tmp_path / "x", lambda file: file.write_bytes(b"half") / 0)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("umask", [0o022, 0o007])
+def test_others_may_read_what_the_umask_lets_them(tmp_path, umask):
+    """safetensors makes files that their owner alone can read."""
+    before = os.umask(umask)
+    try:
+        write_whole(tmp_path / "x.safetensors", lambda file: save_file({"a": torch.ones(2)}, file))
+    finally:
+        os.umask(before)
+    assert (tmp_path / "x.safetensors").stat().st_mode & 0o777 == 0o666 & ~umask
+    assert torch.equal(load_file(tmp_path / "x.safetensors")["a"], torch.ones(2))
