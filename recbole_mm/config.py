@@ -29,7 +29,7 @@ class MultiModalConfig(Config):
     the user's own, arguments that are no configuration key are left alone. ``command_line`` (set by our commands) replaces it, and
     then every argument must be a key.
 
-    A key that only other models of ours have is refused on the command line. Config files and config_dict may serve many models, and
+    A key that only other models have is refused on the command line. Config files and config_dict may serve many models, and
     are to fit by a change of the model's name: there it is left aside, and a notice says so.
 
     Attributes:

@@ -13,6 +13,7 @@ from recbole_mm.model import OUR_MODELS, is_ours
 from recbole_mm.properties import RECBOLE_PROPERTIES, properties_dir
 
 COMMAND_KEYS = {"model", "dataset", "config_files", "nproc", "ip", "port", "world_size", "group_offset"}
+NAMED = 4
 ABBREVIATIONS = {"lr": "learning_rate", "wd": "weight_decay"}
 
 
@@ -26,29 +27,27 @@ def our_keys() -> set[str]:
 @lru_cache
 def recbole_keys() -> set[str]:
     """The keys of RecBole's property files, its argument lists, and every ``config["..."]`` in its source."""
-    keys = set(COMMAND_KEYS)
-    for name in ("general_arguments", "training_arguments", "evaluation_arguments", "dataset_arguments"):
-        keys.update(getattr(argument_list, name))
+    keys = _recboles_common_keys() | _read_in(RECBOLE_PROPERTIES.parent / "model")
     for file in RECBOLE_PROPERTIES.rglob("*.yaml"):
         if "url" not in file.stem:
             keys.update(_keys_of(file))
-    for file in RECBOLE_PROPERTIES.parent.rglob("*.py"):
-        keys.update(re.findall(r"config\[\s*[\"'](\w+)[\"']\s*\]", file.read_text(encoding="utf-8")))
     return keys
 
 
 @lru_cache
 def model_keys() -> dict[str, list[str]]:
-    """The keys that only recommenders read, of our property files, with the names of the models that have them."""
+    """The keys that only recommenders read, of our property files and RecBole's, with the names of the models that have them."""
     found: dict[str, list[str]] = {}
-    for file in sorted((properties_dir() / "model").glob("*.yaml")):
-        for key in _keys_of(file) - _keys_of(properties_dir() / "overall.yaml") - _keys_of(RECBOLE_PROPERTIES / "overall.yaml"):
-            found.setdefault(key, []).append(file.stem)
+    common = _recboles_common_keys() | _keys_of(properties_dir() / "overall.yaml")
+    for folder in (properties_dir(), RECBOLE_PROPERTIES):
+        for file in sorted((folder / "model").glob("*.yaml")):
+            for key in _keys_of(file) - common:
+                found.setdefault(key, []).append(file.stem)
     return found
 
 
 def foreign_keys(keys: Iterable[str], model_class: type) -> dict[str, str]:
-    """Of these keys those that other models of ours have and this one of ours (its class and bases) has not, with what to say of them."""
+    """Of these keys those that other models have and this one of ours (its class and bases) has not, with what to say of them."""
     if not is_ours(model_class):
         return {}
     own: set[str] = set()
@@ -58,7 +57,7 @@ def foreign_keys(keys: Iterable[str], model_class: type) -> dict[str, str]:
     others = {key: model_keys()[key] for key in keys if key in model_keys() and key not in own}
     name = model_class.__name__
     hint = "" if name in OUR_MODELS else "; a model of your own names its keys in default_settings"
-    return {key: f"{name} has no {key}, a key of {', '.join(models)}{hint}" for key, models in others.items()}
+    return {key: f"{name} has no {key}, a key of {_named(models)}{hint}" for key, models in others.items()}
 
 
 def known_keys(model_class: type | None = None) -> set[str]:
@@ -81,6 +80,25 @@ def check_keys(keys: Iterable[str], model_class: type) -> None:
         hint = nearest(spelt_out, known if ours else our_keys(), cutoff=0.5 if ours else 0.85)
         if ours or hint:
             raise InputError(f"unknown key '{key}'{hint}")
+
+
+@lru_cache
+def _recboles_common_keys() -> set[str]:
+    """What RecBole reads whatever the model."""
+    keys = COMMAND_KEYS | _keys_of(RECBOLE_PROPERTIES / "overall.yaml")
+    for name in ("general_arguments", "training_arguments", "evaluation_arguments", "dataset_arguments"):
+        keys.update(getattr(argument_list, name))
+    rooms = (folder for folder in RECBOLE_PROPERTIES.parent.iterdir() if folder.is_dir() and folder.name != "model")
+    return keys.union(*map(_read_in, rooms))
+
+
+def _read_in(folder: Path) -> set[str]:
+    files = (file.read_text(encoding="utf-8") for file in folder.rglob("*.py"))
+    return {key for text in files for key in re.findall(r"config\[\s*[\"'](\w+)[\"']\s*\]", text)}
+
+
+def _named(models: list[str]) -> str:
+    return ", ".join(models) if len(models) <= NAMED else f"{', '.join(models[:NAMED])} and {len(models) - NAMED} others"
 
 
 def _keys_of(file: Path) -> set[str]:

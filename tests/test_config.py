@@ -94,6 +94,8 @@ def test_unknown_keys():
         ("LATTICE", {"use_id": False}, "LATTICE has no use_id, a key of CLIPRec"),
         ("VBPR", {"contrastive_weight": 0.5}, "VBPR has no contrastive_weight, a key of CLIPRec"),
         ("VLMoRec", {"knn_k": 5}, "VLMoRec has no knn_k, a key of FREEDOM, LATTICE, MGCN"),
+        ("CLIPRec", {"mf_train": False}, "CLIPRec has no mf_train, a key of NeuMF"),
+        ("VBPR", {"mlp_hidden_size": [64]}, "VBPR has no mlp_hidden_size, a key of AutoInt, DCN, DCNV2, DIEN and "),
     ],
 )
 def test_keys_of_other_models_are_refused_with_the_model_and_else_left_aside(model, keys, facts, tmp_path, monkeypatch):
@@ -116,7 +118,7 @@ def test_models_have_their_bases_keys_and_all_of_them_recboles():
 
     assert not config(Mine, knn_k=5, use_id=False, learning_rate=0.1, weight_decay=0.1, encoder="open_clip:tiny").notices
     (notice,) = config(Mine, lambda_coeff=0.5).notices
-    assert "lambda_coeff, a key of LATTICE; a model of your own names its keys in default_settings" in notice
+    assert "lambda_coeff, a key of LATTICE, MCCLK; a model of your own names its keys in default_settings" in notice
     for model in OUR_MODELS:
         own = yaml.safe_load((properties_dir() / "model" / f"{model}.yaml").read_text())
         assert not config(model, **own).notices
