@@ -16,7 +16,8 @@ import torch
 
 from recbole_mm.config import MultiModalConfig
 from recbole_mm.feature.encoded import ITEMS_A_CALL
-from recbole_mm.quick_start import build_model, build_trainer, create_dataset, data_preparation
+from recbole_mm.preparation import create_dataset, data_preparation
+from recbole_mm.quick_start import build_model, build_trainer
 
 TUNINGS = {
     "full": {},

@@ -22,7 +22,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from benchmarks.graphs import N_INTERACTIONS, N_ITEMS, N_USERS, timed
 from recbole_mm.config import MultiModalConfig
 from recbole_mm.model.graph import InteractionGraph, knn_graph, light_gcn
-from recbole_mm.quick_start import build_model, build_trainer, create_dataset, data_preparation
+from recbole_mm.preparation import create_dataset, data_preparation
+from recbole_mm.quick_start import build_model, build_trainer
 
 
 def knn(n: int = 100_000, width: int = 512) -> None:

@@ -13,7 +13,8 @@ import torch
 
 from recbole_mm.config import MultiModalConfig
 from recbole_mm.data.demo import write_demo
-from recbole_mm.quick_start import build_model, build_trainer, create_dataset, data_preparation
+from recbole_mm.preparation import create_dataset, data_preparation
+from recbole_mm.quick_start import build_model, build_trainer
 
 
 def seconds(work: Callable[[], object], repeats: int = 3) -> float:

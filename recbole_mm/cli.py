@@ -112,7 +112,8 @@ def _extract(arguments: argparse.Namespace, rest: list[str]) -> int:
     from recbole_mm.feature.extract import extract
     from recbole_mm.feature.ranks import Ranks
     from recbole_mm.log import starting
-    from recbole_mm.quick_start import create_dataset, start, training_dataset
+    from recbole_mm.preparation import create_dataset, training_dataset
+    from recbole_mm.quick_start import start
 
     config = CommandConfig(arguments.model, arguments.dataset, _files(arguments), rest, EXTRACTION)
     finetuned = config["encoder_training"] == "finetuned"
@@ -128,7 +129,8 @@ def _finetune(arguments: argparse.Namespace, rest: list[str]) -> int:
     from recbole_mm.feature.ranks import Ranks
     from recbole_mm.finetune.command import finetune
     from recbole_mm.log import starting
-    from recbole_mm.quick_start import start, training_dataset
+    from recbole_mm.preparation import training_dataset
+    from recbole_mm.quick_start import start
 
     config = CommandConfig(arguments.model, arguments.dataset, _files(arguments), rest, FINE_TUNING)
     with starting():

@@ -1,35 +1,27 @@
 """run, objective_function, load_data_and_model: RecBole's quick start, over our models and RecBole's alike."""
 
-import sys
 from collections import OrderedDict
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from logging import getLogger
-from pathlib import Path
 
-import recbole.data.utils as recbole_data
 from recbole.model.abstract_recommender import AbstractRecommender
-from recbole.utils import ModelType, get_environment, get_trainer, init_seed, set_color
+from recbole.utils import get_environment, get_trainer, init_seed, set_color
 
 from recbole_mm.checkpoint import checkpoint_name, load_checkpoint
 from recbole_mm.compat import fix_recbole_checkpoints
 from recbole_mm.config import MultiModalConfig
 from recbole_mm.cost import cost_line
-from recbole_mm.data.dataset import MultiModalDataset
-from recbole_mm.data.demo import write_demo
-from recbole_mm.data.preflight import check_dataset
-from recbole_mm.errors import InputError, recbole_complaints
+from recbole_mm.errors import InputError
 from recbole_mm.feature.ranks import Ranks
 from recbole_mm.launch import launch, starts_others
 from recbole_mm.log import start_log, starting
 from recbole_mm.model import is_ours
-from recbole_mm.protocol import apply_protocol, evaluate_parts, hold_out_cold_items
+from recbole_mm.preparation import create_dataset, data_preparation, find_dataset
+from recbole_mm.protocol import evaluate_parts
 from recbole_mm.resume import load_model_state
 from recbole_mm.trainer import MultiModalTrainer
 
 fix_recbole_checkpoints()
-SCORES_AT_ONCE = 2**24
-PAIRS_AT_ONCE = 2**16
 
 
 def run(
@@ -98,46 +90,6 @@ def load_data_and_model(model_file: str, model_class: type | None = None) -> tup
     return config, model, data, *loaders
 
 
-def create_dataset(config: MultiModalConfig):
-    """A MultiModalDataset for our models, RecBole's data set for RecBole's. ``demo`` is drawn where it does not exist yet.
-
-    Raises:
-        InputError: a folder, file or column that is not there. Nothing is ever downloaded.
-    """
-    _find_dataset(config)
-    with recbole_complaints():
-        if not is_ours(config.model_class):
-            return recbole_data.create_dataset(config)
-        return MultiModalDataset(config)
-
-
-def data_preparation(config: MultiModalConfig, dataset) -> tuple:
-    """RecBole's, with ``eval_batch_size: auto`` resolved for this data set and model."""
-    if config["eval_batch_size"] == "auto":
-        config["eval_batch_size"] = _auto_eval_batch_size(config, dataset.item_num)
-    if is_ours(config.model_class):
-        config["dataloaders_save_path"] = "/nonexistent: pickled loaders do not notice changed pictures and texts"
-    with recbole_complaints(), _batches_of_all(config):
-        hold_out_cold_items(config, dataset)
-        return apply_protocol(config, *recbole_data.data_preparation(config, dataset))
-
-
-def training_dataset(config: MultiModalConfig) -> MultiModalDataset:
-    """The data set with the interactions of the training part alone, of the split that a run of this configuration has."""
-    return data_preparation(config, create_dataset(config))[0].dataset
-
-
-@contextmanager
-def _batches_of_all(config: MultiModalConfig) -> Iterator[None]:
-    """The processes that train together have every batch in common; each of them adds ``train_batch_size`` to it."""
-    own = config["train_batch_size"]
-    config["train_batch_size"] = own * Ranks.current().world
-    try:
-        yield
-    finally:
-        config["train_batch_size"] = own
-
-
 def build_model(config: MultiModalConfig, train_data) -> AbstractRecommender:
     """The model of a configuration, seeded as RecBole seeds it, on its device."""
     init_seed(config["seed"] + config["local_rank"], config["reproducibility"])
@@ -153,7 +105,7 @@ def build_trainer(config: MultiModalConfig, model: AbstractRecommender):
 
 
 def _train(config: MultiModalConfig, saved: bool, verbose: bool) -> dict:
-    _find_dataset(config)
+    find_dataset(config)
     say: Callable[[str], None] = getLogger().info if verbose else lambda _: None
     with starting():
         start(config)
@@ -192,16 +144,6 @@ def _train(config: MultiModalConfig, saved: bool, verbose: bool) -> dict:
     }
 
 
-def _find_dataset(config: MultiModalConfig) -> None:
-    folder = Path(config["data_path"])
-    ranks = Ranks.current()
-    if config["dataset"] == "demo" and ranks.rank == 0 and not folder.exists():
-        print(f"Drawing the demo shop into {folder} ...", file=sys.stderr)
-        write_demo(folder)
-    ranks.wait()
-    check_dataset(config)
-
-
 def _floats(result: dict | None) -> dict | None:
     """RecBole's metrics are numpy's floats under numpy 2, which print as such."""
     return None if result is None else OrderedDict((metric, float(value)) for metric, value in result.items())
@@ -219,12 +161,3 @@ def start(config: MultiModalConfig) -> None:
     start_log(config)
     for notice in config.notices if Ranks.current().rank == 0 else ():
         getLogger().warning(notice)
-
-
-def _auto_eval_batch_size(config: MultiModalConfig, n_items: int) -> int:
-    full_sort = config.model_class.full_sort_predict is not AbstractRecommender.full_sort_predict
-    if not full_sort or set(config["eval_args"]["mode"].values()) != {"full"}:
-        return min(PAIRS_AT_ONCE, max(4096, 100 * SCORES_AT_ONCE // n_items))
-    if config["MODEL_TYPE"] == ModelType.SEQUENTIAL:
-        return max(1, SCORES_AT_ONCE // n_items)
-    return max(SCORES_AT_ONCE, n_items)

@@ -9,7 +9,8 @@ from recbole.utils import init_seed
 from safetensors.numpy import save_file
 
 from recbole_mm.config import MultiModalConfig
-from recbole_mm.quick_start import build_model, create_dataset, data_preparation
+from recbole_mm.preparation import create_dataset, data_preparation
+from recbole_mm.quick_start import build_model
 
 COLOURS = ((200, 30, 30), (30, 60, 200))
 WORDS = ("leather boots for the mountain", "silk dress for the evening")

@@ -7,7 +7,7 @@ import torch
 from recbole_mm import run
 from recbole_mm.config import MultiModalConfig
 from recbole_mm.errors import InputError
-from recbole_mm.quick_start import create_dataset, data_preparation
+from recbole_mm.preparation import create_dataset, data_preparation
 from tests.planted import settings
 
 

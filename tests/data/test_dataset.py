@@ -17,7 +17,7 @@ from recbole_mm.config import MultiModalConfig
 from recbole_mm.encoder import ItemEncoder, create_encoder
 from recbole_mm.feature.encode import encode_catalogue
 from recbole_mm.feature.files import read_tables
-from recbole_mm.quick_start import create_dataset
+from recbole_mm.preparation import create_dataset
 from tests.planted import settings as run_settings
 from tests.planted import write_planted
 

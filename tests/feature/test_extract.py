@@ -22,7 +22,7 @@ from recbole_mm.feature import extract as extract_module
 from recbole_mm.feature.build import build_encoder
 from recbole_mm.feature.encode import read_ahead
 from recbole_mm.feature.extract import extract
-from recbole_mm.quick_start import create_dataset
+from recbole_mm.preparation import create_dataset
 from tests.planted import built, settings, write_features, write_planted
 
 KILLS = 20

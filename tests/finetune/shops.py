@@ -15,7 +15,7 @@ from recbole_mm.finetune.choose import Chooser
 from recbole_mm.finetune.settings import Settings
 from recbole_mm.finetune.stage import Stage
 from recbole_mm.finetune.units import Units, hold_out
-from recbole_mm.quick_start import training_dataset
+from recbole_mm.preparation import training_dataset
 from tests.planted import settings
 
 COLOURS = {
