@@ -147,7 +147,8 @@ def test_mmrec_keeps_the_split_and_the_rows(tmp_path, source, mapping):
         assert list(found) == names and np.allclose(np.stack(list(found.values())), factor * table, rtol=1e-2)
     settings = yaml.safe_load((output / "x.yaml").read_text())
     assert settings["feature_files"] == {"audio_v_2": "audio_v_2.safetensors", "image": "image.safetensors"}
-    assert settings["benchmark_filename"] == ["train", "valid", "test"] and settings["mask_valid_items"] is False
+    assert settings["benchmark_filename"] == ["train", "valid", "test"]
+    assert settings["mask_valid_items"] is False and settings["negative_items"] == "training", "the protocol of tables made with MMRec"
     test = pd.read_csv(output / "x.test.inter", sep="\t", dtype=str)
     assert set(test["item_id:token"]) == {names[3]} and test["user_id:token"][0] == ("A0" if mapping else "0")
 

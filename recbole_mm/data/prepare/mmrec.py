@@ -56,6 +56,7 @@ def prepare_mmrec(connection: duckdb.DuckDBPyConnection, options: Options, part:
         "benchmark_filename": list(PARTS),
         "load_col": {"inter": load, "item": ["item_id"]},
         "mask_valid_items": False,
+        "negative_items": "training",
         **({"feature_files": files} if files else {}),
     }
     (part / f"{name}.yaml").write_text(yaml.safe_dump(settings, sort_keys=False), encoding="utf-8")
