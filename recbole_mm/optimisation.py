@@ -12,17 +12,27 @@ FUSED = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}
 
 
 def role_groups(config, model: MultiModalRecommender) -> list[dict]:
-    """The recommender's parameters as one group, then the encoder's (see ``parameter_groups``); ``role`` names each group's."""
+    """The recommender's parameters as one group, then the encoder's (see ``parameter_groups``); ``role`` names each group's. The encoder's
+    weight decay is ``decay``, for ``decay_weights``, whatever the learner makes of a ``weight_decay``."""
     members = {id(p) for p in model.encoder_parameters()}
     rest = [p for p in model.parameters() if p.requires_grad and id(p) not in members]
     groups = [{"params": rest, "role": "recommender"}]
     if members:
         encoder, rate = model.item_features.encoder, config["encoder_learning_rate"]
         rate = auto_learning_rate(encoder, config["encoder_tuning"]) if rate == "auto" else rate
-        groups += [
-            {**group, "role": "encoder"} for group in parameter_groups(encoder, rate, config["encoder_weight_decay"], config["layer_decay"])
-        ]
+        for group in parameter_groups(encoder, rate, config["encoder_weight_decay"], config["layer_decay"]):
+            groups.append({**group, "role": "encoder", "weight_decay": 0.0, "decay": group["weight_decay"]})
     return groups
+
+
+@torch.no_grad()
+def decay_weights(optimizer: Optimizer) -> None:
+    """Takes ``lr`` times ``decay`` of themselves off the weights that are about to make a step (Loshchilov & Hutter, arXiv 1711.05101).
+    As Adam's ``weight_decay``, decay would be part of a gradient that is then normalised: words that no text has would lose ``lr``."""
+    for group in optimizer.param_groups:
+        weights = [p for p in group["params"] if p.grad is not None] if group.get("decay") else []
+        if weights:
+            torch._foreach_mul_(weights, 1 - group["lr"] * group["decay"])
 
 
 def fused_optimizer(learner: str, groups: list[dict], learning_rate: float, weight_decay: float) -> Optimizer | None:

@@ -11,7 +11,7 @@ from recbole_mm.feature.sharding import optimizer_shares, share_of, whole
 from recbole_mm.model.base import MultiModalRecommender
 from recbole_mm.randomness import random_state, set_random_state
 
-RATES = ("lr", "peak_lr", "weight_decay")
+RATES = ("lr", "peak_lr", "weight_decay", "decay")
 
 
 def state_of(trainer, epoch: int) -> dict:

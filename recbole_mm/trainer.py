@@ -20,7 +20,7 @@ from recbole_mm.errors import InputError
 from recbole_mm.feature.ranks import Ranks
 from recbole_mm.feature.sharding import clip_gradients, total_norm
 from recbole_mm.model.base import MultiModalRecommender
-from recbole_mm.optimisation import Schedule, fused_optimizer, role_groups
+from recbole_mm.optimisation import Schedule, decay_weights, fused_optimizer, role_groups
 from recbole_mm.resume import data_fingerprint, load_into, resume, state_of
 
 AUTO_FREEZE_EPOCHS = {True: 0, False: 1}
@@ -116,6 +116,7 @@ class MultiModalTrainer(Trainer):
             self.gradient_norms += [total_norm(gradients)] if gradients else []
         if self.clip_grad_norm:
             clip_gradients(list(self.model.parameters()), **self.clip_grad_norm)
+        decay_weights(self.optimizer)
         self.scaler.step(self.optimizer)
         self.scaler.update()
         self.optimizer.zero_grad()

@@ -241,7 +241,7 @@ def test_a_resumed_run_has_the_rates_it_is_given(planted):
     other = build_trainer(config, model)
     other.resume_checkpoint(trainer.saved_model_file)
     assert {group.get("peak_lr") for group in other.optimizer.param_groups} == {None, 0.5}
-    assert other.optimizer.param_groups[1]["weight_decay"] == 0.2
+    assert other.optimizer.param_groups[1]["decay"] == 0.2
     config, model, *_ = built(planted, epochs=2, learner="sgd")
     with pytest.raises(InputError, match="learner"):
         build_trainer(config, model).resume_checkpoint(trainer.saved_model_file)

@@ -21,13 +21,28 @@ def test_parameter_groups(planted):
     trainer, model, *_ = trainer_of(planted, encoder_learning_rate=2e-4, encoder_weight_decay=0.3, learning_rate=0.01, weight_decay=0.0)
     recommender, matrices, vectors, scalars = trainer.optimizer.param_groups
     assert (recommender["lr"], matrices["lr"], vectors["lr"]) == (0.01, 2e-4, 2e-4)
-    assert (recommender["weight_decay"], matrices["weight_decay"], vectors["weight_decay"]) == (0.0, 0.3, 0.0)
+    assert (matrices["decay"], vectors["decay"], scalars["decay"]) == (0.3, 0.0, 0.0)
+    assert {group["weight_decay"] for group in trainer.optimizer.param_groups} == {0.0}
     assert all(p.ndim > 1 for p in matrices["params"]) and all(p.ndim == 1 for p in vectors["params"])
-    assert scalars["params"] == [model.item_features.encoder.model.logit_scale] and scalars["weight_decay"] == 0.0
+    assert scalars["params"] == [model.item_features.encoder.model.logit_scale]
     grouped = [id(p) for group in trainer.optimizer.param_groups for p in group["params"]]
     assert sorted(grouped) == sorted(id(p) for p in model.parameters())
     frozen, model, *_ = trainer_of(planted, encoder_training="pretrained")
     assert len(frozen.optimizer.param_groups) == 1
+
+
+@pytest.mark.parametrize("learner", ["adam", "adamw", "sgd", "rmsprop"])
+def test_weights_without_gradient_decay_by_their_rate_whatever_the_learner(planted, learner):
+    """As part of a gradient that Adam normalises, any decay would take the whole rate off the embeddings of words that no text has."""
+    keys = {"learner": learner, "encoder_learning_rate": 1e-3, "encoder_weight_decay": 0.5, "encoder_warmup_steps": 0}
+    trainer, model, train, *_ = trainer_of(planted, **keys)
+    words = dict(model.item_features.encoder.named_parameters())["model.token_embedding.weight"]
+    before = words.detach().clone()
+    for epoch in range(2):
+        trainer._train_epoch(train, epoch)
+    unused = before[20_000:30_000]
+    torch.testing.assert_close(words.detach()[20_000:30_000], unused * (1 - 1e-3 * 0.5) ** (2 * len(train)), rtol=1e-5, atol=1e-9)
+    assert not torch.allclose(words.detach(), before * (1 - 1e-3 * 0.5) ** (2 * len(train)))
 
 
 def test_automatic_rates_depend_on_where_the_weights_come_from(planted, monkeypatch):

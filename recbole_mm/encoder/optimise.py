@@ -33,7 +33,8 @@ def parameter_groups(encoder: ItemEncoder, learning_rate: float, weight_decay: f
     for name, parameter in encoder.named_parameters():
         if parameter.requires_grad:
             rate = learning_rate * layer_decay ** depths[name]
-            members[rate, weight_decay if parameter.ndim > 1 else 0.0, parameter.numel() > 1].append(parameter)
+            decay = weight_decay if parameter.ndim > 1 and "bias" not in name else 0.0
+            members[rate, decay, parameter.numel() > 1].append(parameter)
     groups = sorted(members.items(), key=lambda item: item[0], reverse=True)
     return [{"params": params, "lr": rate, "weight_decay": decay, "peak_lr": rate} for (rate, decay, _), params in groups]
 

@@ -29,6 +29,11 @@ def test_rates_fall_from_the_head_down(name):
     assert found[embedding][0] == pytest.approx(0.1 * 0.5 ** (depth + 1))
 
 
+def test_position_biases_do_not_decay():
+    found = rates(create_encoder("vlmo:tiny"))
+    assert {decay for name, (_, decay) in found.items() if "relative_position_bias" in name} == {0.0}
+
+
 def test_vectors_do_not_decay():
     encoder = create_encoder("open_clip:tiny")
     parameters = dict(encoder.named_parameters())
