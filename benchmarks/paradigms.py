@@ -4,7 +4,7 @@
         [--models CLIPRec VBPR LATTICE] [--encoders open_clip:tiny vlmo:tiny ...] [--paradigms end2end ...] [--live N] [--set key=value ...]
 
 A run a cell, each with a tenth of the items kept from training: recall@20 of warm items, of cold ones and of all, and seconds. VBPR and
-LATTICE train for 60 epochs whatever the paradigm, end-to-end in the last ``--live`` of them (3 if not given). CLIPRec has no ids here, so
+LATTICE train for 60 epochs whatever the paradigm, end-to-end in the last ``--live`` of them (2 if not given). CLIPRec has no ids here, so
 all it knows comes from its encoder, and trains end-to-end from the start, for ``--live`` epochs (5 if not given). The last epoch is tested.
 Every finished run is a line of ``--results``, and is not done again: killed, the script goes on. A table of means over seeds ends it.
 """
@@ -25,7 +25,7 @@ COMMON = {
     "learning_rate": 0.005, "train_batch_size": 2048, "epochs": 60, "stopping_step": 60, "state": "ERROR", "show_progress": False,
 }  # fmt: skip
 CONTENT = {"use_id": False, "train_batch_size": 512, "epochs": 30}
-LIVE = {"CLIPRec": 5, "VBPR": 3, "LATTICE": 3}
+LIVE = {"CLIPRec": 5, "VBPR": 2, "LATTICE": 2}
 
 
 def keys_of(model: str, encoder: str, paradigm: str, live: int) -> dict:

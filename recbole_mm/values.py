@@ -42,7 +42,8 @@ SWITCHES = ("error_if_nonfinite", "foreach")
 CLIPPING = ("max_norm", "norm_type", *SWITCHES)
 """What torch's clip_grad_norm_ takes, which has a default for all but the first."""
 OBJECTIVES = ("itc", "itm", "mlm", "clce", "interaction")
-NAMES = ("encoder", "encoder_tokenizer", "category_field", "image_dir", "data_path", "checkpoint_dir")
+NAMES = ("encoder", "encoder_tokenizer", "category_field", "image_dir", "data_path", "checkpoint_dir", "cache_dir")
+LEARNERS = ("adam", "adamw", "sgd", "adagrad", "rmsprop")
 NO_PICKLES = ("save_dataset", "dataset_save_path", "save_dataloaders", "dataloaders_save_path")
 
 Config = Mapping
@@ -55,8 +56,9 @@ def check_values(config: Config) -> None:
     _check(config, COUNTS, lambda v: _whole(v) and v > 0, "a positive whole number")
     _check(config, WHOLE, lambda v: _whole(v) and v >= 0, "a whole number that is not negative")
     _check(config, ("learning_rate", "weight_decay"), _amount, "a number that is not negative")
-    _check(config, ("clip_grad_norm",), _clipping, "a mapping such as {max_norm: 1.0} (with norm_type, also positive, and "
-           "error_if_nonfinite and foreach, True or False, if wanted), or ~")  # fmt: skip
+    _check(config, ("clip_grad_norm",), lambda v: v is None or _clipping(v), "a mapping such as {max_norm: 1.0} (with norm_type, also "
+           "positive, and error_if_nonfinite and foreach, True or False, if wanted), or ~")  # fmt: skip
+    _check(config, ("resume", "cold_items"), _name, "the path of a file")
     _check(config, ("cold_item_ratio",), lambda v: _amount(v) and v < 1, "a share below 1")
     _check(config, ("mask_valid_items",), lambda v: isinstance(v, bool), "True or False")
     _check(config, ("negative_items",), lambda v: v in ("all", "training"), "all or training")
@@ -69,7 +71,8 @@ def check_values(config: Config) -> None:
 def _check_ours(config: Config) -> None:
     for key, choices in {**CHOICES, **config.model_class.choices}.items():
         if config[key] not in choices:
-            raise InputError(f"{key} '{config[key]}' is none of {', '.join(map(str, choices))}{nearest(str(config[key]), choices)}")
+            raise InputError(f"{key} '{config[key]}' is none of {', '.join(map(str, choices))}"
+                             f"{nearest(str(config[key]), map(str, choices))}")  # fmt: skip
     _check(config, AMOUNTS, _amount, "a number that is not negative")
     _check(config, MODEL_COUNTS, lambda v: _whole(v) and v > 0, "a positive whole number")
     _check(config, SHARES, lambda v: _amount(v) and v < 1, "a share below 1")
@@ -81,6 +84,7 @@ def _check_ours(config: Config) -> None:
     _check(config, rates, lambda v: v == "auto" or _amount(v), "a number that is not negative, or auto")
     _check(config, ("encoder_freeze_epochs",), lambda v: v == "auto" or _whole(v) and v >= 0, "a number of epochs, or auto")
     _check(config, NAMES, _name, "a name")
+    _check(config, ("learner",), lambda v: _name(v) and v.lower() in LEARNERS, f"one of {', '.join(LEARNERS)} (no gradient is sparse here)")
     _check(config, ("finetune_weights",), _weights, f"weights that are not negative of some of {', '.join(OBJECTIVES)}, such as "
            "{itc: 1, interaction: 0.5}; what is not named has none")  # fmt: skip
     _check(config, ("text_field", "modalities"), _names, "a list of names")
@@ -132,8 +136,6 @@ def _check_combinations(config: Config) -> None:
                          "enable_scaler: False, and encoder_precision: bf16 to compute in half precision")  # fmt: skip
     if config["cache_hidden_states"] and not live:
         raise InputError("cache_hidden_states: True, and no encoder that trains; leave it out")
-    if str(config["learner"]).lower() == "sparse_adam":
-        raise InputError("learner: sparse_adam takes sparse gradients, which no model here has; use adam or adamw")
     if config["encoder_compile"] and (config["cache_hidden_states"] or config["encoder_tuning"] == "side"):
         raise InputError("encoder_compile: True with cache_hidden_states or encoder_tuning: side, which cut the encoder open; leave it out")
 
@@ -151,9 +153,11 @@ def _check_metrics(config: Config) -> None:
 
 
 def _check(config: Config, keys: tuple[str, ...], valid: Callable[[object], bool], what: str) -> None:
+    """Only what has no value by default may have none."""
     for key in keys:
-        if config[key] is not None and not valid(config[key]):
-            raise InputError(f"{key} '{config[key]}': {what}")
+        value = config[key]
+        if not valid(value) and not (value is None and config.internal_config_dict.get(key) is None):
+            raise InputError(f"{key} '{'~' if value is None else value}': {what}")
 
 
 def _whole(value: object) -> bool:
