@@ -7,11 +7,16 @@ import numpy as np
 
 from recbole_mm.checkpoint import load_checkpoint, plain
 from recbole_mm.errors import InputError
+from recbole_mm.feature import ItemFeatures
 from recbole_mm.feature.sharding import optimizer_shares, share_of, whole
 from recbole_mm.model.base import MultiModalRecommender
 from recbole_mm.randomness import random_state, set_random_state
 
 RATES = ("lr", "peak_lr", "weight_decay", "decay")
+MAY_CHANGE = {
+    "resume", "epochs", "stopping_step", "data_path", "checkpoint_dir", "cache_dir", "device", "use_gpu", "gpu_id", "nproc", "local_rank",
+    "world_size", "offset", "ip", "port", "group_offset", "worker", "show_progress", "state", "log_wandb", "wandb_project", "single_spec",
+}  # fmt: skip
 
 
 def state_of(trainer, epoch: int) -> dict:
@@ -53,14 +58,34 @@ def resume(trainer, file: str) -> None:
                          "then") from error  # fmt: skip
     for group, rates in zip(trainer.optimizer.param_groups, configured, strict=True):
         group.update(rates)
+    told = changed(checkpoint["config"], trainer.config)
+    if told:
+        trainer.logger.warning(f"{file}: from here on with {', '.join(told)}")
     trainer.saved_model_file = str(file)
     trainer.start_epoch = checkpoint["epoch"] + 1
     trainer.cur_step, trainer.schedule.steps = checkpoint["cur_step"], dict(checkpoint["steps"])
-    trainer.best_valid_score, trainer.best_valid_result = checkpoint["best_valid_score"], checkpoint["best_valid_result"]
+    trainer.best_valid_score, trainer.best_valid_result = _best(checkpoint, trainer.config, file), checkpoint["best_valid_result"]
     if checkpoint["scaler"]:  # of a run that scaled
         trainer.scaler.load_state_dict(checkpoint["scaler"])
     set_random_state(checkpoint["random_state"])
     trainer.resumed_loader, trainer.resumed_data = checkpoint["loader_state"], checkpoint["data_fingerprint"]
+
+
+def changed(before: dict, config) -> list[str]:
+    """The settings that decide a run's numbers and are not those of a checkpoint."""
+    now = plain(config.final_config_dict)
+    keys = [key for key in before if key not in MAY_CHANGE and key in now and before[key] != now[key]]
+    return [f"{key}: {now[key]} (until now {before[key]})" for key in keys]
+
+
+def _best(checkpoint: dict, config, file: str) -> float:
+    """The best score so far, in today's ``valid_metric``."""
+    metric, before = str(config["valid_metric"]), str(checkpoint["config"]["valid_metric"])
+    if metric.lower() == before.lower():
+        return checkpoint["best_valid_score"]
+    if metric.lower() not in (checkpoint["best_valid_result"] or {}):
+        raise InputError(f"{file} was validated by {before}, and does not hold {metric}: set valid_metric as it was then")
+    return checkpoint["best_valid_result"][metric.lower()]
 
 
 def load_into(model: MultiModalRecommender, name: str, checkpoint: dict, file: str) -> None:
@@ -95,9 +120,9 @@ def load_model_state(model: MultiModalRecommender, checkpoint: dict, file: str) 
     model.load_other_parameter(checkpoint.get("other_parameter"))
 
 
-def data_fingerprint(dataset) -> str:
-    """Of the users, the items and the training interactions, in their order."""
-    digest = blake2b(digest_size=16)
+def data_fingerprint(dataset, features: ItemFeatures | None) -> str:
+    """Of the users, the items, what the items have in each modality, and the training interactions, in their order."""
+    digest = blake2b((features.contents if features is not None else "").encode(), digest_size=16)
     for field in (dataset.uid_field, dataset.iid_field):
         digest.update("\0".join(map(str, dataset.field2id_token[field])).encode())
         digest.update(np.ascontiguousarray(dataset.inter_feat[field].numpy()).tobytes())

@@ -57,9 +57,10 @@ class MultiModalTrainer(Trainer):
         return fused or super()._build_optimizer(params=groups, **kwargs)
 
     def fit(self, train_data, valid_data=None, verbose: bool = True, **kwargs) -> tuple[float, OrderedDict]:
-        self.loader, self.data, self.verbose = train_data, data_fingerprint(train_data.dataset), verbose
+        self.loader, self.data, self.verbose = train_data, data_fingerprint(train_data.dataset, self.model.item_features), verbose
         if self.resumed_data not in (None, self.data):
-            raise InputError(f"{self.saved_model_file} was trained on other data: another data set, split, seed or filter")
+            raise InputError(f"{self.saved_model_file} was trained on other data: another data set, split, seed or filter, or other "
+                             "modalities, pictures or texts")  # fmt: skip
         if self.resumed_loader is not None:
             train_data.generator.set_state(self.resumed_loader.cpu())
         if self.start_epoch >= self.epochs > 0:

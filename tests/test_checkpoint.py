@@ -3,6 +3,7 @@
 import itertools
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -20,7 +21,7 @@ from recbole_mm.model.cliprec import CLIPRec
 from recbole_mm.quick_start import build_trainer, load_data_and_model, run
 from recbole_mm.trainer import MultiModalTrainer
 from tests.feature.test_extract import forked
-from tests.planted import built, settings
+from tests.planted import built, settings, write_planted
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -265,3 +266,42 @@ def test_a_checkpoint_is_not_resumed_on_other_data_or_with_another_encoder(plant
         run("CLIPRec", planted.name, config_dict=settings(planted, **keys, seed=7))
     with pytest.raises(InputError, match="no checkpoint"):
         run("CLIPRec", planted.name, config_dict=settings(planted, resume="nowhere.pth"))
+
+
+@pytest.mark.parametrize("training", ["pretrained", "end2end"])
+def test_a_checkpoint_is_not_resumed_on_other_contents_of_the_same_items(tmp_path, training):
+    folder = write_planted(tmp_path / "shop")
+    pictures = sorted((folder / "images").iterdir())
+    (folder / "others").mkdir()
+    for picture, other in zip(pictures, reversed(pictures), strict=True):
+        shutil.copy(picture, folder / "others" / other.name)
+    keys = {"encoder_training": training, "missing": "zero", "modalities": ["image"]}
+    run("CLIPRec", "shop", config_dict=settings(folder, epochs=1, **keys))
+    (file,) = Path("saved").glob("*.pth")
+    for others in ({"modalities": ["text"]}, {"image_dir": "others"}):
+        with pytest.raises(InputError, match="modalities, pictures or texts"):
+            run("CLIPRec", "shop", config_dict=settings(folder, epochs=2, resume=str(file), **{**keys, **others}))
+    run("CLIPRec", "shop", config_dict=settings(folder, epochs=2, resume=str(file), **keys))
+
+
+def test_a_resumed_run_says_which_settings_are_new(planted, caplog):
+    run("CLIPRec", planted.name, config_dict=settings(planted, epochs=1))
+    (file,) = Path("saved").glob("*.pth")
+    run("CLIPRec", planted.name, config_dict=settings(planted, epochs=2, resume=str(file), stopping_step=3))
+    assert "from here on" not in caplog.text
+    run("CLIPRec", planted.name, config_dict=settings(planted, epochs=3, resume=str(file), learning_rate=0.5, train_batch_size=32))
+    assert "from here on with train_batch_size: 32 (until now 64), learning_rate: 0.5 (until now" in caplog.text
+
+
+def test_a_resumed_run_is_judged_by_its_own_metric(planted):
+    keys = {"epochs": 2, "stopping_step": 1}
+    run("CLIPRec", planted.name, config_dict=settings(planted, **keys))
+    (file,) = Path("saved").glob("*.pth")
+    held = load_checkpoint(file)
+    config, model, train, valid, _ = built(planted, epochs=2, valid_metric="NDCG@5")
+    trainer = build_trainer(config, model)
+    trainer.resume_checkpoint(str(file))
+    assert trainer.best_valid_score == held["best_valid_result"]["ndcg@5"] < held["best_valid_score"]
+    config, model, *_ = built(planted, epochs=2, metrics=["MRR", "Recall"], valid_metric="MRR@5")
+    with pytest.raises(InputError, match="validated by Recall@10, and does not hold MRR@5"):
+        build_trainer(config, model).resume_checkpoint(str(file))

@@ -70,7 +70,7 @@ def encode_catalogue(
     new = fill(stores, worker, show_progress, ranks)
     names = {m: inputs.digests(m) for m in stores}
     source = fingerprint if dtype == precision == "fp32" else folder.name
-    tables = {m: Table(stores[m].rows(names[m]), inputs.present[m], source) for m in stores}
+    tables = {m: Table(stores[m].rows(names[m]), inputs.present[m], source, inputs.fingerprint(m)) for m in stores}
     reused = {m: len(set(names[m]) - {""}) - new[m] for m in stores}
     return Encoded(tables, new, reused, worker.cost, folder)
 

@@ -15,11 +15,12 @@ from recbole_mm.feature.missing import Interactions, fill_mean
 
 class Table(NamedTuple):
     """Features of a catalogue in one modality that nothing changes: rows (n_items, d), row = item id; present, bool (n_items,);
-    and a fingerprint of what made them."""
+    a fingerprint of what made them; and one of what they were made from, which is "" where the first covers it."""
 
     rows: Tensor
     present: Tensor
     fingerprint: str
+    contents: str = ""
 
 
 class ItemFeatures(nn.Module):
@@ -37,7 +38,8 @@ class ItemFeatures(nn.Module):
     Attributes:
         modalities, dims: the names, and ``{modality: d}``.
         tabled: whether anything they are made from is a table, which no ``state_dict`` holds.
-        fingerprint: of all that the features are made from, trained weights as they were at the start.
+        fingerprint: of all that makes the features, trained weights as they were at the start.
+        contents: a fingerprint of what each item has in each modality.
         live: whether ``forward`` asks the encoder (set it to False to train on cached features for a while).
         cost: items and seconds of encoding.
     """
@@ -56,6 +58,7 @@ class ItemFeatures(nn.Module):
         self.dims = {m: table.rows.shape[1] for m, table in tables.items()} | (live.dims if live else {})
         self.cost = live.cost if live else EncodingCost()
         self.fingerprint = _joined({m: t.fingerprint for m, t in tables.items()}, live and (fingerprint or live.encoder.fingerprint()))
+        self.contents = _joined({m: f"{m} {t.contents or t.fingerprint}" for m, t in tables.items()}, live and live.inputs.fingerprint())
         device = live.device if live else next(iter(tables.values())).rows.device
         for m, here in present.items():
             self.register_buffer(f"present_{m}", here.to(device), persistent=False)

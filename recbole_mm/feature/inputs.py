@@ -1,7 +1,9 @@
 """What an encoder is fed: pictures and token ids of a data set's items, in the modalities that both sides have."""
 
+import json
 from collections.abc import Callable, Sequence
 from functools import cached_property
+from hashlib import blake2b
 from logging import getLogger
 
 import torch
@@ -67,6 +69,11 @@ class EncoderInputs:
         """What names the content of each item in a modality, in 32 or 64 hexadecimal digits; "" where it lacks the modality."""
         parts = zip(*(self.content.digests(part) for part in PARTS[modality]), strict=True)
         return ["".join(names) if all(names) else "" for names in parts]
+
+    def fingerprint(self, *modalities: str) -> str:
+        """Of the contents of all items in order, in some modalities (in those in use)."""
+        named = {m: self.digests(m) for m in modalities or self.modalities}
+        return blake2b(json.dumps(named).encode(), digest_size=16).hexdigest()
 
     def _read(self, modality: str, ids: Tensor, tokens: Callable[[Tensor], Tensor]) -> Inputs:
         on_cpu, read = ids.cpu(), {"image": self.content.images, "text": tokens}
