@@ -44,7 +44,8 @@ class CostAccount:
         """The account, as ``run`` returns it under ``cost``.
 
         Returns:
-            ``seconds_encoding`` (the encoder's forward passes), ``seconds_training`` and ``seconds_evaluating`` (the rest of both);
+            ``seconds_finetuning`` (until the tuned encoder was there, 0 unless one is used), ``seconds_encoding`` (the encoder's forward
+            passes), ``seconds_training`` and ``seconds_evaluating`` (the rest of both);
             ``items_encoded`` and ``items_per_second`` of those forward passes; ``share_of_bare_encoder``: items a second of end-to-end
             training, everything included, over those of the encoder's forward and backward pass alone (None unless it trained);
             ``peak_memory_mib`` (of the device; of the process on a CPU); ``trainable_parameters`` and ``total_parameters`` (those of a
@@ -52,6 +53,7 @@ class CostAccount:
         """
         items, seconds, peak = self.ranks.total(self.encoding.items), self.encoding.seconds, peak_memory(device)
         return {
+            "seconds_finetuning": self.encoding.finetuning,
             "seconds_encoding": seconds,
             "seconds_training": self.seconds["training"],
             "seconds_evaluating": self.seconds["evaluating"],
@@ -70,9 +72,10 @@ class CostAccount:
 
 def cost_line(cost: dict[str, float | int | None]) -> str:
     """A report in one line of the log."""
-    rate, share = cost["items_per_second"], cost["share_of_bare_encoder"]
+    rate, share, tuning = cost["items_per_second"], cost["share_of_bare_encoder"], cost["seconds_finetuning"]
     return (
-        f"cost: encoding {cost['seconds_encoding']:.1f} s ({cost['items_encoded']} items{f', {rate:.0f} items/s' if rate else ''}), "
+        f"cost: {f'fine-tuning {tuning:.1f} s, ' if tuning else ''}"
+        f"encoding {cost['seconds_encoding']:.1f} s ({cost['items_encoded']} items{f', {rate:.0f} items/s' if rate else ''}), "
         f"training {cost['seconds_training']:.1f} s, evaluating {cost['seconds_evaluating']:.1f} s; "
         + (f"training ran at {share:.2f} of the bare encoder's speed; " if share else "")
         + f"{cost['peak_memory_mib']:.0f} MiB at most; {cost['trainable_parameters']:,} of {cost['total_parameters']:,} parameters train"

@@ -21,14 +21,14 @@ MEAN, STD = [0.48, 0.45, 0.41], [0.27, 0.26, 0.28]
 SIZES = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 64}
 
 
-def write_clip(folder: Path) -> Path:
+def write_clip(folder: Path, vision_layers: int = 2) -> Path:
     """A CLIP: 32 px, shortest edge and centre crop, 24 tokens, padded with its end token as the released ones are, rows of 24."""
     from transformers import CLIPConfig, CLIPModel
 
     vocabulary = _write_clip_tokenizer(folder, length=24)
     text = {**SIZES, "vocab_size": len(vocabulary), "max_position_embeddings": 24, "bos_token_id": vocabulary[START]}
     text |= {"eos_token_id": vocabulary[END], "pad_token_id": vocabulary[END]}
-    vision = {**SIZES, "image_size": 32, "patch_size": 16}
+    vision = {**SIZES, "num_hidden_layers": vision_layers, "image_size": 32, "patch_size": 16}
     _save(folder, lambda: CLIPModel(CLIPConfig(text_config=text, vision_config=vision, projection_dim=24)))
     return _processor(folder, "CLIPImageProcessor", do_resize=True, size={"shortest_edge": 32}, do_center_crop=True,
                       crop_size={"height": 32, "width": 32}, resample=3)

@@ -158,7 +158,7 @@ def test_steps_whose_scaled_loss_overflowed_are_no_part_of_the_mean_gradient(pla
     assert health_of(model, norms)["gradient_norm"] == 2 and health_of(model, norms[1:2])["gradient_norm"] is None
 
 
-def test_the_cost(planted):
+def test_the_cost(planted, tmp_path):
     result = run("CLIPRec", planted.name, config_dict=settings(planted, epochs=1))
     cost = result["cost"]
     trainer, model, train, valid, test = trainer_of(planted, epochs=1)
@@ -172,6 +172,21 @@ def test_the_cost(planted):
     assert re.fullmatch(r"cost: encoding [\d.]+ s \(\d+ items, \d+ items/s\), training .* parameters train", told)
     frozen = run("CLIPRec", planted.name, config_dict=settings(planted, epochs=1, encoder_training="pretrained"))["cost"]
     assert frozen["share_of_bare_encoder"] is None and frozen["trainable_parameters"] < cost["trainable_parameters"]
+    assert frozen["seconds_finetuning"] == 0
+    keys = {"encoder_training": "finetuned", "finetune_epochs": 1, "cache_dir": str(tmp_path)}
+    tuned = run("CLIPRec", planted.name, config_dict=settings(planted, epochs=1, **keys))["cost"]
+    assert tuned["seconds_finetuning"] > tuned["seconds_encoding"] > 0 and cost_line(tuned).startswith("cost: fine-tuning ")
+
+
+def test_the_bare_encoder_does_what_training_did(planted_missing, monkeypatch):
+    """Of the items of a batch as many have a picture as of those that the bare encoder reads."""
+    trainer, model, train, valid, _ = trainer_of(planted_missing, epochs=1)
+    trainer.fit(train, valid, verbose=False, saved=False)
+    items, read = model.item_features._items, []
+    assert items.largest_call["image"] < items.largest_call["items"] > items.largest_call["text"]
+    monkeypatch.setattr(items, "_forward", lambda m, inputs, forward=items._forward: read.append((m, len(inputs))) or forward(m, inputs))
+    assert items.bare_throughput() > 0
+    assert set(read[2:]) == {(m, items.largest_call[m]) for m in ("image", "text")} and 4 <= len(read) <= 8
 
 
 def test_a_batch_whose_items_have_no_picture_trains_on(planted_missing):

@@ -13,11 +13,12 @@ class Adapter(nn.Module):
         width: channels of x.
         dim: the bottleneck's.
         channels: where x has them: -1 (tokens), or 1 (feature maps of a convolutional network).
+        site: the name of the encoder's module whose output x is.
     """
 
-    def __init__(self, width: int, dim: int, channels: int = -1):
+    def __init__(self, width: int, dim: int, channels: int = -1, site: str = ""):
         super().__init__()
-        self.channels = channels
+        self.channels, self.site = channels, site
         self.down, self.up = nn.Linear(width, dim), nn.Linear(dim, width)
         nn.init.zeros_(self.up.weight)
         nn.init.zeros_(self.up.bias)
@@ -44,7 +45,7 @@ def add_adapters(encoder: ItemEncoder, dim: int) -> None:
     encoder.adapters = nn.ModuleList()
     for name, shape in shapes.items():
         channels = 1 if len(shape) == 4 and not _channels_last(sites[name]) else -1
-        adapter = Adapter(shape[channels], dim, channels).to(weight)
+        adapter = Adapter(shape[channels], dim, channels, name).to(weight)
         sites[name].register_forward_hook(adapter.refine)
         encoder.adapters.append(adapter)
 

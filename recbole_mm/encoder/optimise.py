@@ -2,6 +2,7 @@
 
 import math
 from collections import defaultdict
+from collections.abc import Callable
 
 from torch.nn import Parameter
 
@@ -21,8 +22,8 @@ def parameter_groups(encoder: ItemEncoder, learning_rate: float, weight_decay: f
     """The encoder's trainable parameters as an optimiser's groups; one group a rate and weight decay.
 
     Norms, biases and other vectors do not decay. Below the head, which has ``learning_rate``, every block's rate is ``layer_decay``
-    times that of the block above it, and the embeddings' that of the lowest block (layer-wise decay: Clark et al., arXiv 2003.10555;
-    in vision: Bao et al., arXiv 2106.08254). Scalars (temperatures) and adapters, which lie beside the blocks, count as head; scalars
+    times that of the block above it, and that of a tower's embeddings as much below its first block's (layer-wise decay: Clark et al.,
+    arXiv 2003.10555; in vision: Bao et al., arXiv 2106.08254). An adapter counts as its block, a scalar (a temperature) as head; scalars
     share a group with nothing else, as they are whole where everything else is sharded.
 
     Returns:
@@ -51,17 +52,43 @@ def schedule_factor(step: int, warmup_steps: int, total_steps: int | None = None
 
 
 def _depths(encoder: ItemEncoder) -> dict[str, int]:
-    """How many layers lie above a parameter: 0 in the head, 1 in the last block, ..., one more than all blocks in the embeddings."""
-    above = {
-        id(parameter): len(tower) - place
-        for tower in encoder.towers()
-        for place, block in enumerate(tower)
-        for parameter in block.parameters()
-    }
-    head, lowest = set(encoder.head()), 1 + max(map(len, encoder.towers()))
+    """How many layers lie above a parameter: 0 in the head, 1 in a tower's last block, ..., one more than its blocks in its embeddings."""
+    towers = encoder.towers()
+    above = {id(p): len(tower) - place for tower in towers for place, block in enumerate(tower) for p in block.parameters()}
+    for adapter in getattr(encoder, "adapters", ()):
+        block = above[id(next(encoder.get_submodule(adapter.site).parameters()))]
+        above |= {id(p): block for p in adapter.parameters()}
+    head, towers_of = set(encoder.head()), _towers_of(encoder, set(above))
 
     def depth(name: str, parameter: Parameter) -> int:
-        beside = name in head or parameter.numel() == 1 or name.startswith("adapters.")
-        return above.get(id(parameter), 0 if beside else lowest)
+        if name in head or parameter.numel() == 1:
+            return 0
+        return above.get(id(parameter)) or 1 + max(len(towers[t]) for t in towers_of(name))
 
     return {name: depth(name, parameter) for name, parameter in encoder.named_parameters()}
+
+
+def _towers_of(encoder: ItemEncoder, inside: set[int]) -> Callable[[str], list[int]]:
+    """Which towers a parameter outside of the blocks feeds: the one around whose blocks it lies; if none, those around whose blocks no
+    parameter lies (the text tower of open_clip's models), or else all."""
+    names = {module: name.split(".") for name, module in encoder.named_modules()}
+    blocks = [[names[block] for block in tower] for tower in encoder.towers()]
+    around = [_around(own, [name for others in blocks if others is not own for name in others]) for own in blocks]
+    outside = [name.split(".") for name, p in encoder.named_parameters() if id(p) not in inside]
+    bare = [t for t, room in enumerate(around) if not any(name[: len(room)] == room for name in outside)]
+
+    def towers_of(name: str) -> list[int]:
+        parts = name.split(".")
+        return [t for t, room in enumerate(around) if parts[: len(room)] == room] or bare or list(range(len(blocks)))
+
+    return towers_of
+
+
+def _around(own: list[list[str]], others: list[list[str]]) -> list[str]:
+    """The name of the largest module that holds a tower's blocks and no other tower's."""
+    room = list(own[0])
+    while room and not any(name[: len(room) - 1] == room[:-1] for name in others):
+        room.pop()
+    while not all(name[: len(room)] == room for name in own):
+        room.pop()
+    return room

@@ -1,5 +1,7 @@
 """From a configuration to ItemFeatures: which modalities come from files, from a frozen encoder, from a live one."""
 
+import time
+from dataclasses import replace
 from logging import getLogger
 from pathlib import Path
 
@@ -44,10 +46,13 @@ def build_features(config, dataset) -> ItemFeatures:
         return ItemFeatures(tables, live=live, fingerprint=fingerprint, **keys)
     if config["encoder_training"] == "end2end":
         logger.info("encoder_learning_rate 0: the encoder stays as it is, as with encoder_training: pretrained")
-    encoded = encode(config, dataset, frozen_encoder(config, dataset), Ranks.current())
+    started = time.perf_counter()
+    encoder = frozen_encoder(config, dataset)
+    tuning = time.perf_counter() - started if config["encoder_training"] == "finetuned" else 0.0
+    encoded = encode(config, dataset, encoder, Ranks.current())
     tables |= encoded.tables
     features = ItemFeatures({m: tables[m] for m in config["modalities"] or tables}, **keys)
-    features.cost = encoded.cost
+    features.cost = replace(encoded.cost, finetuning=tuning)
     return features
 
 

@@ -10,10 +10,11 @@ import torch
 
 @dataclass
 class EncodingCost:
-    """Items encoded so far and the wall-clock seconds of their forward passes."""
+    """Items encoded so far, the wall-clock seconds of their forward passes, and those until a tuned encoder was there to make them."""
 
     items: int = 0
     seconds: float = 0.0
+    finetuning: float = 0.0
 
     @contextmanager
     def measure(self, items: int, device: torch.device) -> Iterator[None]:

@@ -58,7 +58,7 @@ class ItemFeatures(nn.Module):
         self.dims = {m: table.rows.shape[1] for m, table in tables.items()} | (live.dims if live else {})
         self.cost = live.cost if live else EncodingCost()
         self.fingerprint = _joined({m: t.fingerprint for m, t in tables.items()}, live and (fingerprint or live.encoder.fingerprint()))
-        self.contents = _joined({m: f"{m} {t.contents or t.fingerprint}" for m, t in tables.items()}, live and live.inputs.fingerprint())
+        self.contents = _joined({m: f"{m} {t.contents or t.fingerprint}" for m, t in tables.items()}, live and live.contents)
         device = live.device if live else next(iter(tables.values())).rows.device
         for m, here in present.items():
             self.register_buffer(f"present_{m}", here.to(device), persistent=False)
