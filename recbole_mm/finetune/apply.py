@@ -47,17 +47,17 @@ def finetune(config, dataset, encoder: ItemEncoder, chunk_size: int | None, expo
     items = EncodedItems(encoder, content, parts, chunk_size, config["encoder_precision"], show_progress)
     items.ranks = Ranks()  # the first process does it alone, the others load
     settings, units = Settings.from_config(config, encoder), Units(items.inputs)
-    held, mixed = hold_out(units, settings.valid_ratio if encoder.aligned else 0.0, settings.seed)
+    split = hold_out(units, settings.valid_ratio if encoder.aligned else 0.0, settings.seed)
     asked = config.external_config_dict.get("finetune_weights") or {}
-    objectives = Chooser(encoder, dataset, units, ~held, settings).choose(asked)
+    objectives = Chooser(encoder, dataset, units, split.trained, settings).choose(asked)
     settings = settings.only(objectives)
     name = key(encoder.fingerprint(), settings, units, objectives)
     tune(encoder, settings.tuning, seed=settings.seed, **settings.tuning_options)
     if exported:
         check_exportable(encoder)
     folder = content.cache_dir / "encoders" / name
-    stage = Stage(items, units, objectives, held, settings)
-    if mixed:
+    stage = Stage(items, units, objectives, split, settings)
+    if split.mixed:
         logger.info("pictures or texts are shared so widely that held-out pairs share some with the training pairs")
     with Ranks.current().first_one_first():
         report, reused = load_or_tune(stage, folder, show_progress)

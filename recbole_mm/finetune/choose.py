@@ -20,7 +20,7 @@ class Chooser:
 
     Args:
         dataset: a MultiModalDataset whose interactions are the training ones.
-        trained: bool (n_units,), those that are not held out.
+        trained: bool (n_units,), those that may be trained on.
     """
 
     def __init__(self, encoder: ItemEncoder, dataset, units: Units, trained: Tensor, settings: Settings) -> None:

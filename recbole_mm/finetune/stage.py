@@ -15,7 +15,7 @@ from recbole_mm.feature.encoded import EncodedItems
 from recbole_mm.finetune.batch import Batch
 from recbole_mm.finetune.retrieval import retrieval, score
 from recbole_mm.finetune.settings import Settings
-from recbole_mm.finetune.units import Units, seeded
+from recbole_mm.finetune.units import Split, Units, seeded
 
 MAX_NORM = 1.0
 SAVE_SECONDS = 60.0
@@ -23,7 +23,7 @@ logger = getLogger(__name__)
 
 
 class Stage:
-    """Fine-tunes ``items.encoder``, in place, on all units that an objective can use and that are not held out.
+    """Fine-tunes ``items.encoder``, in place, on all units that an objective can use and that the split leaves to training.
 
     AdamW with a linear warm-up and half a cosine down to zero over ``epochs``, gradients clipped at norm 1; heads that start at
     random learn at the rate of random weights. After every epoch pictures and texts of the held-out pairs are retrieved by each
@@ -36,11 +36,11 @@ class Stage:
         seconds: spent, in all processes that worked on it.
     """
 
-    def __init__(self, items: EncodedItems, units: Units, objectives: nn.ModuleDict, held: Tensor, settings: Settings) -> None:
+    def __init__(self, items: EncodedItems, units: Units, objectives: nn.ModuleDict, split: Split, settings: Settings) -> None:
         self.items, self.units, self.settings, self.encoder = items, units, settings, items.encoder
         self.objectives = objectives.to(items.device)
         useful = torch.stack([objective.useful for objective in objectives.values()]).any(0)
-        self.training, self.held = (useful & ~held).nonzero().squeeze(1), held.nonzero().squeeze(1)
+        self.training, self.held = (useful & split.trained).nonzero().squeeze(1), split.held.nonzero().squeeze(1)
         if len(self.training) < 2:
             raise InputError(f"fine-tuning: {len(self.training)} items have what {', '.join(objectives)} learns from")
         self.per_epoch = -(-len(self.training) // settings.batch_size)

@@ -15,7 +15,7 @@ from recbole_mm.finetune.stage import Stage
 from recbole_mm.finetune.units import Units
 from recbole_mm.randomness import random_state, set_random_state
 
-VERSION = 1
+VERSION = 2
 """To be raised where the same encoder, data and settings come to give other weights."""
 WEIGHTS, REPORT, CHECKPOINT = "encoder.safetensors", "report.json", "checkpoint.pth"
 logger = getLogger(__name__)

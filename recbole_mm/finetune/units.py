@@ -1,6 +1,7 @@
 """What fine-tuning learns from: the distinct contents of a catalogue, and which of them are held out."""
 
 from hashlib import blake2b
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -42,24 +43,30 @@ class Units:
         return (self.groups["image"] >= 0) & (self.groups["text"] >= 0)
 
 
-def hold_out(units: Units, share: float, seed: int) -> tuple[Tensor, bool]:
-    """Which pairs are kept from training for retrieval: about ``share`` of them, two at least (none for 0).
+class Split(NamedTuple):
+    """bool (n,): the pairs that are held out, and what may be trained on; and whether pairs had to be drawn out of families."""
 
-    Whole families (pairs linked by a picture or a text they share, such as the colours of a shirt) go one way or the other, so that
-    nothing held out was seen in part. Where families are too large for that, single pairs are drawn.
+    held: Tensor
+    trained: Tensor
+    mixed: bool
 
-    Returns:
-        bool (n,), and whether pairs had to be drawn out of families.
+
+def hold_out(units: Units, share: float, seed: int) -> Split:
+    """Keeps pairs from training for retrieval: about ``share`` of them, two at least (none for 0).
+
+    Whole families (units linked by a picture or a text they share, such as the colours of a shirt) go one way or the other, so that
+    nothing held out is seen in part: what a family has besides pairs is not trained on either. Where families are too large for that,
+    single pairs are drawn.
     """
     held, pairs = torch.zeros(len(units), dtype=torch.bool), units.pairs.nonzero().squeeze(1)
     quota = max(2, round(share * len(pairs))) if share and len(pairs) else 0
-    family = _families(units)[pairs]
-    for numbers in (family, torch.arange(len(pairs))):
-        members = _filled(numbers, quota, seeded(seed, "held out"))
+    families = _families(units)
+    for numbers, mixed in ((families, False), (torch.arange(len(units)), True)):
+        members = _filled(numbers[pairs], quota, seeded(seed, "held out"))
         if int(members.sum()) >= min(2, quota):
             held[pairs[members]] = True
-            return held, numbers is not family
-    return held, False
+            return Split(held, ~torch.isin(numbers, numbers[held]), mixed)
+    return Split(held, ~held, False)
 
 
 def seeded(*parts: object) -> Generator:

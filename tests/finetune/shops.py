@@ -69,9 +69,9 @@ def staged(folder: Path, cache: Path, **keys) -> Stage:
     parts = [m for m in encoder.modalities if m in dataset.content.modalities]
     items = EncodedItems(encoder, dataset.content, parts, chunk_size(config))
     chosen, units = Settings.from_config(config, encoder), Units(items.inputs)
-    held, _ = hold_out(units, chosen.valid_ratio if encoder.aligned else 0.0, chosen.seed)
-    objectives = Chooser(encoder, dataset, units, ~held, chosen).choose(keys.get("finetune_weights", {}))
-    return Stage(items, units, objectives, held, chosen)
+    split = hold_out(units, chosen.valid_ratio if encoder.aligned else 0.0, chosen.seed)
+    objectives = Chooser(encoder, dataset, units, split.trained, chosen).choose(keys.get("finetune_weights", {}))
+    return Stage(items, units, objectives, split, chosen)
 
 
 def weights(encoder: torch.nn.Module) -> dict[str, torch.Tensor]:
