@@ -58,12 +58,16 @@ class Schedule:
         self.epochs = {"recommender": epochs, "encoder": epochs - frozen_epochs}
         self.steps = dict.fromkeys(self.epochs, 0)
 
+    def total(self, role: str, n_batches: int) -> int:
+        """Steps of all epochs of ``n_batches``."""
+        return self.epochs[role] * math.ceil(n_batches / self.every)
+
     def step(self, n_batches: int, factor: float, live: bool) -> None:
         """Before an optimiser's step, of an epoch of ``n_batches``; ``factor`` is the model's, ``live`` whether the encoder trains."""
         for role in ("recommender", "encoder") if live else ("recommender",):
             self.steps[role] += 1
             warmup = self.warmup if role == "encoder" else 0
-            scale = schedule_factor(self.steps[role], warmup, self.epochs[role] * math.ceil(n_batches / self.every), self.kind)
+            scale = schedule_factor(self.steps[role], warmup, self.total(role, n_batches), self.kind)
             for group in self.optimizer.param_groups:
                 if group["role"] == role:
                     group["lr"] = scale * (group["peak_lr"] if role == "encoder" else self.rate * factor)

@@ -61,6 +61,9 @@ class MultiModalTrainer(Trainer):
         if self.resumed_data not in (None, self.data):
             raise InputError(f"{self.saved_model_file} was trained on other data: another data set, split, seed or filter, or other "
                              "modalities, pictures or texts")  # fmt: skip
+        features, steps = self.model.item_features, self.schedule.total("encoder", len(train_data))
+        if features is not None and features.trainable and self.schedule.warmup >= steps:
+            self.logger.warning(f"encoder_warmup_steps {self.schedule.warmup} of {steps} steps: the encoder's rate never stays at its peak")
         if self.resumed_loader is not None:
             train_data.generator.set_state(self.resumed_loader.cpu())
         if self.start_epoch >= self.epochs > 0:

@@ -87,6 +87,7 @@ def _check_ours(config: Config) -> None:
     _check(config, ("learner",), lambda v: _name(v) and v.lower() in LEARNERS, f"one of {', '.join(LEARNERS)} (no gradient is sparse here)")
     _check(config, ("finetune_weights",), _weights, f"weights that are not negative of some of {', '.join(OBJECTIVES)}, such as "
            "{itc: 1, interaction: 0.5}; what is not named has none")  # fmt: skip
+    _check(config, ("finetune_batch_size",), lambda v: v > 1, "2 at least: a batch's items are each other's negatives")
     _check(config, ("text_field", "modalities"), _names, "a list of names")
     _check_feature_files(config)
     for key in NO_PICKLES:
@@ -114,6 +115,8 @@ def _check_combinations(config: Config) -> None:
         raise InputError("use_id: False and modalities: [] leave nothing to recommend by")
     if config["loss_type"] == "BPR" and config["train_neg_sample_args"]["distribution"] == "none":
         raise InputError("loss_type: BPR needs negatives, and train_neg_sample_args gives none; leave it out, or use loss_type: SSM")
+    if config["loss_type"] == "SSM" and config["train_batch_size"] == 1:
+        raise InputError("loss_type: SSM takes negatives from the batch, and train_batch_size 1 has none; raise it, or set loss_type: BPR")
     if live and config["encoder_freeze_epochs"] != "auto" and config["encoder_freeze_epochs"] >= config["epochs"]:
         raise InputError(
             f"encoder_freeze_epochs {config['encoder_freeze_epochs']} of {config['epochs']} epochs: the encoder would never train; "

@@ -71,6 +71,16 @@ def test_warm_up_is_linear_in_the_encoders_steps(planted):
     assert live[:5] == pytest.approx([0.25e-3, 0.5e-3, 0.75e-3, 1e-3, 1e-3])
 
 
+def test_a_warm_up_that_does_not_end_is_told(planted, caplog):
+    keys = {"epochs": 2, "encoder_freeze_epochs": 1}
+    steps = len(trainer_of(planted, **keys)[2])
+    for warmup, told in ((steps, True), (steps - 1, False)):
+        caplog.clear()
+        trainer, _, train, *_ = trainer_of(planted, encoder_warmup_steps=warmup, **keys)
+        trainer.fit(train, None, verbose=False, saved=False)
+        assert (f"encoder_warmup_steps {warmup} of {steps} steps" in caplog.text) == told
+
+
 def test_freeze_epochs_train_the_head_on_a_table(planted):
     trainer, model, train, valid, _ = trainer_of(planted, encoder_freeze_epochs=2, epochs=3)
     start = [p.detach().clone() for p in model.item_features.encoder.parameters()]
@@ -190,7 +200,7 @@ def test_the_bare_encoder_does_what_training_did(planted_missing, monkeypatch):
 
 
 def test_a_batch_whose_items_have_no_picture_trains_on(planted_missing):
-    trainer, model, train, *_ = trainer_of(planted_missing, modalities=["image"], train_batch_size=1, contrastive_weight=0.0)
+    trainer, model, train, *_ = trainer_of(planted_missing, modalities=["image"], train_batch_size=2, contrastive_weight=0.0)
     lacking = (~model.item_features.present("image")).nonzero().squeeze(1)
     data = train.dataset.inter_feat
     only = data[torch.isin(data["item_id"], lacking)][torch.arange(2)]

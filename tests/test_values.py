@@ -40,6 +40,8 @@ def test_what_is_empty_by_default_may_be_empty(monkeypatch):
         ("learner=5", "learner '5': one of adam, adamw"),
         ("learner=adma", "learner 'adma': one of adam, adamw"),
         ("learner=sparse_adam", "no gradient is sparse"),
+        ("train_batch_size=1", "takes negatives from the batch"),
+        ("finetune_batch_size=1", "finetune_batch_size '1': 2 at least"),
         ("encoder_tuning=LoRA", "did you mean 'lora'"),
     ],
 )

@@ -23,6 +23,7 @@ from recbole_mm.finetune.settings import TUNING_OPTIONS
 
 ENCODER_OPTIONS = {"encoder_image_size": "image_size", "encoder_tokenizer": "tokenizer", "trust_remote_code": "trust_remote_code"}
 TRAINING_OPTIONS = {"encoder_tuning": "full", "gradient_checkpointing": False}
+OF_TUNING = {"encoder_last_k": "last_k", "lora_rank": "lora", "lora_alpha": "lora", "adapter_dim": "adapter", "side_dim": "side"}
 logger = getLogger(__name__)
 
 
@@ -32,7 +33,7 @@ def build_features(config, dataset) -> ItemFeatures:
     keys = {"missing": config["missing"], "interactions": Interactions(users, items, dataset.user_num, dataset.item_num)}
     tables = file_tables(config, dataset)
     if unused := _unused(config):
-        logger.info(f"{' and '.join(unused)} not used: no encoder trains")
+        logger.warning(f"not used: {'; '.join(unused)}")
     if from_encoder(config) == []:
         if config["encoder_training"] != "pretrained":
             logger.info("All modalities come from feature_files: there is no encoder to train")
@@ -57,10 +58,12 @@ def build_features(config, dataset) -> ItemFeatures:
 
 
 def _unused(config) -> list[str]:
-    """What is set of an encoder's training where none trains, with the recommender or before."""
+    """What is set of an encoder's training where none trains, with the recommender or before; or for another ``encoder_tuning``."""
+    tuning = config["encoder_tuning"]
     if trains_encoder(config) or config["encoder_training"] == "finetuned" and from_encoder(config) != []:
-        return []
-    return [f"{key}: {config[key]}" for key, default in TRAINING_OPTIONS.items() if config[key] != default]
+        given = [key for key, of in OF_TUNING.items() if key in config.external_config_dict and tuning != of]
+        return [f"{key} {config[key]}, of encoder_tuning: {OF_TUNING[key]}, where encoder_tuning is {tuning}" for key in given]
+    return [f"{key} {config[key]}, where no encoder trains" for key, default in TRAINING_OPTIONS.items() if config[key] != default]
 
 
 def live_items(config, dataset, encoder: ItemEncoder, fingerprint: str) -> EncodedItems:

@@ -73,6 +73,8 @@ class Stage:
             InputError: the loss is no number.
         """
         self._resume(checkpoint)
+        if self.settings.warmup_steps >= self.steps:
+            logger.warning(f"finetune_warmup_steps {self.settings.warmup_steps} of {self.steps} steps: the rate never stays at its peak")
         started = saved = time.monotonic()
         spent = self.seconds
         with tqdm(total=self.steps, initial=self.step, desc="Fine-tuning", unit=" steps", ncols=100, disable=not show_progress) as bar:

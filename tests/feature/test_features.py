@@ -246,10 +246,14 @@ def test_compiling_where_nothing_can_be_compiled_is_said_at_once(planted, monkey
 @pytest.mark.parametrize(
     ("keys", "told"),
     [
-        ({"encoder_training": "pretrained", "encoder_tuning": "lora"}, "encoder_tuning: lora not used"),
+        ({"encoder_training": "pretrained", "encoder_tuning": "lora"}, "encoder_tuning lora, where no encoder trains"),
         ({"encoder_training": "pretrained", "encoder_tuning": "last_k", "gradient_checkpointing": True},
-         "encoder_tuning: last_k and gradient_checkpointing: True not used"),
-        ({"encoder_learning_rate": 0, "gradient_checkpointing": True}, "gradient_checkpointing: True not used"),
+         "encoder_tuning last_k, where no encoder trains; gradient_checkpointing True, where no encoder trains"),
+        ({"encoder_learning_rate": 0, "gradient_checkpointing": True}, "gradient_checkpointing True, where no encoder trains"),
+        ({"lora_rank": 4, "encoder_last_k": 1, "encoder_tuning": "last_k"},
+         "lora_rank 4, of encoder_tuning: lora, where encoder_tuning is last_k"),
+        ({"encoder_last_k": 1}, "encoder_last_k 1, of encoder_tuning: last_k, where encoder_tuning is full"),
+        ({"encoder_last_k": 1, "encoder_tuning": "last_k"}, None),
         ({"encoder_training": "finetuned", "encoder_tuning": "lora", "finetune_epochs": 1, "gradient_checkpointing": True}, None),
         ({"encoder_tuning": "lora", "gradient_checkpointing": True}, None),
         ({"encoder_training": "pretrained"}, None),
@@ -260,5 +264,5 @@ def test_what_is_set_of_an_encoders_training_without_effect_is_told(planted, tmp
     """Not refused: the paradigm is one changed word."""
     caplog.set_level("INFO", "recbole_mm")
     features_of(planted, cache_dir=str(tmp_path), **keys)
-    lines = [record.getMessage() for record in caplog.records if "no encoder trains" in record.getMessage()]
-    assert lines == ([f"{told}: no encoder trains"] if told else [])
+    lines = [record.getMessage() for record in caplog.records if "not used" in record.getMessage()]
+    assert lines == ([f"not used: {told}"] if told else [])

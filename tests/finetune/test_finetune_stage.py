@@ -86,6 +86,13 @@ def test_damaged_weights_are_made_anew_and_equal(shop, cache, caplog):
     assert not again.reused and "not as it was written" in caplog.text and file.read_bytes() == whole
 
 
+def test_a_warm_up_that_does_not_end_is_told(shop, cache, caplog):
+    for warmup, told in ((1000, True), (1, False)):
+        caplog.clear()
+        tuned(shop, cache, finetune_epochs=1, finetune_warmup_steps=warmup)
+        assert (f"finetune_warmup_steps {warmup} of " in caplog.text) == told
+
+
 class Killed(BaseException):
     """What no handler catches."""
 
