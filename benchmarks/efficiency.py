@@ -57,8 +57,17 @@ def losses(settings: Mapping, steps: int, rounds: int) -> None:
 
 def options(settings: Mapping, steps: int, rounds: int) -> None:
     """Speed, and bytes that a step's loss keeps for the backward pass, by option."""
-    steppers = {name: stepper({**settings, **keys}) for name, keys in OPTIONS.items()}
-    speeds, kept = interleaved(steppers, steps, rounds), {name: kept_bytes({**settings, **keys}) for name, keys in OPTIONS.items()}
+    _by_option(OPTIONS, settings, steps, rounds)
+
+
+def compiled(settings: Mapping, steps: int, rounds: int) -> None:
+    """The same of torch.compile, once it has compiled."""
+    _by_option(COMPILED, settings, steps, rounds)
+
+
+def _by_option(choices: Mapping[str, Mapping], settings: Mapping, steps: int, rounds: int) -> None:
+    steppers = {name: stepper({**settings, **keys}) for name, keys in choices.items()}
+    speeds, kept = interleaved(steppers, steps, rounds), {name: kept_bytes({**settings, **keys}) for name, keys in choices.items()}
     for name, speed in speeds.items():
         ratios = f"{speed / speeds['plain']:.2f} x speed, {kept[name] / kept['plain']:.2f} x memory ({kept[name] / 2**20:.0f} MiB)"
         print(f"{settings['encoder']}, {name}: {ratios}", flush=True)
@@ -75,14 +84,6 @@ OPTIONS = {
     "lora, bf16, chunks of 64": {"encoder_tuning": "lora", "encoder_precision": "bf16", "encoder_chunk_size": 64},
 }
 COMPILED = {"plain": {}, "compiled": {"encoder_compile": True}}
-
-
-def compiled(settings: Mapping, steps: int, rounds: int) -> None:
-    """torch.compile's share, once it has compiled."""
-    speeds = interleaved({name: stepper({**settings, **keys}) for name, keys in COMPILED.items()}, steps, rounds)
-    print(f"{settings['encoder']}, compiled: {speeds['compiled'] / speeds['plain']:.2f} x speed", flush=True)
-
-
 QUESTIONS = {"tunings": tunings, "bare": bare, "losses": losses, "options": options, "compiled": compiled}
 
 
