@@ -2,6 +2,7 @@
 
 import os
 from hashlib import blake2b
+from pathlib import Path
 
 import numpy as np
 
@@ -12,6 +13,8 @@ from recbole_mm.feature.sharding import optimizer_shares, share_of, whole
 from recbole_mm.model.base import MultiModalRecommender
 from recbole_mm.randomness import random_state, set_random_state
 
+LAST = ".last"
+"""What the name of the last epoch's checkpoint adds to that of the best one's."""
 RATES = ("lr", "peak_lr", "weight_decay", "decay")
 MAY_CHANGE = {
     "resume", "epochs", "stopping_step", "data_path", "checkpoint_dir", "cache_dir", "device", "use_gpu", "gpu_id", "nproc", "local_rank",
@@ -19,9 +22,9 @@ MAY_CHANGE = {
 }  # fmt: skip
 
 
-def state_of(trainer, epoch: int) -> dict:
-    """Everything that a run needs to go on after ``epoch``; of the model, what was trained. To be called by all processes: sharded tensors
-    are whole in the first one's, and in no other's."""
+def state_of(trainer, epoch: int, best: bool) -> dict:
+    """Everything that a run needs to go on after ``epoch`` (the ``best`` so far, or another); of the model, what was trained. To be called
+    by all processes: sharded tensors are whole in the first one's, and in no other's."""
     config, features = trainer.config, trainer.model.item_features
     return {
         "config": {**plain(config.final_config_dict), "data_path": os.path.abspath(config["data_path"])},
@@ -30,7 +33,7 @@ def state_of(trainer, epoch: int) -> dict:
         "epoch": epoch,
         "cur_step": trainer.cur_step,
         "best_valid_score": float(trainer.best_valid_score),
-        "best_valid_result": plain(trainer.valid_result or trainer.best_valid_result),
+        "best_valid_result": plain(best and trainer.valid_result or trainer.best_valid_result),
         "state_dict": whole(trainer.model.trained_state()),
         "other_parameter": trainer.model.other_parameter(),
         "optimizer": whole(trainer.optimizer.state_dict()),
@@ -43,7 +46,7 @@ def state_of(trainer, epoch: int) -> dict:
 
 def resume(trainer, file: str) -> None:
     """See ``MultiModalTrainer.resume_checkpoint``."""
-    checkpoint = load_checkpoint(file)
+    file, checkpoint = _newest(file)
     load_into(trainer.model, trainer.config["model"], checkpoint, file)
     features, wanted = trainer.model.item_features, checkpoint["encoder_fingerprint"]
     if features is not None and wanted != features.fingerprint:
@@ -61,7 +64,7 @@ def resume(trainer, file: str) -> None:
     told = changed(checkpoint["config"], trainer.config)
     if told:
         trainer.logger.warning(f"{file}: from here on with {', '.join(told)}")
-    trainer.saved_model_file = str(file)
+    trainer.saved_model_file = file
     trainer.start_epoch = checkpoint["epoch"] + 1
     trainer.cur_step, trainer.schedule.steps = checkpoint["cur_step"], dict(checkpoint["steps"])
     trainer.best_valid_score, trainer.best_valid_result = _best(checkpoint, trainer.config, file), checkpoint["best_valid_result"]
@@ -69,6 +72,13 @@ def resume(trainer, file: str) -> None:
         trainer.scaler.load_state_dict(checkpoint["scaler"])
     set_random_state(checkpoint["random_state"])
     trainer.resumed_loader, trainer.resumed_data = checkpoint["loader_state"], checkpoint["data_fingerprint"]
+
+
+def _newest(file: str) -> tuple[str, dict]:
+    """The best epoch's file, and that epoch's checkpoint or the last epoch's beside it, whichever came later."""
+    file = str(file).removesuffix(LAST)
+    there = [name for name in (file, file + LAST) if Path(name).is_file()] or [file]
+    return file, max(map(load_checkpoint, there), key=lambda checkpoint: checkpoint["epoch"])
 
 
 def changed(before: dict, config) -> list[str]:

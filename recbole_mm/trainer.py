@@ -8,11 +8,10 @@ from functools import partial
 
 import torch
 from recbole.data.dataloader import FullSortEvalDataLoader
-from recbole.trainer import Trainer
 from recbole.utils import EvaluatorType, set_color
 from tqdm import tqdm
 
-from recbole_mm.checkpoint import load_checkpoint, save_checkpoint
+from recbole_mm.checkpoint import load_checkpoint
 from recbole_mm.compat import no_tensorboard
 from recbole_mm.cost import CostAccount
 from recbole_mm.diagnostics import health_line, health_of
@@ -21,24 +20,22 @@ from recbole_mm.feature.ranks import Ranks
 from recbole_mm.feature.sharding import clip_gradients, total_norm
 from recbole_mm.model.base import MultiModalRecommender
 from recbole_mm.optimisation import Schedule, decay_weights, fused_optimizer, role_groups
-from recbole_mm.resume import data_fingerprint, load_into, resume, state_of
+from recbole_mm.resume import load_into
+from recbole_mm.saving import ResumableTrainer
 
 AUTO_FREEZE_EPOCHS = {True: 0, False: 1}
 
 
-class MultiModalTrainer(Trainer):
+class MultiModalTrainer(ResumableTrainer):
     """RecBole's Trainer for a MultiModalRecommender.
 
     Recommender and encoder have rates, weight decay and schedules of their own (``optimisation``); the encoder is left alone for the
     first ``encoder_freeze_epochs``, in which features come from a table. ``accumulation_steps`` batches make one step of the
-    optimiser. Checkpoints hold the model's state (of a frozen encoder nothing), the optimiser, and every random state, so that
-    ``resume_checkpoint`` goes on as if the run had not stopped. Several processes train as one would with all their batches in
-    one (see ``Ranks``); the first writes, and an evaluation is shared by users.
+    optimiser. Several processes train as one would with all their batches in one (see ``Ranks``), and share an evaluation by users.
     """
 
     def __init__(self, config, model: MultiModalRecommender) -> None:
-        self.ranks = Ranks.current()
-        with no_tensorboard() if self.ranks.rank else nullcontext():
+        with no_tensorboard() if Ranks.current().rank else nullcontext():
             super().__init__(config, model)
         features, frozen = model.item_features, config["encoder_freeze_epochs"]
         scratch = features is None or features.encoder is None or features.encoder.from_scratch
@@ -49,7 +46,6 @@ class MultiModalTrainer(Trainer):
         self.gradient_norms: list[torch.Tensor] = []
         self.health: dict[str, object] = {}
         self.verbose = True
-        self.valid_result = self.loader = self.data = self.resumed_loader = self.resumed_data = None
 
     def _build_optimizer(self, **kwargs) -> torch.optim.Optimizer:
         groups = role_groups(self.config, self.model)
@@ -57,23 +53,15 @@ class MultiModalTrainer(Trainer):
         return fused or super()._build_optimizer(params=groups, **kwargs)
 
     def fit(self, train_data, valid_data=None, verbose: bool = True, **kwargs) -> tuple[float, OrderedDict]:
-        self.loader, self.data, self.verbose = train_data, data_fingerprint(train_data.dataset, self.model.item_features), verbose
-        if self.resumed_data not in (None, self.data):
-            raise InputError(f"{self.saved_model_file} was trained on other data: another data set, split, seed or filter, or other "
-                             "modalities, pictures or texts")  # fmt: skip
+        self.verbose = verbose
         features, steps = self.model.item_features, self.schedule.total("encoder", len(train_data))
         if features is not None and features.trainable and self.schedule.warmup >= steps:
             self.logger.warning(f"encoder_warmup_steps {self.schedule.warmup} of {steps} steps: the encoder's rate never stays at its peak")
-        if self.resumed_loader is not None:
-            train_data.generator.set_state(self.resumed_loader.cpu())
-        if self.start_epoch >= self.epochs > 0:
-            self.logger.info(f"Nothing to train: the checkpoint has all {self.epochs} epochs")
-            self.eval_collector.data_collect(train_data)
-            return self.best_valid_score, self.best_valid_result
         return super().fit(train_data, valid_data, verbose, **kwargs)
 
     def _train_epoch(self, train_data, epoch_idx: int, loss_func=None, show_progress: bool = False):
         """The sum of every batch's loss, or of each of its parts."""
+        self._save_last(epoch_idx - 1)
         self._start_epoch(epoch_idx)
         factor, n, every = self.model.learning_rate_factor(epoch_idx), len(train_data), self.config["accumulation_steps"]
         describe = partial(tqdm, ncols=100, desc=set_color(f"Train {epoch_idx:>5}", "pink"), disable=not show_progress)
@@ -176,23 +164,3 @@ class MultiModalTrainer(Trainer):
         if self.verbose and self.health:
             self.logger.info(health_line(self.health))
         return score, self.valid_result
-
-    def _save_checkpoint(self, epoch: int, verbose: bool = True, **kwargs) -> None:
-        file = kwargs.pop("saved_model_file", self.saved_model_file)
-        if self.model.item_features is not None:
-            self.model.item_features.forget_outdated()  # as a run that goes on from here will not have it
-        state = state_of(self, epoch)
-        if self.ranks.rank == 0:
-            save_checkpoint(state, file)
-            if verbose:
-                self.logger.info(f"Saving current: {file}")
-        self.ranks.wait()
-
-    def resume_checkpoint(self, resume_file: str) -> None:
-        """Goes on where the checkpoint was written: model, optimiser, schedule, random states, loader, early stopping, best result.
-
-        Raises:
-            InputError: no such file, a checkpoint of another model or another encoder; from ``fit``: of other data.
-        """
-        resume(self, resume_file)
-        self.logger.info(f"Checkpoint loaded. Resume training from epoch {self.start_epoch}")

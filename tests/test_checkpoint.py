@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 import torch
 
-from recbole_mm import trainer as trainer_module
+from recbole_mm import saving
 from recbole_mm.checkpoint import checkpoint_name, load_checkpoint, plain, save_checkpoint
 from recbole_mm.errors import InputError
 from recbole_mm.model.cliprec import CLIPRec
@@ -95,6 +95,48 @@ def test_resuming_a_finished_run_changes_nothing(planted):
     score, result = again.fit(train, valid, verbose=False)
     assert (score, result) == (trainer.best_valid_score, dict(trainer.best_valid_result))
     assert load_checkpoint(trainer.saved_model_file)["epoch"] == 0
+
+
+@pytest.mark.parametrize(
+    ("model", "keys"),
+    [
+        ("CLIPRec", {}),
+        ("VBPR", {"encoder_training": "pretrained", "eval_step": 2}),
+        ("LATTICE", {"eval_step": 2, "refresh_every": 3}),
+    ],
+    ids=["CLIPRec", "VBPR", "LATTICE"],
+)
+def test_a_killed_run_goes_on_from_its_last_epoch_not_its_best(planted, monkeypatch, model, keys):
+    """The first validation is the best but for that of epoch 5. However often the last epoch is kept, the numbers are the same."""
+    keys = {"epochs": 6, "stopping_step": 9, "metric_decimal_place": 10, "topk": [5], "valid_metric": "Recall@5", **keys}
+    valid_epoch, train_epoch, trained, killed_at = MultiModalTrainer._valid_epoch, MultiModalTrainer._train_epoch, [], [5]
+
+    def judged(self, *given, **more):
+        return {5: 4.0, keys.get("eval_step", 1) - 1: 3.0}.get(trained[-1], 1.0), valid_epoch(self, *given, **more)[1]
+
+    def train(self, train_data, epoch, *given, **more):
+        trained.append(epoch)
+        self._save_last(epoch - 1)
+        if epoch in killed_at:
+            raise KeyboardInterrupt
+        return train_epoch(self, train_data, epoch, *given, **more)
+
+    monkeypatch.setattr(MultiModalTrainer, "_valid_epoch", judged)
+    monkeypatch.setattr(MultiModalTrainer, "_train_epoch", train)
+    monkeypatch.setattr(saving, "SAVE_SECONDS", -1.0)
+    with pytest.raises(KeyboardInterrupt):
+        run(model, planted.name, config_dict=settings(planted, **keys))
+    (file,) = Path("saved").glob("*.pth")
+    best, last = load_checkpoint(file)["epoch"], load_checkpoint(f"{file}.last")["epoch"]
+    assert best < last and last in (3, 4)
+    trained, killed_at[:] = [], []
+    resumed = run(model, planted.name, config_dict=settings(planted, resume=str(file), **keys))
+    assert trained == list(range(last + 1, 6)) and not Path(f"{file}.last").exists()
+    monkeypatch.setattr(saving, "SAVE_SECONDS", 60.0)
+    straight = run(model, planted.name, config_dict=settings(planted, checkpoint_dir="straight", **keys))
+    assert not list(Path("straight").glob("*.last"))
+    assert resumed["test_result"] == straight["test_result"] and resumed["best_valid_result"] == straight["best_valid_result"]
+    assert resumed["best_valid_score"] == straight["best_valid_score"] == 4
 
 
 def test_a_run_that_scales_its_loss_resumes_one_that_did_not(planted):
@@ -194,7 +236,7 @@ def dies_at(moment: int) -> None:
 
         return watching
 
-    for owner, name in ((MultiModalTrainer, "_step"), (MultiModalTrainer, "evaluate"), (trainer_module, "save_checkpoint")):
+    for owner, name in ((MultiModalTrainer, "_step"), (MultiModalTrainer, "evaluate"), (saving, "save_checkpoint")):
         setattr(owner, name, watched(getattr(owner, name)))
 
 
