@@ -1,5 +1,6 @@
 """MultiModalConfig: RecBole's Config, finding our models and properties first, then RecBole's, and checking what it is given."""
 
+import os
 import sys
 from collections.abc import Mapping, Sequence
 from logging import getLogger
@@ -94,10 +95,12 @@ class MultiModalConfig(Config):
         return merged
 
     def _convert_config_dict(self, config_dict: dict) -> dict:
-        """Strings (of the command line, or from hyper-tuning) to values; unlike RecBole's, nothing is evaluated."""
+        """Strings (of the command line, or from hyper-tuning) to values, paths to strings; unlike RecBole's, nothing is evaluated."""
         for key, value in config_dict.items():
             if isinstance(value, str):
                 config_dict[key] = literal(value)
+            elif isinstance(value, os.PathLike):
+                config_dict[key] = os.fspath(value)
         return config_dict
 
     def _load_cmd_line(self) -> dict:
@@ -169,6 +172,8 @@ class MultiModalConfig(Config):
 
     def _set_default_parameters(self) -> None:
         final = self.final_config_dict
+        if not isinstance(final["valid_metric"], str):
+            raise InputError(f"valid_metric '{final['valid_metric']}': a metric's name, such as Recall@10")
         if not isinstance(final["data_path"], str):
             raise InputError(f"data_path '{final['data_path']}': the folder that holds the data sets' folders")
         if is_ours(self.model_class) and final["encoder"] and ":" not in str(final["encoder"]):

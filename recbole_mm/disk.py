@@ -2,6 +2,7 @@
 
 import glob
 import os
+import secrets
 import shutil
 import time
 from collections.abc import Callable
@@ -11,6 +12,7 @@ from pathlib import Path
 
 from filelock import AcquireReturnProxy, FileLock, Timeout
 
+STALE_SECONDS = 3600
 logger = getLogger(__name__)
 
 
@@ -27,8 +29,8 @@ def locked(path: Path, doing: str) -> AcquireReturnProxy:
 def write_whole(path: Path, write: Callable[[Path], object]) -> None:
     """Lets ``write`` fill a file, and moves it to ``path`` with the rights that the umask gives: a kill leaves the previous one, and a
     folder beside it with whatever ``write`` made (see ``remove_left``)."""
-    folder = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    folder.mkdir(exist_ok=True)
+    folder = path.with_name(f".{path.name}.{_machine()}.{os.getpid()}.{secrets.token_hex(4)}.tmp")
+    folder.mkdir()
     try:
         temporary = folder / path.name
         write(temporary)
@@ -40,10 +42,27 @@ def write_whole(path: Path, write: Callable[[Path], object]) -> None:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def remove_left(folder: Path, name: str | None = None, seconds: float = 0) -> None:
-    """Removes what killed calls of ``write_whole`` have left in a folder, of the file ``name`` or of all, if it is at least ``seconds``
-    old: younger files may be those that another process is writing."""
+def remove_left(folder: Path, name: str | None = None) -> None:
+    """Removes what killed calls of ``write_whole`` have left in a folder, of the file ``name`` or of all: that of processes of this machine
+    that are gone, and whatever is an hour old."""
     for left in folder.glob(f".{glob.escape(name) if name else '*'}.*.tmp"):
         with suppress(OSError):
-            if time.time() - left.stat().st_mtime >= seconds:
-                shutil.rmtree(left, ignore_errors=True)
+            if _abandoned(left.name) or time.time() - left.stat().st_mtime > STALE_SECONDS:
+                shutil.rmtree(left) if left.is_dir() else left.unlink()
+
+
+def _abandoned(name: str) -> bool:
+    *_, machine, pid, _, _ = name.rsplit(".", 4)
+    if machine != _machine() or not pid.isdecimal():
+        return False
+    try:
+        os.kill(int(pid), 0)
+    except ProcessLookupError:
+        return True
+    except OSError:
+        return False
+    return False
+
+
+def _machine() -> str:
+    return os.uname().nodename.replace(".", "-")

@@ -14,6 +14,7 @@ from recbole_mm.feature.ranks import Ranks
 def start_log(config) -> None:
     """RecBole's init_logger, but a second run in the same process gets a log file of its own; of several processes the first has one."""
     if Ranks.current().rank:
+        logging.getLogger().addHandler(logging.NullHandler())  # without any handler, warnings go to stderr
         return
     others = _end_log()
     root = logging.getLogger()

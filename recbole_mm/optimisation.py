@@ -28,7 +28,8 @@ def role_groups(config, model: MultiModalRecommender) -> list[dict]:
 @torch.no_grad()
 def decay_weights(optimizer: Optimizer) -> None:
     """Takes ``lr`` times ``decay`` of themselves off the weights that are about to make a step (Loshchilov & Hutter, arXiv 1711.05101).
-    As Adam's ``weight_decay``, decay would be part of a gradient that is then normalised: words that no text has would lose ``lr``."""
+    As Adam's ``weight_decay``, decay would be part of a gradient that is then normalised: words that no text has would lose ``lr``.
+    It also happens where a loss scaler then skips the step."""
     for group in optimizer.param_groups:
         weights = [p for p in group["params"] if p.grad is not None] if group.get("decay") else []
         if weights:

@@ -8,7 +8,6 @@ import numpy as np
 
 from recbole_mm.checkpoint import load_checkpoint, plain
 from recbole_mm.errors import InputError
-from recbole_mm.feature import ItemFeatures
 from recbole_mm.feature.sharding import optimizer_shares, share_of, whole
 from recbole_mm.model.base import MultiModalRecommender
 from recbole_mm.randomness import random_state, set_random_state
@@ -28,7 +27,9 @@ def state_of(trainer, epoch: int, best: bool) -> dict:
     config, features = trainer.config, trainer.model.item_features
     return {
         "config": {**plain(config.final_config_dict), "data_path": os.path.abspath(config["data_path"])},
+        "processes": trainer.ranks.world,
         "data_fingerprint": trainer.data,
+        "contents_fingerprint": None if features is None else features.contents,
         "encoder_fingerprint": None if features is None else features.fingerprint,
         "epoch": epoch,
         "cur_step": trainer.cur_step,
@@ -51,6 +52,8 @@ def resume(trainer, file: str) -> None:
     features, wanted = trainer.model.item_features, checkpoint["encoder_fingerprint"]
     if features is not None and wanted != features.fingerprint:
         raise InputError(f"{file} was trained with another encoder (fingerprint {wanted}, not {features.fingerprint})")
+    if features is not None and checkpoint.get("contents_fingerprint", features.contents) != features.contents:
+        raise InputError(f"{file} was trained on other modalities, pictures or texts of these items")
     configured = [{key: group[key] for key in RATES if key in group} for group in trainer.optimizer.param_groups]
     try:
         if checkpoint["config"]["learner"] != trainer.config["learner"]:
@@ -61,13 +64,13 @@ def resume(trainer, file: str) -> None:
                          "then") from error  # fmt: skip
     for group, rates in zip(trainer.optimizer.param_groups, configured, strict=True):
         group.update(rates)
-    told = changed(checkpoint["config"], trainer.config)
+    told = changed(checkpoint, trainer)
     if told:
         trainer.logger.warning(f"{file}: from here on with {', '.join(told)}")
     trainer.saved_model_file = file
     trainer.start_epoch = checkpoint["epoch"] + 1
     trainer.cur_step, trainer.schedule.steps = checkpoint["cur_step"], dict(checkpoint["steps"])
-    trainer.best_valid_score, trainer.best_valid_result = _best(checkpoint, trainer.config, file), checkpoint["best_valid_result"]
+    trainer.best_valid_score, trainer.best_valid_result = _best(checkpoint, trainer, file), checkpoint["best_valid_result"]
     if checkpoint["scaler"]:  # of a run that scaled
         trainer.scaler.load_state_dict(checkpoint["scaler"])
     set_random_state(checkpoint["random_state"])
@@ -81,19 +84,24 @@ def _newest(file: str) -> tuple[str, dict]:
     return file, max(map(load_checkpoint, there), key=lambda checkpoint: checkpoint["epoch"])
 
 
-def changed(before: dict, config) -> list[str]:
+def changed(checkpoint: dict, trainer) -> list[str]:
     """The settings that decide a run's numbers and are not those of a checkpoint."""
-    now = plain(config.final_config_dict)
-    keys = [key for key in before if key not in MAY_CHANGE and key in now and before[key] != now[key]]
+    before, now = dict(checkpoint["config"]), plain(trainer.config.final_config_dict)
+    for settings, processes in ((before, checkpoint.get("processes", 1)), (now, trainer.ranks.world)):
+        settings["train_batch_size"] *= processes
+    may_change = MAY_CHANGE - ({"epochs"} if now["learning_rate_schedule"] == "cosine" else set())
+    keys = [key for key in before if key not in may_change and key in now and before[key] != now[key]]
     return [f"{key}: {now[key]} (until now {before[key]})" for key in keys]
 
 
-def _best(checkpoint: dict, config, file: str) -> float:
+def _best(checkpoint: dict, trainer, file: str) -> float:
     """The best score so far, in today's ``valid_metric``."""
-    metric, before = str(config["valid_metric"]), str(checkpoint["config"]["valid_metric"])
+    metric, before = str(trainer.config["valid_metric"]), str(checkpoint["config"]["valid_metric"])
+    if not checkpoint["best_valid_result"]:
+        return trainer.best_valid_score
     if metric.lower() == before.lower():
         return checkpoint["best_valid_score"]
-    if metric.lower() not in (checkpoint["best_valid_result"] or {}):
+    if metric.lower() not in checkpoint["best_valid_result"]:
         raise InputError(f"{file} was validated by {before}, and does not hold {metric}: set valid_metric as it was then")
     return checkpoint["best_valid_result"][metric.lower()]
 
@@ -130,9 +138,9 @@ def load_model_state(model: MultiModalRecommender, checkpoint: dict, file: str) 
     model.load_other_parameter(checkpoint.get("other_parameter"))
 
 
-def data_fingerprint(dataset, features: ItemFeatures | None) -> str:
-    """Of the users, the items, what the items have in each modality, and the training interactions, in their order."""
-    digest = blake2b((features.contents if features is not None else "").encode(), digest_size=16)
+def data_fingerprint(dataset) -> str:
+    """Of the users, the items and the training interactions, in their order."""
+    digest = blake2b(digest_size=16)
     for field in (dataset.uid_field, dataset.iid_field):
         digest.update("\0".join(map(str, dataset.field2id_token[field])).encode())
         digest.update(np.ascontiguousarray(dataset.inter_feat[field].numpy()).tobytes())

@@ -32,11 +32,10 @@ class ResumableTrainer(Trainer):
         Raises:
             InputError: the run was one on other data.
         """
-        self.loader, self.data = train_data, data_fingerprint(train_data.dataset, self.model.item_features)
+        self.loader, self.data = train_data, data_fingerprint(train_data.dataset)
         self.saving, self.saved_at = saved, time.monotonic()
         if self.resumed_data not in (None, self.data):
-            raise InputError(f"{self.saved_model_file} was trained on other data: another data set, split, seed or filter, or other "
-                             "modalities, pictures or texts")  # fmt: skip
+            raise InputError(f"{self.saved_model_file} was trained on other data: another data set, split, seed or filter")
         if self.resumed_loader is not None:
             train_data.generator.set_state(self.resumed_loader.cpu())
         if self.start_epoch >= self.epochs > 0:

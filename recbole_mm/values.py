@@ -11,6 +11,7 @@ from torch import nn
 from recbole_mm.data.choice import READABLE, trains_encoder
 from recbole_mm.encoder.optimise import SCHEDULES
 from recbole_mm.errors import InputError, nearest
+from recbole_mm.feature.ranks import Ranks
 from recbole_mm.model import is_ours
 
 COUNTS = (
@@ -42,8 +43,9 @@ SWITCHES = ("error_if_nonfinite", "foreach")
 CLIPPING = ("max_norm", "norm_type", *SWITCHES)
 """What torch's clip_grad_norm_ takes, which has a default for all but the first."""
 OBJECTIVES = ("itc", "itm", "mlm", "clce", "interaction")
-NAMES = ("encoder", "encoder_tokenizer", "category_field", "image_dir", "data_path", "checkpoint_dir", "cache_dir")
+NAMES = ("encoder", "encoder_tokenizer", "category_field", "image_dir", "data_path", "cache_dir")
 LEARNERS = ("adam", "adamw", "sgd", "adagrad", "rmsprop")
+MAY_BE_EMPTY = ("encoder", "text_field", "image_dir")
 NO_PICKLES = ("save_dataset", "dataset_save_path", "save_dataloaders", "dataloaders_save_path")
 
 Config = Mapping
@@ -62,6 +64,7 @@ def check_values(config: Config) -> None:
     _check(config, ("cold_item_ratio",), lambda v: _amount(v) and v < 1, "a share below 1")
     _check(config, ("mask_valid_items",), lambda v: isinstance(v, bool), "True or False")
     _check(config, ("negative_items",), lambda v: v in ("all", "training"), "all or training")
+    _check(config, ("checkpoint_dir",), _name, "a folder")
     if Path(config["checkpoint_dir"]).is_file():
         raise InputError(f"checkpoint_dir {config['checkpoint_dir']} is a file, not a folder")
     if is_ours(config.model_class):
@@ -115,7 +118,7 @@ def _check_combinations(config: Config) -> None:
         raise InputError("use_id: False and modalities: [] leave nothing to recommend by")
     if config["loss_type"] == "BPR" and config["train_neg_sample_args"]["distribution"] == "none":
         raise InputError("loss_type: BPR needs negatives, and train_neg_sample_args gives none; leave it out, or use loss_type: SSM")
-    if config["loss_type"] == "SSM" and config["train_batch_size"] == 1:
+    if config["loss_type"] == "SSM" and config["train_batch_size"] * max(config["nproc"] or 1, Ranks.current().world) == 1:
         raise InputError("loss_type: SSM takes negatives from the batch, and train_batch_size 1 has none; raise it, or set loss_type: BPR")
     if live and config["encoder_freeze_epochs"] != "auto" and config["encoder_freeze_epochs"] >= config["epochs"]:
         raise InputError(
@@ -156,10 +159,10 @@ def _check_metrics(config: Config) -> None:
 
 
 def _check(config: Config, keys: tuple[str, ...], valid: Callable[[object], bool], what: str) -> None:
-    """Only what has no value by default may have none."""
+    """What has a value by default has one, but for ``MAY_BE_EMPTY``."""
     for key in keys:
         value = config[key]
-        if not valid(value) and not (value is None and config.internal_config_dict.get(key) is None):
+        if not valid(value) and not (value is None and (key in MAY_BE_EMPTY or config.internal_config_dict.get(key) is None)):
             raise InputError(f"{key} '{'~' if value is None else value}': {what}")
 
 

@@ -19,6 +19,7 @@ from recbole_mm.checkpoint import checkpoint_name, load_checkpoint, plain, save_
 from recbole_mm.errors import InputError
 from recbole_mm.model.cliprec import CLIPRec
 from recbole_mm.quick_start import build_trainer, load_data_and_model, run
+from recbole_mm.resume import changed
 from recbole_mm.trainer import MultiModalTrainer
 from tests.feature.test_extract import forked
 from tests.planted import built, settings, write_planted
@@ -333,6 +334,31 @@ def test_a_resumed_run_says_which_settings_are_new(planted, caplog):
     assert "from here on" not in caplog.text
     run("CLIPRec", planted.name, config_dict=settings(planted, epochs=3, resume=str(file), learning_rate=0.5, train_batch_size=32))
     assert "from here on with train_batch_size: 32 (until now 64), learning_rate: 0.5 (until now" in caplog.text
+
+
+def test_what_counts_as_another_setting(planted):
+    config, model, train, *_ = built(planted, epochs=1, train_batch_size=64, learning_rate_schedule="cosine")
+    trainer = build_trainer(config, model)
+    trainer.fit(train, None, verbose=False)
+    checkpoint = load_checkpoint(trainer.saved_model_file)
+    assert checkpoint["processes"] == 1 and changed(checkpoint, trainer) == []
+    assert changed(checkpoint | {"processes": 2}, trainer) == ["train_batch_size: 64 (until now 128)"]
+    trainer.config["epochs"] = 2
+    assert changed(checkpoint, trainer) == ["epochs: 2 (until now 1)"], "which decides a cosine's rates"
+    trainer.config["learning_rate_schedule"] = "constant"
+    assert changed(checkpoint, trainer) == ["learning_rate_schedule: constant (until now cosine)"]
+
+
+def test_checkpoints_that_do_not_say_what_the_items_had_or_were_never_validated(planted):
+    config, model, train, *_ = built(planted, epochs=1, eval_step=0)
+    trainer = build_trainer(config, model)
+    trainer.fit(train, None, verbose=False)
+    file = Path(trainer.saved_model_file)
+    older = {key: value for key, value in load_checkpoint(file).items() if key not in ("contents_fingerprint", "processes")}
+    save_checkpoint(older, file)
+    keys = {"epochs": 2, "eval_step": 1, "valid_metric": "NDCG@5", "resume": file}
+    result = run("CLIPRec", planted.name, config_dict=settings(planted, **keys))
+    assert result["best_valid_score"] == result["best_valid_result"]["ndcg@5"] > 0
 
 
 def test_a_resumed_run_is_judged_by_its_own_metric(planted):

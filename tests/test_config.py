@@ -118,7 +118,7 @@ def test_models_have_their_bases_keys_and_all_of_them_recboles():
 
     assert not config(Mine, knn_k=5, use_id=False, learning_rate=0.1, weight_decay=0.1, encoder="open_clip:tiny").notices
     (notice,) = config(Mine, lambda_coeff=0.5).notices
-    assert "lambda_coeff, a key of LATTICE, MCCLK; a model of your own names its keys in default_settings" in notice
+    assert "lambda_coeff, a key of LATTICE; a model of your own names its keys in default_settings" in notice
     for model in OUR_MODELS:
         own = yaml.safe_load((properties_dir() / "model" / f"{model}.yaml").read_text())
         assert not config(model, **own).notices
@@ -166,6 +166,22 @@ def test_a_model_of_the_users_may_have_keys_of_its_own():
     assert config(Mine)["my_alpha"] == 0.5 and config(Mine, my_alpha=0.7)["my_alpha"] == 0.7 and config(Mine)["epochs"] == 3
     with pytest.raises(InputError, match="'my_alpha'"):
         config(Mine, my_alfa=1)
+
+
+def test_a_model_of_the_users_may_have_keys_that_recboles_models_have(monkeypatch):
+    class NGCF(CLIPRec):
+        pass
+
+    read = config(NGCF, node_dropout=0.3, hidden_size=32)
+    assert (read["node_dropout"], read["hidden_size"]) == (0.3, 32) and not read.notices
+    monkeypatch.setattr("sys.argv", ["x", "--hidden_size=16"])
+    assert config(NGCF)["hidden_size"] == 16
+
+
+def test_paths_may_be_paths(tmp_path):
+    keys = ("resume", "cold_items", "cache_dir", "checkpoint_dir", "data_path")
+    read = config(**{key: tmp_path / key for key in keys})
+    assert all(read[key] == str(tmp_path / key) for key in keys[:-1]) and read["data_path"].startswith(str(tmp_path))
 
 
 def test_the_callers_dict_is_left_as_it_was():

@@ -3,12 +3,15 @@
 import os
 import signal
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from recbole_mm.checkpoint import save_checkpoint
 from recbole_mm.disk import remove_left, write_whole
+from tests.processes import together
 
 
 def killed_while_writing(path: Path) -> None:
@@ -34,12 +37,42 @@ def test_a_kill_leaves_the_previous_file_and_what_can_be_removed(tmp_path):
         write_whole(file, lambda file: file.write_bytes(b"whole"))
         killed_while_writing(file)
     assert path.read_bytes() == b"whole"
-    remove_left(tmp_path, seconds=3600)
-    assert len(list(tmp_path.iterdir())) == 4, "another process may be writing it still"
     remove_left(tmp_path, path.name)
     assert len(list(tmp_path.iterdir())) == 3
     remove_left(tmp_path)
     assert sorted(tmp_path.iterdir()) == [path, other]
+
+
+def test_what_may_still_be_written_is_not_removed_but_for_what_is_old(tmp_path, monkeypatch):
+    path = tmp_path / "x.pth"
+
+    def write(file):
+        remove_left(tmp_path)
+        file.write_bytes(b"whole")
+        with monkeypatch.context() as patch:
+            patch.setattr(os, "uname", lambda: SimpleNamespace(nodename="another.machine"))
+            patch.setattr(os, "kill", lambda *_: pytest.fail("processes of other machines have other numbers"))
+            remove_left(tmp_path)
+
+    write_whole(path, write)
+    assert path.read_bytes() == b"whole"
+    young, old = tmp_path / ".x.pth.1.tmp", tmp_path / ".x.pth.2.tmp"
+    for file in (young, old):
+        file.write_bytes(b"of an earlier version")
+    os.utime(old, (0, 0))
+    remove_left(tmp_path)
+    assert sorted(tmp_path.iterdir()) == [young, path]
+
+
+def test_several_processes_may_write_the_same_file(tmp_path):
+    """Two runs that were resumed from one checkpoint."""
+
+    def write() -> list[int]:
+        for _ in range(20):
+            save_checkpoint({"numbers": torch.arange(100_000)}, tmp_path / "x.pth")
+        return torch.load(tmp_path / "x.pth")["numbers"][:3].tolist()
+
+    assert together(2, write) == [[0, 1, 2]] * 2 and len(list(tmp_path.iterdir())) == 1
 
 
 def test_a_write_that_fails_leaves_nothing(tmp_path):

@@ -4,11 +4,12 @@ import pytest
 
 from recbole_mm.config import MultiModalConfig
 from recbole_mm.errors import InputError
-from recbole_mm.values import CHOICES, COUNTS, WHOLE
+from recbole_mm.values import CHOICES, COUNTS, MAY_BE_EMPTY, WHOLE
 
 NEVER_EMPTY = (
-    *COUNTS, *WHOLE, *CHOICES, "learner", "learning_rate", "weight_decay", "layer_decay", "encoder_learning_rate", "encoder_weight_decay",
-    "encoder_freeze_epochs", "encoder_chunk_size", "finetune_learning_rate", "finetune_valid_ratio",
+    *COUNTS, *WHOLE, *CHOICES, "learner", "checkpoint_dir", "valid_metric", "learning_rate", "weight_decay", "layer_decay",
+    "encoder_learning_rate", "encoder_weight_decay", "encoder_freeze_epochs", "encoder_chunk_size", "finetune_learning_rate",
+    "finetune_valid_ratio",
 )  # fmt: skip
 
 
@@ -24,7 +25,7 @@ def test_a_key_with_a_default_is_never_empty(monkeypatch, key):
 
 
 def test_what_is_empty_by_default_may_be_empty(monkeypatch):
-    keys = ("resume", "cold_items", "cache_dir", "clip_grad_norm", "encoder_image_size", "encoder_tokenizer", "modalities")
+    keys = ("resume", "cold_items", "cache_dir", "clip_grad_norm", "encoder_image_size", "encoder_tokenizer", "modalities", *MAY_BE_EMPTY)
     assert all(config(monkeypatch, *(f"{key}=~" for key in keys))[key] is None for key in keys)
 
 
@@ -48,6 +49,10 @@ def test_what_is_empty_by_default_may_be_empty(monkeypatch):
 def test_what_cannot_be_is_said_with_what_can(monkeypatch, written, says):
     with pytest.raises(InputError, match=says):
         config(monkeypatch, written)
+
+
+def test_a_batch_of_one_in_each_of_several_processes_has_negatives(monkeypatch):
+    assert config(monkeypatch, "train_batch_size=1", "nproc=2")["train_batch_size"] == 1
 
 
 def test_files_are_checked_for_recboles_models_too(monkeypatch):

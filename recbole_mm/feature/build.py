@@ -59,11 +59,12 @@ def build_features(config, dataset) -> ItemFeatures:
 
 def _unused(config) -> list[str]:
     """What is set of an encoder's training where none trains, with the recommender or before; or for another ``encoder_tuning``."""
-    tuning = config["encoder_tuning"]
+    tuning, sizes = config["encoder_tuning"], [key for key in OF_TUNING if key in config.external_config_dict]
     if trains_encoder(config) or config["encoder_training"] == "finetuned" and from_encoder(config) != []:
-        given = [key for key, of in OF_TUNING.items() if key in config.external_config_dict and tuning != of]
-        return [f"{key} {config[key]}, of encoder_tuning: {OF_TUNING[key]}, where encoder_tuning is {tuning}" for key in given]
-    return [f"{key} {config[key]}, where no encoder trains" for key, default in TRAINING_OPTIONS.items() if config[key] != default]
+        others = [key for key in sizes if tuning != OF_TUNING[key]]
+        return [f"{key} {config[key]}, of encoder_tuning: {OF_TUNING[key]}, where encoder_tuning is {tuning}" for key in others]
+    given = [*(key for key, default in TRAINING_OPTIONS.items() if config[key] != default), *sizes]
+    return [f"{key} {config[key]}, where no encoder trains" for key in given]
 
 
 def live_items(config, dataset, encoder: ItemEncoder, fingerprint: str) -> EncodedItems:

@@ -114,28 +114,27 @@ class EncodedItems:
     def bare_throughput(self) -> float | None:
         """Items a second of the encoder's forward and backward pass alone: the median of up to 3 calls, in 5 seconds, on inputs that are in
         memory already, of as many items as the largest call in training had, as many of which have each modality. None where there was
-        none."""
-        if not self.largest_call:
+        none. To be called by all processes."""
+        calls = self.ranks.collect(self.largest_call)
+        most = {key: max(call.get(key, 0) for call in calls) for key in ("items", *self.modalities)}
+        here = {m: self.present[m].nonzero().squeeze(1)[: most[m]].to(self.device) for m in self.modalities if most[m]}
+        if not here:
             return None
-        ready = {m: self.read(m, self.present[m].nonzero().squeeze(1)[: self.largest_call[m]].to(self.device))
-                 for m in self.modalities if self.largest_call[m]}  # fmt: skip
-        training = self.encoder.training
+        ready = {m: self.read(m, ids) for m, ids in here.items()}
+        training, seconds = self.encoder.training, []
         self.encoder.train()
-        seconds: list[float] = []
         with torch.random.fork_rng(devices=drawn_gpus()), torch.enable_grad():
             self._pass({m: _first(values, 8) for m, values in ready.items()})
-            while ready and len(seconds) < 3 and sum(seconds) < 5:
+            while len(seconds) < 3 and self.ranks.agree(sum(seconds) < 5):
                 seconds.append(self._pass(ready))
         self.encoder.train(training)
-        return self.largest_call["items"] / median(seconds) if seconds else None
+        return most["items"] / median(seconds)
 
     def _pass(self, inputs: dict[str, Inputs]) -> float:
         """Seconds of the encoder's forward and backward pass."""
         spent = EncodingCost()
         with spent.measure(0, self.device):
-            rows = [self._forward(m, values) for m, values in inputs.items()]
-            if rows:
-                sum(row.square().sum() for row in rows).backward()
+            sum(self._forward(m, values).square().sum() for m, values in inputs.items()).backward()
         self.encoder.zero_grad()
         return spent.seconds
 

@@ -16,7 +16,6 @@ from torch import Tensor
 from recbole_mm.disk import remove_left, write_whole
 
 DTYPES = {"fp32": torch.float32, "fp16": torch.float16}
-STALE_SECONDS = 3600
 logger = getLogger(__name__)
 
 
@@ -59,7 +58,7 @@ class FeatureStore:
         for path in damaged:
             with suppress(OSError):
                 path.unlink()
-        remove_left(self.folder, seconds=STALE_SECONDS)
+        remove_left(self.folder)
 
     def add(self, digests: Sequence[str], rows: Tensor, tokens: Sequence[str]) -> None:
         """Stores (n, width) rows by the digests of their contents."""

@@ -252,6 +252,7 @@ def test_compiling_where_nothing_can_be_compiled_is_said_at_once(planted, monkey
         ({"encoder_learning_rate": 0, "gradient_checkpointing": True}, "gradient_checkpointing True, where no encoder trains"),
         ({"lora_rank": 4, "encoder_last_k": 1, "encoder_tuning": "last_k"},
          "lora_rank 4, of encoder_tuning: lora, where encoder_tuning is last_k"),
+        ({"lora_rank": 4, "encoder_training": "pretrained"}, "lora_rank 4, where no encoder trains"),
         ({"encoder_last_k": 1}, "encoder_last_k 1, of encoder_tuning: last_k, where encoder_tuning is full"),
         ({"encoder_last_k": 1, "encoder_tuning": "last_k"}, None),
         ({"encoder_training": "finetuned", "encoder_tuning": "lora", "finetune_epochs": 1, "gradient_checkpointing": True}, None),

@@ -109,6 +109,20 @@ def test_gradients_where_processes_lack_items_or_modalities(shop, monkeypatch):
     compared(together(3, reached)[0], alone)
 
 
+def test_the_bare_encoder_is_timed_by_all_alike(shop):
+    """Whatever each has read in training, and however long each takes."""
+
+    def speed() -> float:
+        _, model, *_ = built(shop, **SLOW)
+        items, rank = model.item_features._items, Ranks.current().rank
+        assert items.bare_throughput() is None
+        items.largest_call = {"items": 7, "image": 0, "text": 7} if rank else {"items": 6, "image": 6, "text": 2}
+        items._pass = lambda inputs, timed=items._pass: timed(inputs) and (2.6, 2.4)[rank]
+        return items.bare_throughput()
+
+    assert together(2, speed) == [7 / 2.6, 7 / 2.4]
+
+
 def test_norms_of_sharded_and_whole_gradients_together():
     generator = torch.Generator().manual_seed(0)
     shapes = {"weight": (3, 5), "bias": (3,), "other": (4, 2), "single": (1, 6)}
