@@ -18,7 +18,9 @@ def demo(tmp_path_factory):
 @pytest.fixture(scope="module")
 def recalls(demo):
     modalities = {"image": ["image"], "text": ["text"], "both": None}
-    return {name: measure("CLIPRec", demo, modalities=m, **QUICK) for name, m in modalities.items()}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(demo.parent)
+        return {name: measure("CLIPRec", demo, modalities=m, **QUICK) for name, m in modalities.items()}
 
 
 def test_pictures_recover_the_visual_taste_and_texts_the_textual_one(recalls):
