@@ -6,13 +6,14 @@ import pickle
 import zipfile
 from collections.abc import Mapping
 from enum import Enum
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import torch
 from recbole.utils import get_local_time
 
-from recbole_mm.disk import remove_left, write_whole
+from recbole_mm.disk import write_whole
 from recbole_mm.errors import InputError
 
 
@@ -25,10 +26,8 @@ def checkpoint_name(config) -> str:
 
 
 def save_checkpoint(state: dict, file: str | Path) -> None:
-    """Writes a checkpoint whole: a kill while writing leaves the previous one, and what it left is removed by the next write."""
-    file = Path(file)
-    remove_left(file.parent, file.name)
-    write_whole(file, lambda file: torch.save(state, file))
+    """A kill while writing leaves the previous checkpoint."""
+    write_whole(Path(file), partial(torch.save, state))
 
 
 def load_checkpoint(file: str | Path, pickled: bool = False) -> dict:

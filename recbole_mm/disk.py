@@ -28,7 +28,8 @@ def locked(path: Path, doing: str) -> AcquireReturnProxy:
 
 def write_whole(path: Path, write: Callable[[Path], object]) -> None:
     """Lets ``write`` fill a file, and moves it to ``path`` with the rights that the umask gives: a kill leaves the previous one, and a
-    folder beside it with whatever ``write`` made (see ``remove_left``)."""
+    folder beside it with whatever ``write`` made, which the next write of this file removes."""
+    remove_left(path.parent, path.name)
     folder = path.with_name(f".{path.name}.{_machine()}.{os.getpid()}.{secrets.token_hex(4)}.tmp")
     folder.mkdir()
     try:
@@ -57,10 +58,8 @@ def _abandoned(name: str) -> bool:
         return False
     try:
         os.kill(int(pid), 0)
-    except ProcessLookupError:
-        return True
-    except OSError:
-        return False
+    except OSError as error:
+        return isinstance(error, ProcessLookupError)
     return False
 
 

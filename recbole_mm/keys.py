@@ -52,14 +52,13 @@ def foreign_keys(keys: Iterable[str], model_class: type) -> dict[str, str]:
     if not is_ours(model_class):
         return {}
     name = model_class.__name__
-    models_of = {key: [model for model in models if name in OUR_MODELS or model in OUR_MODELS] for key, models in model_keys().items()}
     own: set[str] = set()
     for parent in model_class.__mro__:
         file = properties_dir() / "model" / f"{parent.__name__}.yaml"
         own |= {*vars(parent).get("default_settings", ()), *vars(parent).get("choices", ()), *(_keys_of(file) if file.is_file() else ())}
-    others = {key: models_of[key] for key in keys if models_of.get(key) and key not in own}
+    others = {key: [m for m in model_keys().get(key, ()) if name in OUR_MODELS or m in OUR_MODELS] for key in keys if key not in own}
     hint = "" if name in OUR_MODELS else "; a model of your own names its keys in default_settings"
-    return {key: f"{name} has no {key}, a key of {_named(models)}{hint}" for key, models in others.items()}
+    return {key: f"{name} has no {key}, a key of {_named(models)}{hint}" for key, models in others.items() if models}
 
 
 def known_keys(model_class: type | None = None) -> set[str]:

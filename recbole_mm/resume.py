@@ -46,7 +46,7 @@ def state_of(trainer, epoch: int, best: bool) -> dict:
 
 
 def resume(trainer, file: str) -> None:
-    """See ``MultiModalTrainer.resume_checkpoint``."""
+    """See ``ResumableTrainer.resume_checkpoint``."""
     file, checkpoint = _newest(file)
     load_into(trainer.model, trainer.config["model"], checkpoint, file)
     features, wanted = trainer.model.item_features, checkpoint["encoder_fingerprint"]

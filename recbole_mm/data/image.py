@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from recbole_mm.disk import remove_left, write_whole
+from recbole_mm.disk import write_whole
 from recbole_mm.errors import InputError
 
 DEFAULT_SIZE = (224, 224)
@@ -159,5 +159,4 @@ class FileIndex:
     def save(self) -> None:
         """Replaces the file in one step, keeping what other processes have added to it."""
         self.entries = {**self._load(), **self.entries}
-        remove_left(self.path.parent, self.path.name)
         write_whole(self.path, lambda file: file.write_text(json.dumps(self.entries)))

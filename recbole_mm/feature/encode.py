@@ -20,7 +20,7 @@ from recbole_mm.encoder.cut import resized
 from recbole_mm.errors import InputError
 from recbole_mm.feature.cost import EncodingCost
 from recbole_mm.feature.features import Table
-from recbole_mm.feature.inputs import PARTS, EncoderInputs
+from recbole_mm.feature.inputs import PARTS, EncoderInputs, contents_fingerprint
 from recbole_mm.feature.ranks import Ranks
 from recbole_mm.feature.store import FeatureStore
 
@@ -70,7 +70,7 @@ def encode_catalogue(
     new = fill(stores, worker, show_progress, ranks)
     names = {m: inputs.digests(m) for m in stores}
     source = fingerprint if dtype == precision == "fp32" else folder.name
-    tables = {m: Table(stores[m].rows(names[m]), inputs.present[m], source, inputs.fingerprint(m)) for m in stores}
+    tables = {m: Table(stores[m].rows(names[m]), inputs.present[m], source, contents_fingerprint({m: names[m]})) for m in stores}
     reused = {m: len(set(names[m]) - {""}) - new[m] for m in stores}
     return Encoded(tables, new, reused, worker.cost, folder)
 

@@ -14,7 +14,7 @@ from recbole_mm.data.content import ItemContent
 from recbole_mm.encoder import ItemEncoder
 from recbole_mm.encoder.base import Inputs
 from recbole_mm.feature.cost import EncodingCost
-from recbole_mm.feature.inputs import EncoderInputs
+from recbole_mm.feature.inputs import EncoderInputs, contents_fingerprint
 from recbole_mm.feature.ranks import Ranks
 from recbole_mm.feature.sharding import OneByOne, shard
 from recbole_mm.randomness import drawn_gpus
@@ -57,7 +57,8 @@ class EncodedItems:
         self.inputs = EncoderInputs(encoder, content, modalities, show_progress)
         self.encoder, self.content, self.bf16, self.show_progress = encoder, content, precision == "bf16", show_progress
         self._chunk_size, self.largest_call = chunk_size, {}
-        self.modalities, self.present, self.contents = self.inputs.modalities, self.inputs.present, self.inputs.fingerprint()
+        self.modalities, self.present = self.inputs.modalities, self.inputs.present
+        self.contents = contents_fingerprint({m: self.inputs.digests(m) for m in self.modalities})
         self.dims = {m: encoder.output_dims[m] for m in self.modalities}
         self.cost, self.ranks = EncodingCost(), Ranks.current()
         self.sharded, self._repeating = False, nullcontext()

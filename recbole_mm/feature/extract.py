@@ -8,7 +8,7 @@ from pathlib import Path
 from safetensors.torch import save_file
 
 from recbole_mm.data.choice import from_encoder
-from recbole_mm.disk import remove_left, write_whole
+from recbole_mm.disk import write_whole
 from recbole_mm.errors import InputError
 from recbole_mm.feature.build import encode, frozen_encoder
 from recbole_mm.feature.encode import Encoded
@@ -47,7 +47,6 @@ def extract(config, dataset, output: str | Path | None = None) -> Encoded:
 def export(table: Table, tokens: Sequence[str], path: Path, dtype: str = "fp32") -> None:
     """The present rows of a catalogue, sorted by token, as a feature file. What a killed export has left beside it is removed."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    remove_left(path.parent, path.name)
     ids = sorted(table.present.nonzero().squeeze(1).tolist(), key=lambda i: tokens[i])
     rows = table.rows[ids].to(DTYPES[dtype]).contiguous()
     metadata = {"item_tokens": json.dumps([tokens[i] for i in ids])}

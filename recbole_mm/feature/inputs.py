@@ -1,7 +1,7 @@
 """What an encoder is fed: pictures and token ids of a data set's items, in the modalities that both sides have."""
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from hashlib import blake2b
 from logging import getLogger
@@ -70,11 +70,6 @@ class EncoderInputs:
         parts = zip(*(self.content.digests(part) for part in PARTS[modality]), strict=True)
         return ["".join(names) if all(names) else "" for names in parts]
 
-    def fingerprint(self, *modalities: str) -> str:
-        """Of the contents of all items in order, in some modalities (in those in use)."""
-        named = {m: self.digests(m) for m in modalities or self.modalities}
-        return blake2b(json.dumps(named).encode(), digest_size=16).hexdigest()
-
     def _read(self, modality: str, ids: Tensor, tokens: Callable[[Tensor], Tensor]) -> Inputs:
         on_cpu, read = ids.cpu(), {"image": self.content.images, "text": tokens}
         values = tuple(read[part](on_cpu).to(ids.device) for part in PARTS[modality])
@@ -83,6 +78,11 @@ class EncoderInputs:
     @cached_property
     def _token_ids(self) -> Tensor:
         return _tokenize(self._encoder, self.content, self._show_progress)
+
+
+def contents_fingerprint(digests: Mapping[str, list[str]]) -> str:
+    """Of what all items have, in order, in each modality (see ``EncoderInputs.digests``)."""
+    return blake2b(json.dumps(digests).encode(), digest_size=16).hexdigest()
 
 
 def _tokenize(encoder: ItemEncoder, content: ItemContent, show_progress: bool) -> Tensor:

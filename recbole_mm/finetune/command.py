@@ -4,7 +4,7 @@ from logging import getLogger
 from pathlib import Path
 
 from recbole_mm.data.choice import from_encoder
-from recbole_mm.disk import remove_left, write_whole
+from recbole_mm.disk import write_whole
 from recbole_mm.encoder.export import export_weights
 from recbole_mm.errors import InputError
 from recbole_mm.feature.build import build_encoder, chunk_size
@@ -34,7 +34,6 @@ def finetune(config, dataset, output: str | Path | None = None) -> Tuned:
     tuned = apply.finetune(config, dataset, build_encoder(config), chunk_size(config), exported=output is not None)
     ranks = Ranks.current()
     if output is not None and ranks.rank == 0:
-        remove_left(output.parent, output.name)
         write_whole(output, lambda file: export_weights(tuned.encoder, file))
         getLogger().info(f"tuned weights exported to {output}: --encoder=backend:name@{output} takes them")
     ranks.wait()

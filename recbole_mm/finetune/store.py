@@ -9,7 +9,7 @@ from pathlib import Path
 from safetensors.torch import load_file, save_file
 from torch import nn
 
-from recbole_mm.disk import locked, remove_left, write_whole
+from recbole_mm.disk import locked, write_whole
 from recbole_mm.finetune.settings import Settings
 from recbole_mm.finetune.stage import Stage
 from recbole_mm.finetune.units import Units
@@ -45,7 +45,6 @@ def load_or_tune(stage: Stage, folder: Path, show_progress: bool = False) -> tup
         if report is not None:
             stage.encoder.load_state_dict(load_file(folder / WEIGHTS))
             return report, True
-        remove_left(folder)
         state = random_state()
         before = stage.retrieve()
         stage.run(folder / CHECKPOINT, show_progress)
