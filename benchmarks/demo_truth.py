@@ -15,10 +15,10 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from recbole_mm.config import MultiModalConfig
+from recbole_mm.config.multimodal_config import MultiModalConfig
 from recbole_mm.data.demo import write_demo
-from recbole_mm.preparation import create_dataset, data_preparation
 from recbole_mm.quick_start import build_model, build_trainer, start
+from recbole_mm.training.loaders import create_dataset, data_preparation
 
 K = 20
 RUNS = {

@@ -14,10 +14,10 @@ from collections.abc import Iterator, Mapping
 
 import torch
 
-from recbole_mm.config import MultiModalConfig
-from recbole_mm.feature.encoded import ITEMS_A_CALL
-from recbole_mm.preparation import create_dataset, data_preparation
+from recbole_mm.config.multimodal_config import MultiModalConfig
+from recbole_mm.items.encoded_items import ITEMS_A_CALL
 from recbole_mm.quick_start import build_model, build_trainer
+from recbole_mm.training.loaders import create_dataset, data_preparation
 
 TUNINGS = {
     "full": {},

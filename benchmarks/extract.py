@@ -18,7 +18,7 @@ from safetensors.torch import save_file
 
 from recbole_mm.data.content import ItemContent
 from recbole_mm.encoder import ItemEncoder, create_encoder
-from recbole_mm.feature.encode import encode_catalogue
+from recbole_mm.items.catalogue import encode_catalogue
 
 WORDS = ("leather", "boots", "silk", "dress", "mountain", "evening", "red", "blue", "soft", "warm", "light", "city", "cotton")
 

@@ -21,12 +21,12 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from recbole_mm.config import MultiModalConfig
+from recbole_mm.config.multimodal_config import MultiModalConfig
 from recbole_mm.model import OUR_MODELS, get_model
 from recbole_mm.model.base import EmbeddingRecommender
 from recbole_mm.model.loss import bpr_loss, squared_norm
-from recbole_mm.preparation import create_dataset, data_preparation
 from recbole_mm.quick_start import build_model, build_trainer
+from recbole_mm.training.loaders import create_dataset, data_preparation
 
 N_USERS, N_ITEMS, N_INTERACTIONS = 19_445, 7_050, 160_792
 WIDTHS = {"image": 4096, "text": 384}

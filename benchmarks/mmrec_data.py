@@ -18,9 +18,9 @@ from pathlib import Path
 import yaml
 
 from recbole_mm import run
+from recbole_mm.config.properties import properties_dir
 from recbole_mm.data.prepare.pipeline import main as prepare
 from recbole_mm.model import OUR_MODELS
-from recbole_mm.properties import properties_dir
 
 MODELS = ["BPR", "LightGCN", *(name for name in OUR_MODELS if name not in ("VLMoRec", "BEiT3Rec"))]
 COMMON = {"epochs": 1000, "stopping_step": 20, "topk": [10, 20], "valid_metric": "Recall@20", "metrics": ["Recall", "NDCG"]}

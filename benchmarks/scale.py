@@ -20,10 +20,10 @@ import torch
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from benchmarks.graphs import N_INTERACTIONS, N_ITEMS, N_USERS, timed
-from recbole_mm.config import MultiModalConfig
+from recbole_mm.config.multimodal_config import MultiModalConfig
 from recbole_mm.model.graph import InteractionGraph, knn_graph, light_gcn
-from recbole_mm.preparation import create_dataset, data_preparation
 from recbole_mm.quick_start import build_model, build_trainer
+from recbole_mm.training.loaders import create_dataset, data_preparation
 
 
 def knn(n: int = 100_000, width: int = 512) -> None:

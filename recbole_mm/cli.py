@@ -91,15 +91,10 @@ def _guarded(arguments: argparse.Namespace, rest: list[str], command: Callable[[
 
 
 def _run(arguments: argparse.Namespace, rest: list[str]) -> int:
-    from recbole_mm.config import MultiModalConfig
-    from recbole_mm.feature.ranks import Ranks
-    from recbole_mm.quick_start import run
+    from recbole_mm.parallel.ranks import Ranks
+    from recbole_mm.quick_start import run_command
 
-    MultiModalConfig.command_line = rest
-    try:
-        run(arguments.model, arguments.dataset, _files(arguments))
-    finally:
-        MultiModalConfig.command_line = None
+    run_command(arguments.model, arguments.dataset, _files(arguments), rest)
     ranks = Ranks.current()
     if ranks.rank == 0:
         getLogger().info(_next_step(arguments))
@@ -108,12 +103,12 @@ def _run(arguments: argparse.Namespace, rest: list[str]) -> int:
 
 
 def _extract(arguments: argparse.Namespace, rest: list[str]) -> int:
-    from recbole_mm.command import EXTRACTION, CommandConfig
+    from recbole_mm.config.command_config import EXTRACTION, CommandConfig
     from recbole_mm.feature.extract import extract
-    from recbole_mm.feature.ranks import Ranks
-    from recbole_mm.log import starting
-    from recbole_mm.preparation import create_dataset, training_dataset
+    from recbole_mm.parallel.ranks import Ranks
     from recbole_mm.quick_start import start
+    from recbole_mm.training.loaders import create_dataset, training_dataset
+    from recbole_mm.training.log import starting
 
     config = CommandConfig(arguments.model, arguments.dataset, _files(arguments), rest, EXTRACTION)
     finetuned = config["encoder_training"] == "finetuned"
@@ -125,12 +120,12 @@ def _extract(arguments: argparse.Namespace, rest: list[str]) -> int:
 
 
 def _finetune(arguments: argparse.Namespace, rest: list[str]) -> int:
-    from recbole_mm.command import FINE_TUNING, CommandConfig
-    from recbole_mm.feature.ranks import Ranks
-    from recbole_mm.finetune.command import finetune
-    from recbole_mm.log import starting
-    from recbole_mm.preparation import training_dataset
+    from recbole_mm.config.command_config import FINE_TUNING, CommandConfig
+    from recbole_mm.finetune.tune_and_export import finetune
+    from recbole_mm.parallel.ranks import Ranks
     from recbole_mm.quick_start import start
+    from recbole_mm.training.loaders import training_dataset
+    from recbole_mm.training.log import starting
 
     config = CommandConfig(arguments.model, arguments.dataset, _files(arguments), rest, FINE_TUNING)
     with starting():
@@ -145,7 +140,7 @@ def _files(arguments: argparse.Namespace) -> list[str] | None:
 
 
 def _audit(arguments: argparse.Namespace, rest: list[str]) -> int:
-    from recbole_mm.audit.command import main
+    from recbole_mm.audit.run_audit import main
 
     return main(arguments.model, arguments.dataset, _files(arguments), rest, arguments.json, arguments.shuffle_test)
 
@@ -157,11 +152,11 @@ def _prepare(arguments: argparse.Namespace, rest: list[str]) -> int:
 
 
 def _next_step(arguments: argparse.Namespace) -> str:
-    from recbole_mm.model import OUR_MODELS
+    from recbole_mm.config.registry import our_models
 
     if arguments.dataset != "demo":
         return "next: --model=BPR (or LightGCN, ItemKNN, ...) and the same --topk and --valid_metric compare on the same split"
-    if arguments.model not in OUR_MODELS:
+    if arguments.model not in our_models():
         return "next: --model=CLIPRec --dataset=demo reads the pictures and texts as well"
     return "next: --model=BPR --dataset=demo for ids alone, --use_id=False for cold items, or your own pictures (README, 'Your own data')"
 

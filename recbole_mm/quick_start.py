@@ -9,17 +9,17 @@ from recbole.utils import get_environment, get_trainer, init_seed, set_color
 
 from recbole_mm.checkpoint import checkpoint_name, load_checkpoint
 from recbole_mm.compat import fix_recbole_checkpoints
-from recbole_mm.config import MultiModalConfig
-from recbole_mm.cost import cost_line
+from recbole_mm.config.multimodal_config import MultiModalConfig
+from recbole_mm.config.registry import is_ours
 from recbole_mm.errors import InputError
-from recbole_mm.feature.ranks import Ranks
-from recbole_mm.launch import launch, starts_others
-from recbole_mm.log import start_log, starting
-from recbole_mm.model import is_ours
-from recbole_mm.preparation import create_dataset, data_preparation, find_dataset
-from recbole_mm.protocol import evaluate_parts
-from recbole_mm.resume import load_model_state
-from recbole_mm.trainer import MultiModalTrainer
+from recbole_mm.evaluation.protocol import evaluate_parts
+from recbole_mm.parallel.launch import launch, starts_others
+from recbole_mm.parallel.ranks import Ranks
+from recbole_mm.training.cost import cost_line
+from recbole_mm.training.loaders import create_dataset, data_preparation, find_dataset
+from recbole_mm.training.log import start_log, starting
+from recbole_mm.training.resume import load_model_state
+from recbole_mm.training.trainer import MultiModalTrainer
 
 fix_recbole_checkpoints()
 
@@ -47,9 +47,22 @@ def run(
     Raises:
         InputError: bad input, in one line.
     """
-    config = MultiModalConfig(model, dataset, config_file_list, config_dict)
+    return run_command(model, dataset, config_file_list, None, config_dict, saved)
+
+
+def run_command(
+    model: str | type | None,
+    dataset: str | None,
+    config_file_list: list[str] | None,
+    command_line: list[str] | None,
+    config_dict: dict | None = None,
+    saved: bool = True,
+) -> dict:
+    """``run``, with a command line whose every argument must be a key (None: ``sys.argv``, of which keys alone are read)."""
+    config = MultiModalConfig(model, dataset, config_file_list, config_dict, command_line)
     if starts_others(config["nproc"]):
-        return launch(config, run, (model, dataset, config_file_list, config_dict, saved))
+        arguments = (model, dataset, config_file_list, command_line, config_dict, saved)
+        return launch(config["nproc"], config["use_gpu"], run_command, arguments)
     return _train(config, saved=saved, verbose=Ranks.current().rank == 0)
 
 
@@ -59,7 +72,7 @@ def objective_function(
     """What RecBole's HyperTuning calls for each trial: one quiet run, its result with the model's name."""
     config = MultiModalConfig(config_dict=config_dict, config_file_list=config_file_list)
     if starts_others(config["nproc"]):
-        return launch(config, objective_function, (config_dict, config_file_list, saved))
+        return launch(config["nproc"], config["use_gpu"], objective_function, (config_dict, config_file_list, saved))
     return {"model": config["model"], **_train(config, saved=saved, verbose=False)}
 
 

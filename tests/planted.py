@@ -8,9 +8,9 @@ from PIL import Image
 from recbole.utils import init_seed
 from safetensors.numpy import save_file
 
-from recbole_mm.config import MultiModalConfig
-from recbole_mm.preparation import create_dataset, data_preparation
+from recbole_mm.config.multimodal_config import MultiModalConfig
 from recbole_mm.quick_start import build_model
+from recbole_mm.training.loaders import create_dataset, data_preparation
 
 COLOURS = ((200, 30, 30), (30, 60, 200))
 WORDS = ("leather boots for the mountain", "silk dress for the evening")

@@ -10,7 +10,6 @@ import pytest
 from PIL import Image
 
 from recbole_mm.cli import main, main_run
-from recbole_mm.config import MultiModalConfig
 from tests.planted import settings, write_planted
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -168,7 +167,6 @@ def test_help_shows_what_a_recbole_user_expects():
 
 def test_subcommand_and_script_take_the_same_arguments(shop, capsys):
     assert main(["run", *arguments(shop, model="Pop")]) == 0
-    assert MultiModalConfig.command_line is None
 
 
 def test_one_file_of_keys_serves_every_model(shop, tmp_path, caplog):

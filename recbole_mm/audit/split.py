@@ -4,7 +4,7 @@ import numpy as np
 
 from recbole_mm.audit.report import Report
 from recbole_mm.audit.shop import BareDataset, Shop
-from recbole_mm.preparation import data_preparation
+from recbole_mm.training.loaders import data_preparation
 
 PARTS = ("train", "valid", "test")
 

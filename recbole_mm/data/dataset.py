@@ -6,7 +6,7 @@ from pathlib import Path
 from recbole.data.dataset import Dataset
 from recbole.utils import FeatureSource
 
-from recbole_mm.data.choice import from_encoder
+from recbole_mm.config.modalities import from_encoder
 from recbole_mm.data.content import ItemContent, writable_cache
 from recbole_mm.data.text import join_fields, read_item_table
 from recbole_mm.errors import InputError

@@ -1,11 +1,15 @@
-"""Encoders of item pictures and texts. ``create_encoder("open_clip:tiny")``; see ``ItemEncoder`` for what one can do."""
+"""Encoders of item pictures and texts. ``create_encoder("open_clip:tiny")``; see ``ItemEncoder`` for what one can do.
 
-from recbole_mm.encoder import beit3 as _beit3  # noqa: F401, registers its backend
-from recbole_mm.encoder import hf as _hf  # noqa: F401, registers its backend
-from recbole_mm.encoder import openclip as _openclip  # noqa: F401, registers its backend
-from recbole_mm.encoder import separate as _separate  # noqa: F401, registers its backend
+Importing this room imports every file in it, so an encoder is added by one file (or folder) that calls ``register_backend``.
+"""
+
+import importlib
+import pkgutil
+
 from recbole_mm.encoder.base import ItemEncoder
-from recbole_mm.encoder.factory import create_encoder, list_backends
-from recbole_mm.encoder.vlmo import encoder as _vlmo  # noqa: F401, registers its backend
+from recbole_mm.encoder.factory import create_encoder, list_backends, register_backend
 
-__all__ = ["ItemEncoder", "create_encoder", "list_backends"]
+for _module in pkgutil.iter_modules(__path__):
+    importlib.import_module(f"{__name__}.{_module.name}")
+
+__all__ = ["ItemEncoder", "create_encoder", "list_backends", "register_backend"]

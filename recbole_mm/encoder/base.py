@@ -8,7 +8,7 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from recbole_mm.encoder.contrastive import image_text_contrastive
+from recbole_mm.encoder.losses import image_text_contrastive
 from recbole_mm.errors import InputError
 
 Inputs = Tensor | tuple[Tensor, Tensor]

@@ -6,7 +6,7 @@ from pathlib import Path
 from safetensors.torch import save_file
 
 from recbole_mm.encoder.base import ItemEncoder
-from recbole_mm.encoder.lora import merge_lora
+from recbole_mm.encoder.tuning.lora import merge_lora
 from recbole_mm.errors import InputError, listed
 
 

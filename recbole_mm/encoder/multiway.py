@@ -9,8 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from recbole_mm.encoder.base import Inputs, ItemEncoder
-from recbole_mm.encoder.contrastive import clamped_exp
-from recbole_mm.encoder.image import SquashImage
+from recbole_mm.encoder.geometry import SquashImage
+from recbole_mm.encoder.losses import clamped_exp
 from recbole_mm.encoder.pretraining import PretrainingHeads
 
 PROBES = ["", "A red cotton T-shirt, size XL (2-pack)!!", "Café & crème brûlée 北京 ☕ 1,234.50 " + "word " * 100]

@@ -5,30 +5,33 @@ from dataclasses import replace
 from logging import getLogger
 from pathlib import Path
 
-from recbole_mm.data.choice import from_encoder, from_files, trains_encoder
-from recbole_mm.encoder import ItemEncoder, create_encoder
-from recbole_mm.encoder.compiled import compile_blocks
-from recbole_mm.encoder.factory import options_of, parse_name
-from recbole_mm.encoder.tuning import tune
-from recbole_mm.feature.encode import Encoded, encode_catalogue
-from recbole_mm.feature.encoded import ITEMS_A_CALL, EncodedItems
-from recbole_mm.feature.features import ItemFeatures, Table
+from recbole_mm.config.modalities import from_encoder, from_files, trains_encoder
+from recbole_mm.encoder import ItemEncoder
+from recbole_mm.encoder.build import build_encoder, chunk_size, sharded
+from recbole_mm.encoder.tuning.tune import tune
+from recbole_mm.feature.features import ItemFeatures
 from recbole_mm.feature.files import read_tables
-from recbole_mm.feature.hidden import HiddenItems
 from recbole_mm.feature.missing import Interactions
-from recbole_mm.feature.ranks import Ranks
-from recbole_mm.feature.side import SideItems
 from recbole_mm.finetune.apply import finetune
 from recbole_mm.finetune.settings import TUNING_OPTIONS
+from recbole_mm.items.catalogue import Encoded, encode_catalogue
+from recbole_mm.items.encoded_items import ITEMS_A_CALL, EncodedItems
+from recbole_mm.items.feature_table import Table
+from recbole_mm.items.hidden_items import HiddenItems
+from recbole_mm.items.side_items import SideItems
+from recbole_mm.parallel.ranks import Ranks
 
-ENCODER_OPTIONS = {"encoder_image_size": "image_size", "encoder_tokenizer": "tokenizer", "trust_remote_code": "trust_remote_code"}
 TRAINING_OPTIONS = {"encoder_tuning": "full", "gradient_checkpointing": False}
 OF_TUNING = {"encoder_last_k": "last_k", "lora_rank": "lora", "lora_alpha": "lora", "adapter_dim": "adapter", "side_dim": "side"}
 logger = getLogger(__name__)
 
 
 def build_features(config, dataset) -> ItemFeatures:
-    """See ``ItemFeatures.from_config``."""
+    """The features that a configuration asks for, over a MultiModalDataset's items.
+
+    Raises:
+        InputError: no such encoder, weights that cannot be had, a modality that neither files nor encoder nor items have.
+    """
     users, items = dataset.inter_feat[dataset.uid_field].numpy(), dataset.inter_feat[dataset.iid_field].numpy()
     keys = {"missing": config["missing"], "interactions": Interactions(users, items, dataset.user_num, dataset.item_num)}
     tables = file_tables(config, dataset)
@@ -82,30 +85,10 @@ def live_items(config, dataset, encoder: ItemEncoder, fingerprint: str) -> Encod
     return EncodedItems(*given)
 
 
-def sharded(config) -> bool:
-    """Does each of several processes hold a share of the encoder?"""
-    return config["strategy"] == "fsdp" and trains_encoder(config) and Ranks.current().world > 1
-
-
 def file_tables(config, dataset) -> dict[str, Table]:
     """The modalities that come from feature files."""
     tokens = [str(token) for token in dataset.field2id_token[dataset.iid_field]]
     return read_tables(from_files(config), tokens, Path(dataset.dataset_path), config["feature_ids"], dataset.iid_field)
-
-
-def build_encoder(config) -> ItemEncoder:
-    """The configuration's encoder, on its device; on the CPU where it is still to be sharded, and nothing runs it before."""
-    options = {option: config[key] for key, option in ENCODER_OPTIONS.items() if config[key]}
-    finetuned = config["encoder_training"] == "finetuned"
-    if (finetuned or trains_encoder(config)) and config["gradient_checkpointing"]:
-        options["gradient_checkpointing"] = True
-    if finetuned and "pretraining_heads" in (options_of(parse_name(config["encoder"])[0]) or ()):
-        options["pretraining_heads"] = True
-    device = "cpu" if sharded(config) and not config["cache_hidden_states"] else config["device"]
-    encoder = create_encoder(config["encoder"], seed=config["seed"], **options).to(device)
-    if config["encoder_compile"]:
-        compile_blocks(encoder, config["device"])
-    return encoder
 
 
 def frozen_encoder(config, dataset) -> ItemEncoder:
@@ -115,11 +98,6 @@ def frozen_encoder(config, dataset) -> ItemEncoder:
     if config["encoder_training"] == "finetuned":
         finetune(config, dataset, encoder, chunk_size(config))
     return encoder
-
-
-def chunk_size(config) -> int | None:
-    """None for ``auto``."""
-    return None if config["encoder_chunk_size"] == "auto" else config["encoder_chunk_size"]
 
 
 def encode(config, dataset, encoder: ItemEncoder, ranks: Ranks | None = None) -> Encoded:

@@ -7,14 +7,14 @@ from pathlib import Path
 
 from safetensors.torch import save_file
 
-from recbole_mm.data.choice import from_encoder
+from recbole_mm.config.modalities import from_encoder
 from recbole_mm.disk import write_whole
 from recbole_mm.errors import InputError
 from recbole_mm.feature.build import encode, frozen_encoder
-from recbole_mm.feature.encode import Encoded
-from recbole_mm.feature.features import Table
-from recbole_mm.feature.ranks import Ranks
-from recbole_mm.feature.store import DTYPES
+from recbole_mm.items.catalogue import Encoded
+from recbole_mm.items.feature_store import DTYPES
+from recbole_mm.items.feature_table import Table
+from recbole_mm.parallel.ranks import Ranks
 
 
 def extract(config, dataset, output: str | Path | None = None) -> Encoded:
@@ -26,7 +26,7 @@ def extract(config, dataset, output: str | Path | None = None) -> Encoded:
             ``item_tokens``, the JSON list of its rows' tokens. Rows are sorted by token; items that lack the modality have none.
 
     Raises:
-        InputError: no modality is left for an encoder, or what ``ItemFeatures.from_config`` says.
+        InputError: no modality is left for an encoder, or what ``build_features`` says.
     """
     if from_encoder(config) == []:
         raise InputError("nothing to encode: modalities is empty, or feature_files brings them all")

@@ -2,25 +2,15 @@
 
 import hashlib
 from collections.abc import Mapping
-from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 
-from recbole_mm.encoder.contrastive import shared_pairs
-from recbole_mm.feature.cost import EncodingCost
-from recbole_mm.feature.encoded import EncodedItems
+from recbole_mm.encoder.losses import shared_pairs
 from recbole_mm.feature.missing import Interactions, fill_mean
-
-
-class Table(NamedTuple):
-    """Features of a catalogue in one modality that nothing changes: rows (n_items, d), row = item id; present, bool (n_items,);
-    a fingerprint of what made them; and one of what they were made from, which is "" where the first covers it."""
-
-    rows: Tensor
-    present: Tensor
-    fingerprint: str
-    contents: str = ""
+from recbole_mm.items.encoded_items import EncodedItems
+from recbole_mm.items.encoding_cost import EncodingCost
+from recbole_mm.items.feature_table import Table
 
 
 class ItemFeatures(nn.Module):
@@ -75,17 +65,6 @@ class ItemFeatures(nn.Module):
                 self.register_buffer(f"groups_{m}", live.content.groups(m).to(device), persistent=False)
         self._cache: dict[str, Tensor] | None = None
         self._cache_version: tuple | None = None
-
-    @classmethod
-    def from_config(cls, config, dataset) -> "ItemFeatures":
-        """The features that a configuration asks for, over a MultiModalDataset's items.
-
-        Raises:
-            InputError: no such encoder, weights that cannot be had, a modality that neither files nor encoder nor items have.
-        """
-        from recbole_mm.feature.build import build_features
-
-        return build_features(config, dataset)
 
     def __len__(self) -> int:
         return len(self.present(self.modalities[0]))

@@ -9,9 +9,9 @@ import numpy as np
 import torch
 
 from recbole_mm.errors import InputError, listed
-from recbole_mm.feature.features import Table
 from recbole_mm.feature.formats import open_rows, reading
 from recbole_mm.feature.ids import row_tokens
+from recbole_mm.items.feature_table import Table
 
 NAMED_IN_MESSAGE = 3
 logger = getLogger(__name__)

@@ -6,21 +6,21 @@ from typing import NamedTuple
 
 from recbole_mm.encoder import ItemEncoder
 from recbole_mm.encoder.export import check_exportable
-from recbole_mm.encoder.tuning import tune
-from recbole_mm.feature.encoded import EncodedItems
-from recbole_mm.feature.ranks import Ranks
+from recbole_mm.encoder.tuning.tune import tune
 from recbole_mm.finetune.choose import Chooser
 from recbole_mm.finetune.retrieval import told
 from recbole_mm.finetune.settings import Settings
 from recbole_mm.finetune.stage import Stage
-from recbole_mm.finetune.store import key, load_or_tune
+from recbole_mm.finetune.tuned_store import key, load_or_tune
 from recbole_mm.finetune.units import Units, hold_out
+from recbole_mm.items.encoded_items import EncodedItems
+from recbole_mm.parallel.ranks import Ranks
 
 logger = getLogger(__name__)
 
 
 class Tuned(NamedTuple):
-    """A tuned encoder, its report (see ``recbole_mm.finetune.store``), its folder, and whether it was there already."""
+    """A tuned encoder, its report (see ``recbole_mm.finetune.tuned_store``), its folder, and whether it was there already."""
 
     encoder: ItemEncoder
     report: dict

@@ -9,9 +9,9 @@ from torch import Generator, Tensor
 from torch.utils.checkpoint import checkpoint
 
 from recbole_mm.encoder import ItemEncoder
-from recbole_mm.encoder.contrastive import shared_pairs
-from recbole_mm.feature.encoded import EncodedItems
+from recbole_mm.encoder.losses import shared_pairs
 from recbole_mm.finetune.units import Units
+from recbole_mm.items.encoded_items import EncodedItems
 
 
 class Batch:

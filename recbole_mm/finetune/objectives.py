@@ -5,7 +5,7 @@ from hashlib import blake2b
 import torch
 from torch import Tensor, nn
 
-from recbole_mm.encoder.contrastive import (
+from recbole_mm.encoder.losses import (
     IGNORED,
     clce_loss,
     image_text_contrastive,

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
 from recbole_mm.encoder import ItemEncoder
-from recbole_mm.encoder.optimise import auto_learning_rate
+from recbole_mm.encoder.tuning.parameter_groups import auto_learning_rate
 
 TUNING_OPTIONS = {"encoder_last_k": "last_k", "lora_rank": "lora_rank", "lora_alpha": "lora_alpha", "adapter_dim": "adapter_dim"}
 BELONGS = {"last_k": ("last_k",), "lora": ("lora_rank", "lora_alpha"), "adapter": ("adapter_dim",)}

@@ -9,13 +9,13 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from recbole_mm.checkpoint import load_checkpoint, save_checkpoint
-from recbole_mm.encoder.optimise import AUTO_LEARNING_RATE, parameter_groups, schedule_factor
+from recbole_mm.encoder.tuning.parameter_groups import AUTO_LEARNING_RATE, parameter_groups, schedule_factor
 from recbole_mm.errors import InputError
-from recbole_mm.feature.encoded import EncodedItems
 from recbole_mm.finetune.batch import Batch
 from recbole_mm.finetune.retrieval import retrieval, score
 from recbole_mm.finetune.settings import Settings
 from recbole_mm.finetune.units import Split, Units, seeded
+from recbole_mm.items.encoded_items import EncodedItems
 
 MAX_NORM = 1.0
 SAVE_SECONDS = 60.0

@@ -9,7 +9,7 @@ from scipy.sparse import csr_matrix
 from scipy.sparse.csgraph import connected_components
 from torch import Generator, Tensor
 
-from recbole_mm.feature.inputs import EncoderInputs
+from recbole_mm.items.inputs import EncoderInputs
 
 
 class Units:

@@ -9,12 +9,13 @@ from recbole.model.abstract_recommender import GeneralRecommender
 from recbole.utils import InputType
 from torch import Tensor, nn
 
+from recbole_mm.config.registry import OurModel
 from recbole_mm.data.dataset import MultiModalDataset
 from recbole_mm.errors import InputError
-from recbole_mm.feature import ItemFeatures
+from recbole_mm.feature.build import build_features
 
 
-class MultiModalRecommender(GeneralRecommender):
+class MultiModalRecommender(OurModel, GeneralRecommender):
     """A RecBole GeneralRecommender whose items have features.
 
     ``item_features`` is the ItemFeatures that the configuration asks for (None with ``modalities: []``); whether they come from a
@@ -38,7 +39,7 @@ class MultiModalRecommender(GeneralRecommender):
         super().__init__(config, dataset)
         if self.needs_features and config["modalities"] == []:
             raise InputError(f"{type(self).__name__} needs item features: modalities: [] leaves it none")
-        self.item_features = None if config["modalities"] == [] else ItemFeatures.from_config(config, dataset)
+        self.item_features = None if config["modalities"] == [] else build_features(config, dataset)
 
     def start_epoch(self, epoch: int) -> None:
         """Called before every training epoch: for what is rebuilt then, such as item graphs."""

@@ -13,11 +13,11 @@ from PIL import Image
 from safetensors.numpy import save_file
 
 from recbole_mm.cli import main_run
-from recbole_mm.config import MultiModalConfig
+from recbole_mm.config.multimodal_config import MultiModalConfig
 from recbole_mm.encoder import ItemEncoder, create_encoder
-from recbole_mm.feature.encode import encode_catalogue
 from recbole_mm.feature.files import read_tables
-from recbole_mm.preparation import create_dataset
+from recbole_mm.items.catalogue import encode_catalogue
+from recbole_mm.training.loaders import create_dataset
 from tests.planted import settings as run_settings
 from tests.planted import write_planted
 

@@ -12,11 +12,11 @@ import pytest
 from PIL import Image
 
 from recbole_mm.cli import main
-from recbole_mm.config import MultiModalConfig
+from recbole_mm.config.multimodal_config import MultiModalConfig
 from recbole_mm.data.prepare.options import parse
 from recbole_mm.data.prepare.pipeline import prepare
 from recbole_mm.data.text import join_fields, read_item_table
-from recbole_mm.preparation import create_dataset
+from recbole_mm.training.loaders import create_dataset
 
 TEXTS = {
     "p0": ('"Best" lamp 🪔', "<b>Soft</b> &amp; warm,\nand\tit \"was\""),

@@ -12,12 +12,12 @@ from PIL import Image
 from safetensors import safe_open
 
 from recbole_mm.cli import main
-from recbole_mm.config import MultiModalConfig
+from recbole_mm.config.keys import known_keys
+from recbole_mm.config.multimodal_config import MultiModalConfig
 from recbole_mm.data.prepare.options import parse
 from recbole_mm.data.prepare.pipeline import prepare
 from recbole_mm.data.text import read_item_table
-from recbole_mm.keys import known_keys
-from recbole_mm.preparation import create_dataset
+from recbole_mm.training.loaders import create_dataset
 
 N_USERS, N_ITEMS = 6, 4
 PAIRS = [(u, i) for u in range(N_USERS) for i in range(N_ITEMS)]

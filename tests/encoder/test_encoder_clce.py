@@ -6,7 +6,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from recbole_mm.encoder.contrastive import clce_loss, label_aware_contrastive
+from recbole_mm.encoder.losses import clce_loss, label_aware_contrastive
 
 
 def reference(features, labels, t, beta):

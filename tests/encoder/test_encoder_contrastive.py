@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from recbole_mm.encoder.contrastive import clamped_exp, image_text_contrastive, shared_pairs
+from recbole_mm.encoder.losses import clamped_exp, image_text_contrastive, shared_pairs
 
 
 def reference(image, text, scale, bias=None, same=None):

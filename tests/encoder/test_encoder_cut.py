@@ -7,8 +7,8 @@ import torch
 from torch import Tensor, nn
 
 from recbole_mm.encoder import ItemEncoder, create_encoder
-from recbole_mm.encoder.cut import CutEncoder
-from recbole_mm.encoder.tuning import tune
+from recbole_mm.encoder.frozen.cut import CutEncoder
+from recbole_mm.encoder.tuning.tune import tune
 from recbole_mm.errors import InputError
 from tests import hf_folders
 from tests.contract.items import inputs_of

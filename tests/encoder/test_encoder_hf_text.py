@@ -5,7 +5,7 @@ import torch
 from safetensors.torch import load_file
 
 from recbole_mm.encoder import create_encoder
-from recbole_mm.encoder.hf_sentence import pool
+from recbole_mm.encoder.hf.sentence import pool
 from recbole_mm.errors import InputError
 from tests import hf_folders
 

@@ -8,7 +8,7 @@ import torch.nn.functional as F
 
 from recbole_mm.encoder import create_encoder
 from recbole_mm.encoder.one_query import Keys, attend_once
-from recbole_mm.encoder.tuning import tune
+from recbole_mm.encoder.tuning.tune import tune
 from tests.contract.items import inputs_of
 
 
@@ -79,7 +79,7 @@ def test_vlmo_with_its_vision_language_experts_left_out():
 )
 @pytest.mark.parametrize("custom", [False, True], ids=["CLIP", "CustomTextCLIP"])
 def test_open_clips_towers_give_their_own_rows(custom, text, tuning, small_config, tmp_path, batch):
-    from recbole_mm.encoder.openclip_block import PooledBlock
+    from recbole_mm.encoder.open_clip.block import PooledBlock
     from tests.encoder.test_encoder_openclip import model_of, write_folder
 
     config = {**small_config, "text_cfg": {**small_config["text_cfg"], **text, "layers": 2}, "custom_text": custom}

@@ -6,8 +6,8 @@ import logging
 import open_clip
 import pytest
 
-from recbole_mm.encoder.openclip_source import find_source
-from recbole_mm.encoder.openclip_tags import PREPROCESS_KEYS
+from recbole_mm.encoder.open_clip.source import find_source
+from recbole_mm.encoder.open_clip.tags import PREPROCESS_KEYS
 from recbole_mm.errors import InputError
 
 ONE = {"mean": (0.1, 0.2, 0.3), "std": (0.4, 0.5, 0.6), "interpolation": "bilinear", "resize_mode": "longest"}

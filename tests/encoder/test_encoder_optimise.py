@@ -3,8 +3,8 @@
 import pytest
 
 from recbole_mm.encoder import create_encoder
-from recbole_mm.encoder.optimise import auto_learning_rate, parameter_groups, schedule_factor
-from recbole_mm.encoder.tuning import tune
+from recbole_mm.encoder.tuning.parameter_groups import auto_learning_rate, parameter_groups, schedule_factor
+from recbole_mm.encoder.tuning.tune import tune
 from tests.hf_folders import write_clip
 
 

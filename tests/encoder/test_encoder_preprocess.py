@@ -4,7 +4,7 @@ import pytest
 import torch
 from PIL import Image
 
-from recbole_mm.encoder.openclip_image import OpenClipImage
+from recbole_mm.encoder.open_clip.image import OpenClipImage
 
 MEAN, STD = (0.48, 0.46, 0.41), (0.27, 0.26, 0.28)
 

@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from recbole_mm.encoder.contrastive import hard_negatives, image_text_matching, mask_tokens, masked_language_loss, matching_loss
+from recbole_mm.encoder.losses import hard_negatives, image_text_matching, mask_tokens, masked_language_loss, matching_loss
 
 
 def seeded(seed=0):

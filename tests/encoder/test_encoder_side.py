@@ -4,11 +4,12 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from recbole_mm.encoder import create_encoder, layer_states
-from recbole_mm.encoder.adapter import Adapter
-from recbole_mm.encoder.layer_states import LayerStates
-from recbole_mm.encoder.optimise import parameter_groups
-from recbole_mm.encoder.side import SideNetwork
+from recbole_mm.encoder import create_encoder
+from recbole_mm.encoder.frozen import layer_states
+from recbole_mm.encoder.frozen.layer_states import LayerStates
+from recbole_mm.encoder.tuning.adapter import Adapter
+from recbole_mm.encoder.tuning.parameter_groups import parameter_groups
+from recbole_mm.encoder.tuning.side_network import SideNetwork
 from tests import hf_folders
 from tests.contract.items import inputs_of
 

@@ -9,8 +9,8 @@ from PIL import Image
 
 from recbole_mm.encoder import ItemEncoder, create_encoder
 from recbole_mm.encoder.export import export_weights
-from recbole_mm.encoder.lora import LowRank, merge_lora
-from recbole_mm.encoder.tuning import TUNINGS, tune
+from recbole_mm.encoder.tuning.lora import LowRank, merge_lora
+from recbole_mm.encoder.tuning.tune import TUNINGS, tune
 from recbole_mm.errors import InputError
 from tests import hf_folders
 

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from safetensors.numpy import save_file
 
 from recbole_mm.cli import main_run
-from recbole_mm.config import MultiModalConfig
+from recbole_mm.config.multimodal_config import MultiModalConfig
 from recbole_mm.errors import InputError
 from recbole_mm.feature.files import read_tables
 from tests.planted import built, write_features, write_planted

@@ -5,7 +5,8 @@ import torch
 
 from recbole_mm.encoder import compiled, create_encoder
 from recbole_mm.errors import InputError
-from recbole_mm.feature import ItemFeatures, encoded
+from recbole_mm.feature import ItemFeatures
+from recbole_mm.items import encoded_items as encoded
 from tests.planted import built
 
 

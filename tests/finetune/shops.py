@@ -7,15 +7,15 @@ import torch
 from PIL import Image
 from recbole.utils import init_seed
 
-from recbole_mm.config import MultiModalConfig
+from recbole_mm.config.multimodal_config import MultiModalConfig
 from recbole_mm.feature.build import build_encoder, chunk_size
-from recbole_mm.feature.encoded import EncodedItems
 from recbole_mm.finetune.apply import Tuned, finetune
 from recbole_mm.finetune.choose import Chooser
 from recbole_mm.finetune.settings import Settings
 from recbole_mm.finetune.stage import Stage
 from recbole_mm.finetune.units import Units, hold_out
-from recbole_mm.preparation import training_dataset
+from recbole_mm.items.encoded_items import EncodedItems
+from recbole_mm.training.loaders import training_dataset
 from tests.planted import settings
 
 COLOURS = {

@@ -11,9 +11,10 @@ import torch.distributed as dist
 
 from recbole_mm.cli import main
 from recbole_mm.encoder import create_encoder
-from recbole_mm.feature.ranks import Ranks
-from recbole_mm.finetune import apply, command
+from recbole_mm.finetune import apply
+from recbole_mm.finetune import tune_and_export as command
 from recbole_mm.finetune.stage import Stage
+from recbole_mm.parallel.ranks import Ranks
 from recbole_mm.quick_start import build_trainer, load_data_and_model
 from tests.feature.test_extract import forked
 from tests.finetune.shops import QUICK, tuned

@@ -3,9 +3,9 @@
 import pytest
 import yaml
 
-from recbole_mm.config import MultiModalConfig
+from recbole_mm.config.multimodal_config import MultiModalConfig
+from recbole_mm.config.properties import properties_dir
 from recbole_mm.model import OUR_MODELS
-from recbole_mm.properties import properties_dir
 from tests.planted import settings
 
 GRIDS = sorted((properties_dir() / "hyper").glob("*.yaml"))

@@ -1,6 +1,7 @@
-"""VLMo (Bao et al. 2021, arXiv 2111.02358): one transformer with an expert a modality. Its backend registers in ``encoder.py``."""
+"""VLMo (Bao et al., arXiv 2111.02358): one transformer with an expert for each modality."""
 
 from recbole_mm.encoder.vlmo.config import VLMoConfig
+from recbole_mm.encoder.vlmo.encoder import VLMoEncoder
 from recbole_mm.encoder.vlmo.model import VLMo, VLMoOutput
 
-__all__ = ["VLMo", "VLMoConfig", "VLMoOutput"]
+__all__ = ["VLMo", "VLMoConfig", "VLMoEncoder", "VLMoOutput"]

@@ -1,0 +1,40 @@
+"""CommandConfig: what a command that trains no recommender makes of the keys and files of a run."""
+
+from collections.abc import Mapping, Sequence
+
+from recbole_mm.config.multimodal_config import MultiModalConfig
+from recbole_mm.config.registry import get_model, is_ours
+
+STAND_IN = "CLIPRec"
+_ENCODER_ALONE = {"strategy": {"fsdp": "ddp"}, "cache_hidden_states": {"True": False}}
+EXTRACTION = {**_ENCODER_ALONE, "encoder_training": {"end2end": "pretrained"}}
+FINE_TUNING = {**_ENCODER_ALONE, "encoder_training": {"end2end": "finetuned", "pretrained": "finetuned"}}
+
+
+class CommandConfig(MultiModalConfig):
+    """The run's, or CLIPRec's where it names no model or one of RecBole's. What only other models read means nothing here.
+
+    Args:
+        settings: the command line, ``--key=value``.
+        instead: what the command takes for a key's value, ``{key: {value as text: its own}}``, before values are checked.
+    """
+
+    def __init__(
+        self, model: str | None, dataset: str | None, files: list[str] | None, settings: Sequence[str],
+        instead: Mapping[str, Mapping[str, object]] | None = None,
+    ) -> None:  # fmt: skip
+        self._instead = instead or {}
+        super().__init__(model, dataset, files, command_line=settings)
+
+    def _get_model_and_dataset(self, model: str | None, dataset: str | None) -> tuple[str, type, str]:
+        model = model or self.external_config_dict.get("model")
+        known = get_model(model) if model else None
+        return super()._get_model_and_dataset(STAND_IN if not model or known and not is_ours(known) else model, dataset)
+
+    def _leave_aside(self, foreign: Mapping[str, str]) -> None:
+        for key in foreign:
+            del self.external_config_dict[key]
+
+    def _get_final_config_dict(self) -> dict:
+        final = super()._get_final_config_dict()
+        return final | {key: own.get(str(final[key]), final[key]) for key, own in self._instead.items()}

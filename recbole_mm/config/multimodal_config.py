@@ -1,0 +1,193 @@
+"""MultiModalConfig: RecBole's Config, finding our models and properties first, then RecBole's, and checking what it is given."""
+
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from logging import getLogger
+from pathlib import Path
+
+import yaml
+from recbole.config import Config
+from recbole.utils import EvaluatorType, InputType, ModelType
+
+from recbole_mm.config.checks import check_values
+from recbole_mm.config.keys import check_keys, foreign_keys, known_keys, our_keys
+from recbole_mm.config.literals import container, literal
+from recbole_mm.config.properties import RECBOLE_PROPERTIES, properties_dir
+from recbole_mm.config.registry import get_model, is_ours, list_models
+from recbole_mm.errors import InputError, nearest, recbole_complaints
+from recbole_mm.parallel.device import choose_device
+
+FOR_EVERY_MODEL = ("eval_batch_size", "mask_valid_items", "negative_items", "cold_item_ratio", "cold_items", "resume")
+ENUMS = {"MODEL_TYPE": ModelType, "MODEL_INPUT_TYPE": InputType, "eval_type": EvaluatorType}
+
+
+class MultiModalConfig(Config):
+    """RecBole's Config with recbole_mm's models, property files and keys.
+
+    Precedence is RecBole's: overall < model < dataset properties < config files < config_dict < command line, with our property
+    files taking effect right after RecBole's of the same level. The command line is ``sys.argv``, as in RecBole: in a program of
+    the user's own, arguments that are no configuration key are left alone. ``command_line`` (what our commands give) replaces it, and
+    then every argument must be a key.
+
+    A key that only other models have is refused on the command line. Config files and config_dict may serve many models, and
+    are to fit by a change of the model's name: there it is left aside, and a notice says so.
+
+    Attributes:
+        notices: warnings for the run's log.
+
+    Raises:
+        InputError: no or unknown model, no dataset, unknown or contradictory key, a config file that cannot be read.
+    """
+
+    notices: Sequence[str] = ()
+
+    def __init__(
+        self,
+        model: str | type | None = None,
+        dataset: str | None = None,
+        config_file_list: list[str] | None = None,
+        config_dict: dict | None = None,
+        command_line: Sequence[str] | None = None,
+    ) -> None:
+        self._command_line = command_line
+        files = [config_file_list] if isinstance(config_file_list, str) else config_file_list
+        with recbole_complaints((ValueError, NotImplementedError, RuntimeError, TypeError, KeyError)):
+            super().__init__(model, dataset, files, dict(config_dict or {}))
+        check_values(self)
+
+    @classmethod
+    def from_final(cls, final_config: Mapping, model_class: type | None = None) -> "MultiModalConfig":
+        """A finished configuration (what a checkpoint holds) back as a config, on this machine's device.
+
+        Raises:
+            InputError: its model is of the user's own, and ``model_class`` does not say which class that is.
+        """
+        self = cls.__new__(cls)
+        self.compatibility_settings()
+        self._init_parameters_category()
+        self.yaml_loader = self._build_yaml_loader()
+        self.external_config_dict = {}
+        self.final_config_dict = {key: value for key, value in final_config.items() if key != "nproc"}
+        for key, enum in ENUMS.items():
+            if isinstance(final_config[key], str):
+                self.final_config_dict[key] = enum[final_config[key]]
+        self.model, self.dataset = final_config["model"], final_config["dataset"]
+        self.model_class = model_class or get_model(self.model)
+        if self.model_class is None:
+            raise InputError(f"no model named '{self.model}' in recbole_mm or RecBole; give its class as model_class")
+        self._init_device()
+        return self
+
+    def _load_config_files(self, file_list: list[str] | None) -> dict:
+        merged = {}
+        for file in file_list or []:
+            try:
+                content = yaml.load(Path(file).read_text(encoding="utf-8"), Loader=self.yaml_loader)
+            except OSError as error:
+                raise InputError(f"config file {file}: {error.strerror}") from error
+            except UnicodeDecodeError as error:
+                raise InputError(f"config file {file} is not UTF-8") from error
+            except yaml.YAMLError as error:
+                raise InputError(f"config file {file} is not valid YAML: {' '.join(str(error).split())}") from error
+            if content is not None and not isinstance(content, dict):
+                raise InputError(f"config file {file} must hold `key: value` lines")
+            merged.update(content or {})
+        return merged
+
+    def _convert_config_dict(self, config_dict: dict) -> dict:
+        """Strings (of the command line, or from hyper-tuning) to values, paths to strings; unlike RecBole's, nothing is evaluated."""
+        for key, value in config_dict.items():
+            if isinstance(value, str):
+                config_dict[key] = literal(value)
+            elif isinstance(value, os.PathLike):
+                config_dict[key] = os.fspath(value)
+        return config_dict
+
+    def _load_cmd_line(self) -> dict:
+        strict = self._command_line is not None
+        arguments = self._command_line if strict else sys.argv[1:]
+        known = {}
+        for argument in arguments:
+            key, separator, value = argument.removeprefix("--").partition("=")
+            if not argument.startswith("--") or not separator:
+                if strict:
+                    raise InputError(f"argument '{argument}': settings are written --key=value")
+                continue
+            if not strict and key not in known_keys():
+                continue
+            if known.get(key, value) != value:
+                raise InputError(f"--{key} is given twice, as '{known[key]}' and as '{value}'")
+            known[key] = value
+        return self._convert_config_dict(known)
+
+    def _merge_external_config_dict(self) -> None:
+        super()._merge_external_config_dict()
+        external = self.external_config_dict
+        self.external_config_dict = {key: container(key, value, self.yaml_loader) for key, value in external.items()}
+
+    def _get_model_and_dataset(self, model: str | type | None, dataset: str | None) -> tuple[str, type, str]:
+        model = model or self.external_config_dict.get("model")
+        dataset = dataset or self.external_config_dict.get("dataset")
+        if not model:
+            raise InputError("no model: give --model=NAME, for example --model=CLIPRec")
+        if not dataset:
+            raise InputError("no data set: give --dataset=NAME, for example --dataset=demo")
+        if not isinstance(model, str):
+            name, model_class = model.__name__, model
+        else:
+            name, model_class = model, get_model(model)
+            if model_class is None:
+                raise InputError(f"no model named '{model}' in recbole_mm or RecBole{nearest(model, list_models())}")
+        check_keys(self.external_config_dict, model_class)
+        self._leave_aside(foreign_keys(self.external_config_dict, model_class))
+        return name, model_class, str(dataset)
+
+    def _leave_aside(self, foreign: Mapping[str, str]) -> None:
+        for key, facts in foreign.items():
+            if key in self.cmd_config_dict:
+                raise InputError(facts)
+            del self.external_config_dict[key]
+        self.notices = [f"not used: {'; '.join(foreign.values())}"] if foreign else []
+
+    def _load_internal_config_dict(self, model: str, model_class: type, dataset: str) -> None:
+        """RecBole's levels for RecBole's models, and only ``eval_batch_size`` and our data sets' RecBole keys on top; for ours, our
+        overall and model files below RecBole's data set file."""
+        super()._load_internal_config_dict(model, model_class, dataset)
+        internal, own_data = self.internal_config_dict, self._read_yaml(properties_dir() / "dataset" / f"{dataset}.yaml")
+        overall = self._read_yaml(properties_dir() / "overall.yaml")
+        if not is_ours(model_class):
+            internal.update({key: overall[key] for key in FOR_EVERY_MODEL})
+            internal.update({key: value for key, value in own_data.items() if key not in our_keys()})
+            return
+        internal.update(overall)
+        for parent in reversed(model_class.__mro__):
+            internal.update(self._read_yaml(properties_dir() / "model" / f"{parent.__name__}.yaml"))
+            internal.update(vars(parent).get("default_settings", {}))
+        self._backend = str(internal["encoder"]).partition(":")[0]
+        internal.update(self._read_yaml(RECBOLE_PROPERTIES / "dataset" / f"{dataset}.yaml"))
+        internal.update(own_data)
+
+    def _read_yaml(self, file: Path) -> dict:
+        return (yaml.load(file.read_text(encoding="utf-8"), Loader=self.yaml_loader) or {}) if file.is_file() else {}
+
+    def _set_default_parameters(self) -> None:
+        final = self.final_config_dict
+        if not isinstance(final["valid_metric"], str):
+            raise InputError(f"valid_metric '{final['valid_metric']}': a metric's name, such as Recall@10")
+        if not isinstance(final["data_path"], str):
+            raise InputError(f"data_path '{final['data_path']}': the folder that holds the data sets' folders")
+        if is_ours(self.model_class) and final["encoder"] and ":" not in str(final["encoder"]):
+            final["encoder"] = f"{self._backend}:{final['encoder']}"
+        in_batch = is_ours(self.model_class) and final.get("loss_type") == "SSM"
+        if in_batch:
+            if "train_neg_sample_args" in self.external_config_dict and final["train_neg_sample_args"]:
+                getLogger().warning("loss_type SSM takes its negatives from the batch: train_neg_sample_args is not used")
+            final["train_neg_sample_args"] = None
+        super()._set_default_parameters()
+        if in_batch:
+            final["MODEL_INPUT_TYPE"] = InputType.POINTWISE
+
+    def _init_device(self) -> None:
+        given, several = "gpu_id" in self.external_config_dict, is_ours(self.model_class)
+        choose_device(self.final_config_dict, given, super()._init_device, several)

@@ -1,0 +1,58 @@
+"""Recommenders by name: ours, which are found in the files of the room ``model``, then RecBole's."""
+
+import importlib
+import re
+from functools import lru_cache
+from pathlib import Path
+
+from recbole_mm.config.properties import RECBOLE_PROPERTIES, properties_dir
+from recbole_mm.errors import InputError
+
+MODEL_ROOM = Path(__file__).resolve().parents[1] / "model"
+
+
+class OurModel:
+    """What tells a recommender of recbole_mm, or one that a user builds on its base classes, from RecBole's models.
+
+    Such a recommender takes its items from ItemFeatures, and so wants a MultiModalDataset and a MultiModalTrainer.
+    """
+
+
+@lru_cache
+def our_models() -> dict[str, str]:
+    """The names of our recommenders and the modules that define them. A recommender is a class in a file below ``model/`` whose default
+    settings are in ``properties/model/<name>.yaml``."""
+    names, found = {file.stem for file in (properties_dir() / "model").glob("*.yaml")}, {}
+    for file in sorted(MODEL_ROOM.rglob("*.py")):
+        module = ".".join(("recbole_mm", *file.relative_to(MODEL_ROOM.parent).with_suffix("").parts))
+        classes = re.findall(r"^class (\w+)", file.read_text(encoding="utf-8"), re.MULTILINE)
+        found |= {name: module for name in classes if name in names}
+    return found
+
+
+def list_models() -> list[str]:
+    """The names of all models that ``--model`` takes, ours first."""
+    return [*our_models(), *sorted(file.stem for file in (RECBOLE_PROPERTIES / "model").glob("*.yaml"))]
+
+
+def get_model(name: str) -> type | None:
+    """The class of that name, or None where neither recbole_mm nor RecBole has one.
+
+    Raises:
+        InputError: a model that needs a package which is not installed.
+    """
+    if name in our_models():
+        return getattr(importlib.import_module(our_models()[name]), name)
+    if name not in list_models():
+        return None
+    from recbole.utils import get_model as get_recbole_model
+
+    try:
+        return get_recbole_model(name)
+    except ModuleNotFoundError as error:
+        raise InputError(f"model {name} needs the package {error.name}, which is not installed") from error
+
+
+def is_ours(model_class: type) -> bool:
+    """Is it a recommender of recbole_mm, or one that a user has built on its base classes?"""
+    return issubclass(model_class, OurModel)

@@ -1,0 +1,1 @@
+"""What the frozen part of an encoder makes of an item, computed once."""

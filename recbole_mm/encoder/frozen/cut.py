@@ -1,0 +1,172 @@
+"""An encoder cut in two: what its frozen blocks make of an item, once, and what the others make of that, in every step."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from recbole_mm.encoder.base import Inputs, ItemEncoder
+from recbole_mm.encoder.frozen.probe import executed, probe_inputs, randomness
+from recbole_mm.errors import InputError
+
+ADVICE = "set cache_hidden_states: False"
+
+
+class _Reached(Exception):
+    """Ends a forward pass at the cut, with what the last frozen block gave."""
+
+    def __init__(self, output: object) -> None:
+        self.output = output
+
+
+class CutEncoder:
+    """``lower``: an encoder up to the last ``k`` blocks of each tower; ``upper``: from there on.
+
+    Both run the encoder's own forward pass: ``lower`` leaves it after the last frozen block, and in ``upper`` the frozen blocks do
+    nothing but hand on the hidden states that it was given. A probe of each modality finds the blocks, and proves that ``upper``
+    after ``lower`` gives the encoder's rows.
+
+    Attributes:
+        modalities: those of the given ones that pass through frozen blocks.
+        widths: the last dimension of their hidden states.
+
+    Raises:
+        InputError: dropout in the frozen part, or a forward pass that cannot be entered at a block.
+    """
+
+    def __init__(self, encoder: ItemEncoder, modalities: tuple[str, ...], k: int) -> None:
+        self.encoder = encoder
+        self._frozen = [block for tower in encoder.towers() for block in tower[:-k]]
+        self._below: dict[str, dict[nn.Module, object]] = {}
+        self._blank_pictures: dict[str, bool] = {}
+        self.widths: dict[str, int] = {}
+        for m in modalities:
+            outputs = self._outputs(m, probe_inputs(encoder, m))
+            if outputs:
+                self._below[m] = outputs
+                self._check(m)
+        self.modalities = tuple(self._below)
+
+    @torch.no_grad()
+    def lower(self, modality: str, inputs: Inputs) -> Tensor:
+        """What the encoder's ``forward`` takes of n items -> their hidden states, (n, L, d), or (n, d, h, w) of a convolutional
+        network. A joint pass has the picture's positions before the text's, whatever the encoder's own order."""
+        last = list(self._below[modality])[-1]
+        with _hooked([last], _leave):
+            try:
+                self.encoder({modality: inputs})
+            except _Reached as reached:
+                hidden = _first(reached.output)
+        return hidden.roll(-self._text_length(inputs[1]), 1) if self._text_first(modality) else hidden
+
+    def upper(self, modality: str, hidden: Tensor, token_ids: Tensor | None = None) -> Tensor:
+        """(n, output_dims[modality]) rows of n items.
+
+        Args:
+            hidden: theirs, from ``lower``; since then texts may have been cut or padded at positions that are padding.
+            token_ids: int64 (n, L); None for pictures alone.
+        """
+        hidden = hidden.to(next(self.encoder.parameters()).dtype)
+        inputs = token_ids if modality == "text" else self._blank(modality, len(hidden), hidden.device)
+        text_length = self._text_length(token_ids) if self._text_first(modality) else 0
+
+        def hand_on(block: nn.Module, *args, **kwargs) -> object:
+            x = args[0] if args else next(iter(kwargs.values()))
+            if block is last:
+                x = hidden if modality == "image" else resized(hidden, x.shape[1]).roll(text_length, 1)
+            return _like(below[block], x)
+
+        below = self._below[modality]
+        last = list(below)[-1]
+        with _replaced(below, hand_on):
+            return self.encoder({modality: (inputs, token_ids) if modality == "joint" else inputs})[modality]
+
+    def _outputs(self, modality: str, inputs: Inputs) -> dict[nn.Module, object]:
+        """What the frozen blocks that the modality passes through give, in order, up to the first that trains."""
+        order: list[nn.Module] = []
+        outputs: dict[nn.Module, object] = {}
+
+        def note(block: nn.Module, args: tuple, output: object) -> None:
+            order.append(block)
+            outputs[block] = output
+
+        with torch.no_grad(), _hooked(self.encoder.layers(), note):
+            self.encoder({modality: inputs})
+        below = {block: outputs[block] for block in order if block in self._frozen}
+        if len(order) > len(outputs) or order[: len(below)] != list(below):
+            raise InputError(f"{self.encoder.name} reads a {modality} in no fixed order of blocks: {ADVICE}")
+        return below
+
+    @torch.no_grad()
+    def _check(self, modality: str) -> None:
+        encoder, inputs = self.encoder, probe_inputs(self.encoder, modality)
+        cause = randomness(encoder, executed(lambda: self.lower(modality, inputs)), lambda: self.lower(modality, inputs))
+        if cause:
+            raise InputError(f"{encoder.name} has {cause} below the last blocks, so that a {modality} has no fixed hidden states: {ADVICE}")
+        token_ids = {"image": None, "text": inputs}.get(modality, inputs[1])
+        rows, hidden = encoder({modality: inputs})[modality], self.lower(modality, inputs)
+        self.widths[modality] = hidden.shape[-1]
+        for one_blank in (True, False):
+            self._blank_pictures[modality] = one_blank and modality == "image"
+            try:
+                resumed = self.upper(modality, hidden, token_ids)
+            except (RuntimeError, ValueError, TypeError, IndexError):
+                continue
+            if resumed.shape == rows.shape and torch.allclose(resumed, rows, rtol=1e-4, atol=1e-6):
+                return
+        raise InputError(f"{encoder.name}: its forward pass cannot be entered at its last blocks ({modality}): {ADVICE}")
+
+    def _blank(self, modality: str, n: int, device: torch.device) -> Tensor:
+        """A picture that nothing is seen of: one for all items where the encoder lets it stand for them."""
+        n = 1 if self._blank_pictures[modality] else n
+        return torch.zeros(1, 3, *self.encoder.image_size, dtype=torch.uint8, device=device).expand(n, -1, -1, -1)
+
+    def _text_first(self, modality: str) -> bool:
+        return modality == "joint" and self.encoder.text_first
+
+    def _text_length(self, token_ids: Tensor) -> int:
+        return self.encoder.shorten(token_ids, self.encoder.pad_id).shape[1]
+
+
+def _leave(block: nn.Module, args: tuple, output: object) -> None:
+    raise _Reached(output)
+
+
+def resized(hidden: Tensor, length: int) -> Tensor:
+    """(n, L, ...) -> (n, length, ...), cut or padded with zeros."""
+    if hidden.shape[1] == length:
+        return hidden
+    return F.pad(hidden, (*[0, 0] * (hidden.dim() - 2), 0, length - hidden.shape[1]))
+
+
+def _first(output: object) -> Tensor:
+    return output[0] if isinstance(output, tuple) else output
+
+
+def _like(output: object, hidden: Tensor) -> object:
+    """``hidden`` in the place that it has in a block's output."""
+    return (hidden, *output[1:]) if isinstance(output, tuple) else hidden
+
+
+@contextmanager
+def _hooked(modules: list[nn.Module], hook) -> Iterator[None]:
+    handles = [module.register_forward_hook(hook) for module in modules]
+    try:
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+@contextmanager
+def _replaced(blocks, forward) -> Iterator[None]:
+    """The blocks with another forward, which is given the block first."""
+    for block in blocks:
+        block.forward = lambda *args, _block=block, **kwargs: forward(_block, *args, **kwargs)
+    try:
+        yield
+    finally:
+        for block in blocks:
+            del block.forward

@@ -1,0 +1,54 @@
+"""What a frozen encoder makes of an item, layer by layer."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from recbole_mm.encoder.base import Inputs, ItemEncoder
+from recbole_mm.encoder.frozen.probe import probe_inputs
+
+SHALLOW = 6
+"""Blocks of a tower up to which all are used; of a deeper one every second, counted from the last."""
+
+
+class LayerStates:
+    """An encoder's rows together with the pooled output of its blocks (``ItemEncoder.pooled``), as one vector an item.
+
+    Attributes:
+        widths: ``{modality: (the row's, the first block's, ..., the last block's)}``, the parts of that vector.
+    """
+
+    def __init__(self, encoder: ItemEncoder, modalities: Sequence[str]) -> None:
+        self.encoder = encoder
+        self._blocks = {m: self._passed(m) for m in modalities}
+        self.widths = {m: tuple(part.shape[1] for part in self._parts(m, probe_inputs(encoder, m))) for m in modalities}
+
+    def __call__(self, modality: str, inputs: Inputs) -> Tensor:
+        """What the encoder's ``forward`` takes of n items -> (n, sum of widths[modality])."""
+        return torch.cat(self._parts(modality, inputs), 1)
+
+    def _passed(self, modality: str) -> list[nn.Module]:
+        """The blocks used, in order."""
+        passed: list[nn.Module] = []
+        hooks = [block.register_forward_hook(lambda block, *_: passed.append(block)) for block in self.encoder.layers()]
+        self._run(modality, probe_inputs(self.encoder, modality), hooks)
+        blocks = list(dict.fromkeys(passed))
+        return blocks if len(blocks) <= SHALLOW else blocks[::-2][::-1]
+
+    def _parts(self, modality: str, inputs: Inputs) -> list[Tensor]:
+        outputs: dict[nn.Module, Tensor] = {}
+
+        def note(block: nn.Module, args: tuple, output: object) -> None:
+            outputs[block] = self.encoder.pooled(modality, output[0] if isinstance(output, tuple) else output, inputs)
+
+        rows = self._run(modality, inputs, [block.register_forward_hook(note) for block in self._blocks[modality]])
+        return [rows, *(outputs[block] for block in self._blocks[modality])]
+
+    @torch.no_grad()
+    def _run(self, modality: str, inputs: Inputs, hooks: list) -> Tensor:
+        try:
+            return self.encoder({modality: inputs})[modality]
+        finally:
+            for hook in hooks:
+                hook.remove()

@@ -1,0 +1,204 @@
+"""Encoders from transformers: CLIP, SigLIP and other dual encoders, image encoders, text encoders and sentence embedders."""
+
+import json
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from recbole_mm.compat import fix_torchvision
+from recbole_mm.encoder.base import ItemEncoder
+from recbole_mm.encoder.factory import register_backend
+from recbole_mm.encoder.hf.image import HfImage, load_image_processor
+from recbole_mm.encoder.hf.load import find_class, load_model, quiet, read_config
+from recbole_mm.encoder.hf.sentence import Sentence, pool, read_sentence
+from recbole_mm.encoder.hf.source import find_folder
+from recbole_mm.encoder.hf.text import HfTokens, load_tokenizer, longest_text
+from recbole_mm.encoder.losses import clamped_exp
+from recbole_mm.encoder.trace import trace
+from recbole_mm.errors import InputError, one_line
+
+MODALITIES = {"dual": ("image", "text"), "image": ("image",), "text": ("text",)}
+VOLATILE = {"transformers_version", "_name_or_path", "name_or_path", "dtype", "torch_dtype", "_commit_hash", "attn_implementation"}
+SIMILARITY = ("logit_scale", "logit_bias", "temperature")
+CLS = {"cls_token", "class_token", "class_embedding"}
+
+
+class HfEncoder(ItemEncoder):
+    """A transformers model under the encoder contract.
+
+    Rows: a dual encoder's projected vectors; an image encoder's own pooled output, else its CLS token, else the mean over its
+    patches; a text encoder's tokens pooled as the folder's sentence-transformers files say, else their mean. ``model`` is
+    transformers' module (its parameters carry its names after "model."), ``dense`` what sentence-transformers puts after it.
+    Parameters that no row depends on (a mask token, an unused pooler) do not require gradients.
+    """
+
+    def __init__(self, label: str, kind: str, model: nn.Module, image: HfImage | None, tokens: HfTokens | None, sentence: Sentence):
+        """``kind``: dual | image | text. Raises InputError: the model cannot encode a picture or text, or not twice the same."""
+        super().__init__()
+        self.name, self.kind, self.model, self.tokens = label, kind, model, tokens
+        self.modalities = MODALITIES[kind]
+        self.aligned = kind == "dual"
+        self.pooling, self.dense = sentence.pooling, sentence.dense
+        if image is not None:
+            self.preprocess_image = image
+            self.image_size, self.image_mean, self.image_std = image.size, image.mean, image.std
+        if tokens is not None:
+            self.pad_id = tokens.pad_id
+        self._has_cls = any(CLS & set(name.split(".")) for name, _ in model.named_parameters())
+        self.eval()
+        self._trace()
+
+    def forward(self, inputs: dict[str, Tensor]) -> dict[str, Tensor]:
+        rows = {}
+        for modality, values in inputs.items():
+            if modality not in self.modalities:
+                raise ValueError(f"{self.name} encodes {' and '.join(self.modalities)}, not '{modality}'")
+            weight = next(self.model.parameters())
+            if len(values) == 0:  # the rows hang on a weight so that a loss of them has a graph
+                rows[modality] = weight.reshape(-1)[:0, None].expand(0, self.output_dims[modality])
+            else:
+                rows[modality] = self._images(values, weight.dtype) if modality == "image" else self._texts(values)
+        return rows
+
+    def tokenize(self, texts: list[str]) -> Tensor:
+        return super().tokenize(texts) if self.tokens is None else self.tokens(list(texts))
+
+    def pooled(self, modality: str, hidden: Tensor, inputs: Tensor) -> Tensor:
+        if modality == "text":
+            return pool(hidden, self.tokens.read(inputs)[1], self.pooling[:1])
+        return hidden[:, 0] if self._has_cls and hidden.dim() == 3 else super().pooled(modality, hidden, inputs)
+
+    def towers(self) -> list[list[nn.Module]]:
+        return [[self.get_submodule(name) for name in names] for names in self._blocks]
+
+    def head(self) -> list[str]:
+        return list(self._head)
+
+    def geometry(self) -> dict:
+        return self.preprocess_image.geometry() if "image" in self.modalities else {}
+
+    def describe(self) -> dict:
+        return {
+            "backend": "hf",
+            "kind": self.kind,
+            "model": type(self.model).__name__,
+            "config": _stable(json.loads(self.model.config.to_json_string(use_diff=False))),
+            "mean": self.image_mean,
+            "std": self.image_std,
+            "pooling": self.pooling,
+            "dense": str(self.dense),
+            "tokenizer": self.tokens.describe() if self.tokens is not None else None,
+        }
+
+    def similarity(self) -> tuple[Tensor, Tensor | None]:
+        scale, bias = getattr(self.model, "logit_scale", None), getattr(self.model, "logit_bias", None)
+        if scale is None:
+            if isinstance(getattr(self.model, "temperature", None), Tensor):  # ALIGN's
+                return 1 / self.model.temperature, None
+            raise InputError(f"{self.name} brings no scale for the similarity of pictures and texts, so it has no contrastive loss")
+        return (clamped_exp(scale), None) if bias is None else (scale.exp(), bias)
+
+    def _images(self, values: Tensor, dtype: torch.dtype) -> Tensor:
+        pixels = self.normalise(values, dtype)
+        if self.kind == "dual":
+            return _vectors(self.model.get_image_features(pixel_values=pixels))
+        output = self.model(pixel_values=pixels)
+        pooled = getattr(output, "pooler_output", None)
+        if pooled is not None:
+            return pooled.flatten(1)
+        hidden = output.last_hidden_state
+        if hidden.dim() == 4:
+            return hidden.mean((2, 3))
+        return hidden[:, 0] if self._has_cls else hidden.mean(1)
+
+    def _texts(self, values: Tensor) -> Tensor:
+        ids, mask = self.tokens.read(values)
+        given = {"input_ids": ids, **({"attention_mask": mask.long()} if self.tokens.masked else {})}
+        if self.kind == "dual":
+            return _vectors(self.model.get_text_features(**given))
+        return self.dense(pool(self.model(**given).last_hidden_state, mask, self.pooling))
+
+    def _trace(self) -> None:
+        """Widths, blocks, head and idle parameters, from one probe of each modality."""
+        self._blocks, self._head, used = [], [], set()
+        for modality in self.modalities:
+            probe = self.tokens(["a probe"]) if modality == "text" else _noise(self.image_size)
+            try:
+                self.output_dims = {**self.output_dims, modality: 0}
+                found = trace(self, lambda m=modality, x=probe: self({m: x})[m])
+                with torch.no_grad():
+                    first, second = self({modality: probe})[modality], self({modality: probe})[modality]
+            except Exception as error:
+                raise InputError(f"{self.name}: the model cannot encode a plain {modality} ({one_line(error)})") from error
+            if first.dim() != 2 or not torch.allclose(first, second, rtol=1e-4, atol=1e-6):
+                what = f"gives {tuple(first.shape)} for one {modality}" if first.dim() != 2 else f"encodes the same {modality} in two ways"
+                raise InputError(f"{self.name}: a {self.model.config.model_type} model {what}, so it is no encoder of items")
+            if not found.blocks:
+                raise InputError(f"{self.name}: no list of blocks is found in a {self.model.config.model_type} model")
+            self.output_dims[modality] = first.shape[1]
+            self._blocks.append(found.blocks)
+            self._head += [name for name in found.head if name not in self._head]
+            used |= set(found.parameters)
+        used |= {f"model.{name}" for name in SIMILARITY}
+        for name, parameter in self.named_parameters():
+            parameter.requires_grad_(name in used)
+
+
+@register_backend("hf")
+def create_hf(
+    name: str, source: str | None, *, seed: int = 0, gradient_checkpointing: bool = False, trust_remote_code: bool = False
+) -> HfEncoder:
+    """``name``: a hub repository ``org/name``, with a revision as ``source`` or without, or a folder ``/folder``, ``./folder``.
+    ``seed`` draws nothing: all weights come from the files.
+
+    Raises:
+        InputError: see ``create_encoder``.
+    """
+    fix_torchvision()
+    label = f"hf:{name}" + (f"@{source}" if source else "")
+    with torch.random.fork_rng(devices=[]):
+        encoder = _build(label, find_folder(label, name, source), trust_remote_code)
+    if gradient_checkpointing:
+        try:
+            with quiet():
+                encoder.model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
+        except ValueError as error:
+            raise InputError(f"{label}: a {encoder.model.config.model_type} model has no gradient checkpointing; "
+                             "set gradient_checkpointing: False") from error
+    return encoder
+
+
+def _build(label: str, folder: Path, trust: bool) -> HfEncoder:
+    with quiet():
+        sentence = read_sentence(label, folder)
+        folder = sentence.folder
+        config = read_config(label, folder, trust)
+        kind, found = find_class(label, folder, config, trust)
+        image = tokens = None
+        if kind != "text":
+            image = load_image_processor(label, folder, trust)
+        tokenizer = load_tokenizer(label, folder, trust) if kind != "image" else None
+        model = load_model(label, folder, config, found, pooler=kind == "image", trust_remote_code=trust)
+        if tokenizer is not None:
+            length = longest_text(tokenizer, model, config, sentence.max_length)
+            siglip = config.model_type.startswith("siglip")
+            tokens = HfTokens(label, tokenizer, length, fixed=siglip, prefix=sentence.prefix, lower=sentence.lower)
+        return HfEncoder(label, kind, model, image, tokens, sentence)
+
+
+def _vectors(output: object) -> Tensor:
+    """What get_*_features gives: the vectors (transformers 4), or an output that holds them (5)."""
+    return output if isinstance(output, Tensor) else output.pooler_output
+
+
+def _noise(size: tuple[int, int]) -> Tensor:
+    """A picture whose patches all differ: uint8 (1, 3, H, W)."""
+    return torch.randint(0, 256, (1, 3, *size), generator=torch.Generator().manual_seed(0), dtype=torch.uint8)
+
+
+def _stable(settings: object) -> object:
+    """A configuration without what changes with the machine or the version that wrote it."""
+    if isinstance(settings, dict):
+        return {key: _stable(value) for key, value in settings.items() if key not in VOLATILE}
+    return [_stable(value) for value in settings] if isinstance(settings, list) else settings

@@ -1,0 +1,1 @@
+"""Which part of an encoder trains, and at which rates."""

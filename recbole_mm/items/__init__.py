@@ -1,0 +1,1 @@
+"""What an encoder makes of the items of a catalogue."""

@@ -1,0 +1,1 @@
+"""Several processes that share a run, and the devices that they run on."""

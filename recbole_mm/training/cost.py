@@ -1,0 +1,89 @@
+"""What a run cost: seconds by phase, items encoded, memory, parameters."""
+
+import resource
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+
+from recbole_mm.feature import ItemFeatures
+from recbole_mm.items.encoding_cost import EncodingCost
+from recbole_mm.parallel.ranks import Ranks
+
+MIB = 2**20
+
+
+class CostAccount:
+    """Adds up a run's seconds.
+
+    Args:
+        features: the model's; None without.
+        ranks: the processes that train together; items are counted over all of them.
+    """
+
+    def __init__(self, features: ItemFeatures | None, ranks: Ranks) -> None:
+        self.features, self.ranks = features, ranks
+        self.encoding = EncodingCost() if features is None else features.cost
+        self.seconds = {"training": 0.0, "evaluating": 0.0}
+        self.live_items, self.live_seconds = 0, 0.0
+
+    @contextmanager
+    def measure(self, phase: str) -> Iterator[None]:
+        """Adds the seconds of a block to a phase, less those spent on the encoder's forward passes in it."""
+        start, encoding, items = time.perf_counter(), self.encoding.seconds, self.encoding.items
+        try:
+            yield
+        finally:
+            spent = time.perf_counter() - start
+            self.seconds[phase] += spent - (self.encoding.seconds - encoding)
+        if phase == "training" and self.features is not None and self.features.live:
+            self.live_items, self.live_seconds = self.live_items + self.encoding.items - items, self.live_seconds + spent
+
+    def report(self, model: torch.nn.Module, device: torch.device) -> dict[str, float | int | None]:
+        """The account, as ``run`` returns it under ``cost``.
+
+        Returns:
+            ``seconds_finetuning`` (until the tuned encoder was there, 0 unless one is used), ``seconds_encoding`` (the encoder's forward
+            passes), ``seconds_training`` and ``seconds_evaluating`` (the rest of both);
+            ``items_encoded`` and ``items_per_second`` of those forward passes; ``share_of_bare_encoder``: items a second of end-to-end
+            training, everything included, over those of the encoder's forward and backward pass alone (None unless it trained);
+            ``peak_memory_mib`` (of the device; of the process on a CPU); ``trainable_parameters`` and ``total_parameters`` (those of a
+            frozen encoder, which is gone by then, are in neither).
+        """
+        items, seconds, peak = self.ranks.total(self.encoding.items), self.encoding.seconds, peak_memory(device)
+        return {
+            "seconds_finetuning": self.encoding.finetuning,
+            "seconds_encoding": seconds,
+            "seconds_training": self.seconds["training"],
+            "seconds_evaluating": self.seconds["evaluating"],
+            "items_encoded": items,
+            "items_per_second": items / seconds if seconds else None,
+            "share_of_bare_encoder": self._share(),
+            "peak_memory_mib": peak,
+            "trainable_parameters": sum(p.numel() for p in model.parameters() if p.requires_grad),
+            "total_parameters": sum(p.numel() for p in model.parameters()),
+        }
+
+    def _share(self) -> float | None:
+        bare = self.features.bare_throughput() if self.features is not None and self.features.trainable else None
+        return self.live_items / self.live_seconds / bare if bare else None
+
+
+def cost_line(cost: dict[str, float | int | None]) -> str:
+    """A report in one line of the log."""
+    rate, share, tuning = cost["items_per_second"], cost["share_of_bare_encoder"], cost["seconds_finetuning"]
+    return (
+        f"cost: {f'fine-tuning {tuning:.1f} s, ' if tuning else ''}"
+        f"encoding {cost['seconds_encoding']:.1f} s ({cost['items_encoded']} items{f', {rate:.0f} items/s' if rate else ''}), "
+        f"training {cost['seconds_training']:.1f} s, evaluating {cost['seconds_evaluating']:.1f} s; "
+        + (f"training ran at {share:.2f} of the bare encoder's speed; " if share else "")
+        + f"{cost['peak_memory_mib']:.0f} MiB at most; {cost['trainable_parameters']:,} of {cost['total_parameters']:,} parameters train"
+    )
+
+
+def peak_memory(device: torch.device) -> float:
+    """MiB: the most that was allocated on a GPU, or the process's largest resident set."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device) / MIB
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024

@@ -1,0 +1,166 @@
+"""MultiModalTrainer: RecBole's Trainer, for a recommender whose encoder trains along, alone or in several processes."""
+
+import math
+from collections import OrderedDict
+from collections.abc import Iterator
+from contextlib import nullcontext
+from functools import partial
+
+import torch
+from recbole.data.dataloader import FullSortEvalDataLoader
+from recbole.utils import EvaluatorType, set_color
+from tqdm import tqdm
+
+from recbole_mm.checkpoint import load_checkpoint
+from recbole_mm.compat import no_tensorboard
+from recbole_mm.errors import InputError
+from recbole_mm.model.base import MultiModalRecommender
+from recbole_mm.parallel.ranks import Ranks
+from recbole_mm.parallel.sharding import clip_gradients, total_norm
+from recbole_mm.training.cost import CostAccount
+from recbole_mm.training.health import health_line, health_of
+from recbole_mm.training.optimiser import Schedule, decay_weights, fused_optimizer, role_groups
+from recbole_mm.training.resume import load_into
+from recbole_mm.training.saving import ResumableTrainer
+
+AUTO_FREEZE_EPOCHS = {True: 0, False: 1}
+
+
+class MultiModalTrainer(ResumableTrainer):
+    """RecBole's Trainer for a MultiModalRecommender.
+
+    Recommender and encoder have rates, weight decay and schedules of their own (``optimisation``); the encoder is left alone for the
+    first ``encoder_freeze_epochs``, in which features come from a table. ``accumulation_steps`` batches make one step of the
+    optimiser. Several processes train as one would with all their batches in one (see ``Ranks``), and share an evaluation by users.
+    """
+
+    def __init__(self, config, model: MultiModalRecommender) -> None:
+        with no_tensorboard() if Ranks.current().rank else nullcontext():
+            super().__init__(config, model)
+        features, frozen = model.item_features, config["encoder_freeze_epochs"]
+        scratch = features is None or features.encoder is None or features.encoder.from_scratch
+        self.freeze_epochs = min(AUTO_FREEZE_EPOCHS[scratch], self.epochs - 1) if frozen == "auto" else frozen
+        self.schedule = Schedule(config, self.optimizer, self.epochs, self.freeze_epochs)
+        self.scaler = torch.amp.GradScaler(self.device.type, enabled=bool(self.enable_scaler))
+        self.account = CostAccount(features, self.ranks)
+        self.gradient_norms: list[torch.Tensor] = []
+        self.health: dict[str, object] = {}
+        self.verbose = True
+
+    def _build_optimizer(self, **kwargs) -> torch.optim.Optimizer:
+        groups = role_groups(self.config, self.model)
+        fused = fused_optimizer(self.learner, groups, self.learning_rate, self.weight_decay)
+        return fused or super()._build_optimizer(params=groups, **kwargs)
+
+    def fit(self, train_data, valid_data=None, verbose: bool = True, **kwargs) -> tuple[float, OrderedDict]:
+        self.verbose = verbose
+        features, steps = self.model.item_features, self.schedule.total("encoder", len(train_data))
+        if features is not None and features.trainable and self.schedule.warmup >= steps:
+            self.logger.warning(f"encoder_warmup_steps {self.schedule.warmup} of {steps} steps: the encoder's rate never stays at its peak")
+        return super().fit(train_data, valid_data, verbose, **kwargs)
+
+    def _train_epoch(self, train_data, epoch_idx: int, loss_func=None, show_progress: bool = False):
+        """The sum of every batch's loss, or of each of its parts."""
+        self._save_last(epoch_idx - 1)
+        self._start_epoch(epoch_idx)
+        factor, n, every = self.model.learning_rate_factor(epoch_idx), len(train_data), self.config["accumulation_steps"]
+        describe = partial(tqdm, ncols=100, desc=set_color(f"Train {epoch_idx:>5}", "pink"), disable=not show_progress)
+        totals: list[float] | None = None
+        with self.account.measure("training"):
+            self.model.train()
+            self.optimizer.zero_grad()
+            for place, interaction in enumerate(describe(train_data)):
+                Ranks.moment = epoch_idx * n + place
+                self.model.start_step(Ranks.moment)
+                with torch.autocast(self.device.type, enabled=bool(self.enable_amp)):
+                    losses = (loss_func or self.model.calculate_loss)(interaction.to(self.device))
+                parts = losses if isinstance(losses, tuple) else (losses,)
+                values = torch.stack([part.detach().float() for part in parts]).tolist()
+                self._check_finite(epoch_idx, values)
+                totals = values if totals is None else list(map(sum, zip(totals, values, strict=True)))
+                together = min(every, n - place // every * every)
+                self.scaler.scale(sum(parts) / together).backward()
+                if (place + 1) % every == 0 or place + 1 == n:
+                    self._step(n, factor)
+        return tuple(totals) if isinstance(losses, tuple) else totals[0]
+
+    def _start_epoch(self, epoch: int) -> None:
+        features = self.model.item_features
+        if features is not None and features.trainable:
+            features.live = epoch >= self.freeze_epochs
+            if features.live and epoch == self.freeze_epochs > 0:
+                self.logger.info(f"epoch {epoch}: the encoder trains from now on")
+            if features.live and epoch % self.config["refresh_every"] == 0 and self.model.uses_table and features.outdated:
+                features.refresh()
+        self.ranks.align([tensor for group in self.optimizer.param_groups for tensor in group["params"]])
+        self.model.start_epoch(epoch)
+        self.gradient_norms = []
+
+    def _step(self, n_batches: int, factor: float) -> None:
+        """One step of the optimiser, on the gradients there are."""
+        features, encoder = self.model.item_features, self.model.encoder_parameters()
+        live = features is not None and features.live
+        self.schedule.step(n_batches, factor, live)
+        self.ranks.average(encoder if live else [])
+        self.scaler.unscale_(self.optimizer)
+        if live:
+            gradients = [p.grad for p in encoder if p.grad is not None]
+            self.gradient_norms += [total_norm(gradients)] if gradients else []
+        if self.clip_grad_norm:
+            clip_gradients(list(self.model.parameters()), **self.clip_grad_norm)
+        decay_weights(self.optimizer)
+        self.scaler.step(self.optimizer)
+        self.scaler.update()
+        self.optimizer.zero_grad()
+
+    def _check_finite(self, epoch: int, losses: list[float]) -> None:
+        if not all(map(math.isfinite, losses)):
+            raise InputError(f"the loss is no number any more in epoch {epoch} ({', '.join(map(str, losses))}); lower learning_rate or "
+                             "encoder_learning_rate, or set clip_grad_norm")  # fmt: skip
+
+    @torch.no_grad()
+    def evaluate(self, eval_data, load_best_model: bool = True, model_file: str | None = None, show_progress: bool = False):
+        """RecBole's; the checkpoint is one that loads without running code, and every process ranks for its share of the users."""
+        if not eval_data:
+            return None
+        if load_best_model:
+            file = model_file or self.saved_model_file
+            load_into(self.model, self.config["model"], load_checkpoint(file), file)
+            self.logger.info(f"Loading model structure and parameters from {file}")
+        full = isinstance(eval_data, FullSortEvalDataLoader)
+        if full and self.item_tensor is None:
+            self.item_tensor = eval_data._dataset.get_item_feature().to(self.device)
+        if self.config["eval_type"] == EvaluatorType.RANKING:
+            self.tot_item_num = eval_data._dataset.item_num
+        shared = full and self.ranks.world > 1
+        batches = self._own_batches(eval_data) if shared else eval_data
+        with self.account.measure("evaluating"):
+            self.model.eval()
+            if shared and self.model.item_features is not None:
+                self.model.item_features.table()  # which all processes make together, those without a user as well
+            for batch in tqdm(batches, ncols=100, desc=set_color("Evaluate   ", "pink"), disable=not show_progress):
+                interaction, scores, *positives = (self._full_sort_batch_eval if full else self._neg_sample_batch_eval)(batch)
+                self.eval_collector.eval_batch_collect(scores, interaction, *positives)
+            result = self.evaluator.evaluate(self._collected(shared))
+        self.wandblogger.log_eval_metrics(result, head="eval")
+        return result
+
+    def _own_batches(self, eval_data: FullSortEvalDataLoader) -> Iterator[tuple]:
+        own = torch.arange(eval_data.sample_size)[self.ranks.slice(eval_data.sample_size)]
+        return (eval_data.collate_fn(places.tolist()) for places in own.split(eval_data.step) if len(places))
+
+    def _collected(self, shared: bool):
+        """What RecBole's metrics are made of; of a shared evaluation every process's rows, in the order of the users."""
+        struct = self.eval_collector.get_data_struct()
+        if shared:
+            everyone = self.ranks.collect({key: rows for key, rows in struct._data_dict.items() if key.startswith("rec.")})
+            for key in {key for own in everyone for key in own}:
+                struct.set(key, torch.cat([own[key] for own in everyone if key in own]))
+        return struct
+
+    def _valid_epoch(self, valid_data, show_progress: bool = False):
+        score, self.valid_result = super()._valid_epoch(valid_data, show_progress)
+        self.health = health_of(self.model, self.gradient_norms)
+        if self.verbose and self.health:
+            self.logger.info(health_line(self.health))
+        return score, self.valid_result
