@@ -7,8 +7,8 @@ import torch
 
 from recbole_mm.cli import main
 from recbole_mm.config.command_config import EXTRACTION, FINE_TUNING, CommandConfig
+from recbole_mm.encoder.build import build_encoder, sharded
 from recbole_mm.errors import InputError
-from recbole_mm.feature.build import build_encoder, sharded
 from tests.planted import built, settings
 from tests.processes import together
 

@@ -13,7 +13,7 @@ import pytest
 import torch
 from safetensors.numpy import load_file, save_file
 
-from recbole_mm.feature import build
+from recbole_mm.encoder import build
 from recbole_mm.model import OUR_MODELS, get_model
 from recbole_mm.quick_start import build_trainer, load_data_and_model
 from tests.planted import built, write_features, write_planted

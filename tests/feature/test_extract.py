@@ -17,8 +17,8 @@ from safetensors import safe_open
 from recbole_mm.cli import main
 from recbole_mm.config.multimodal_config import MultiModalConfig
 from recbole_mm.encoder import create_encoder
+from recbole_mm.encoder.build import build_encoder
 from recbole_mm.feature import extract as extract_module
-from recbole_mm.feature.build import build_encoder
 from recbole_mm.feature.extract import extract
 from recbole_mm.items import catalogue as encode_module
 from recbole_mm.items.catalogue import read_ahead

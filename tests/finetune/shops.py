@@ -8,7 +8,7 @@ from PIL import Image
 from recbole.utils import init_seed
 
 from recbole_mm.config.multimodal_config import MultiModalConfig
-from recbole_mm.feature.build import build_encoder, chunk_size
+from recbole_mm.encoder.build import build_encoder, chunk_size
 from recbole_mm.finetune.apply import Tuned, finetune
 from recbole_mm.finetune.choose import Chooser
 from recbole_mm.finetune.settings import Settings
