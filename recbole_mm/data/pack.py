@@ -3,9 +3,7 @@
 import os
 import re
 import time
-from collections import deque
-from collections.abc import Callable, Container, Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Container, Sequence
 from hashlib import blake2b
 from io import BytesIO
 from pathlib import Path
@@ -19,8 +17,11 @@ from tqdm import tqdm
 from recbole_mm.data.image import BrokenImage, FileIndex, load_image, read_error
 from recbole_mm.data.journal import PackWriter, read_journal
 from recbole_mm.disk import locked
+from recbole_mm.parallel.read_ahead import read_ahead
 
 CHUNK_ROWS = 256
+PICTURES_AHEAD = 3
+"""Decoded pictures per thread that wait in memory to be written."""
 SAVE_SECONDS = 5.0
 RESIDENT_BYTES = 1 << 28
 """Of a pack, mapped in at a time. With a row come the pages around it, where the system has them, up to `PAGES_AROUND` bytes."""
@@ -153,10 +154,11 @@ def _fill(survey: _Survey, files: FileIndex, writer: PackWriter, preprocess: Pre
     """Reads `survey.unread` into the pack and moves each of its paths to `survey.rows` or `survey.broken`."""
     digests: dict[Path, str] = {}
     saved = time.monotonic()
-    results = _read_ahead(lambda path: _read(path, preprocess, writer.rows), survey.unread)
+    threads = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    results = read_ahead(lambda path: _read(path, preprocess, writer.rows), survey.unread, threads, PICTURES_AHEAD * threads)
     try:
         with tqdm(results, "Packing pictures", len(survey.unread), unit="picture", disable=not show_progress) as progress:
-            for path, (digest, pixels, reason) in progress:
+            for path, (digest, pixels, reason) in zip(survey.unread, progress, strict=True):
                 if reason is not None:
                     survey.broken[path] = reason
                     continue
@@ -174,22 +176,3 @@ def _fill(survey: _Survey, files: FileIndex, writer: PackWriter, preprocess: Pre
         writer.flush()
         files.save()
     survey.rows.update((path, writer.rows[digest]) for path, digest in digests.items())
-
-
-def _read_ahead(work: Callable[[Path], _Read], paths: Iterable[Path]) -> Iterator[tuple[Path, _Read]]:
-    """(path, work(path)) in order, worked on in parallel, with at most four results a worker waiting in memory."""
-    workers = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    waiting: deque = deque()
-    with ThreadPoolExecutor(workers) as pool:
-        try:
-            for path in paths:
-                waiting.append((path, pool.submit(work, path)))
-                if len(waiting) >= 4 * workers:
-                    done, future = waiting.popleft()
-                    yield done, future.result()
-            while waiting:
-                done, future = waiting.popleft()
-                yield done, future.result()
-        finally:
-            for _, future in waiting:
-                future.cancel()

@@ -1,13 +1,11 @@
 """A catalogue through a frozen encoder, by way of the feature store: only what is not there yet is encoded."""
 
 import json
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterator, Mapping
 from hashlib import blake2b
 from logging import getLogger
 from pathlib import Path
-from typing import NamedTuple, TypeVar
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -23,11 +21,11 @@ from recbole_mm.items.feature_store import FeatureStore
 from recbole_mm.items.feature_table import Table
 from recbole_mm.items.inputs import PARTS, EncoderInputs, contents_fingerprint
 from recbole_mm.parallel.ranks import Ranks
+from recbole_mm.parallel.read_ahead import read_ahead
 
 SHARD_ROWS = 256
 VERSION = 2
 """To be raised where the same encoder, inputs and settings come to give other rows, or shards another form."""
-In, Out = TypeVar("In"), TypeVar("Out")
 logger = getLogger(__name__)
 
 
@@ -138,18 +136,6 @@ class Worker:
         with self.cost.measure(len(fresh), self.device), torch.autocast(self.device.type, torch.bfloat16, enabled=self.bf16):
             values = tuple(v.to(self.device) for v in values) if isinstance(values, tuple) else values.to(self.device)
             return self.compute(modality, values).float().cpu()
-
-
-def read_ahead(read: Callable[[In], Out], items: Iterable[In], depth: int = 2) -> Iterator[Out]:
-    """``read`` of each item in order, done in a thread up to ``depth`` items before it is asked for."""
-    waiting: deque = deque()
-    with ThreadPoolExecutor(1) as pool:
-        for item in items:
-            waiting.append(pool.submit(read, item))
-            if len(waiting) > depth:
-                yield waiting.popleft().result()
-        while waiting:
-            yield waiting.popleft().result()
 
 
 def _slices(values: list, size: int) -> Iterator[list]:

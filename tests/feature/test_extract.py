@@ -21,7 +21,6 @@ from recbole_mm.encoder.build import build_encoder
 from recbole_mm.feature import extract as extract_module
 from recbole_mm.feature.extract import extract
 from recbole_mm.items import catalogue as encode_module
-from recbole_mm.items.catalogue import read_ahead
 from recbole_mm.training.loaders import create_dataset
 from tests.planted import built, settings, write_features, write_planted
 
@@ -187,11 +186,3 @@ def test_bad_input(shop, tmp_path, capsys):
     fails("cache_dri", "'cache_dir'", cache_dri="x")
     fails("shpo", dataset="shpo")
     fails("file", cache_dir=tmp_path / "file")
-
-
-def test_reading_ahead_keeps_order_and_passes_errors_on():
-    assert list(read_ahead(lambda n: n * n, range(7))) == [n * n for n in range(7)]
-    ready = read_ahead(lambda n: 1 // n, [1, 0])
-    assert next(ready) == 1
-    with pytest.raises(ZeroDivisionError):
-        next(ready)
