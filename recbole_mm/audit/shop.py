@@ -87,7 +87,7 @@ def open_shop(config, report: Report) -> Shop | None:
     table = _read_items(config, folder / f"{config['dataset']}.item", report)
     dataset = _build(config, report)
     if dataset is not None:
-        tokens = [str(token) for token in dataset.field2id_token[dataset.iid_field][1:]]
+        tokens = dataset.tokens[1:]
         ids = np.asarray(dataset.inter_feat[dataset.iid_field])
         counts = np.bincount(ids, minlength=len(tokens) + 1)[1:]
     else:

@@ -87,7 +87,7 @@ def _compare(
     config, dataset: MultiModalDataset, training: np.ndarray, modality: str, rows: np.ndarray, present: np.ndarray, folder: Path, bar: tqdm
 ) -> Outcome:
     """The items that lack the modality take no part, in either arm."""
-    tokens = [str(token) for token in dataset.field2id_token[dataset.iid_field]]
+    tokens = dataset.tokens
     owners, spread = np.flatnonzero(present), rows[present].std(0)
     standard = (rows[present] - rows[present].mean(0)) / np.where(spread > 1e-6, spread, np.inf)
     table = np.zeros((len(tokens) - 1, rows.shape[1]), dtype=np.float32)

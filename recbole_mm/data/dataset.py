@@ -9,6 +9,7 @@ from recbole.utils import FeatureSource
 from recbole_mm.config.modalities import from_encoder
 from recbole_mm.data.content import ItemContent, writable_cache
 from recbole_mm.data.text import join_fields, read_item_table
+from recbole_mm.data.tokens import item_tokens
 from recbole_mm.errors import InputError
 
 
@@ -33,13 +34,18 @@ class MultiModalDataset(Dataset):
                 load = load - raw
         return load, unload
 
+    @property
+    def tokens(self) -> list[str]:
+        """The token of every item by its internal id; the first is RecBole's padding, "[PAD]"."""
+        return item_tokens(self)
+
     def _data_processing(self) -> None:
         super()._data_processing()
         self.content = self.read_content()
 
     def read_content(self) -> ItemContent:
         """Pictures' names and texts of the items that are left after filtering, found by item token, of the modalities in use."""
-        tokens = [str(token) for token in self.field2id_token[self.iid_field]]
+        tokens = self.tokens
         folder = Path(self.dataset_path)
         images = texts = None
         if from_encoder(self.config) != []:
@@ -66,12 +72,11 @@ class MultiModalDataset(Dataset):
         Raises:
             InputError: there is no such column; it names the configuration ``key`` that asked for it.
         """
-        tokens = [str(token) for token in self.field2id_token[self.iid_field]]
         file = Path(self.dataset_path) / f"{self.dataset_name}.item"
         table = self._item_table(file)
         if field not in table:
             raise InputError(f"{file} has no column '{field}' ({key}); it has {', '.join(table)}")
-        return _take(table[field], self._rows(table, tokens, file))
+        return _take(table[field], self._rows(table, self.tokens, file))
 
     def _item_table(self, file: Path) -> dict[str, list[str]]:
         if not file.is_file():

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from recbole.data.dataloader import FullSortEvalDataLoader
 
+from recbole_mm.data.tokens import item_tokens
 from recbole_mm.errors import InputError, listed
 
 PARTS = ("warm", "cold")
@@ -37,7 +38,7 @@ def hold_out_cold_items(config, dataset) -> None:
 
 
 def _cold_items(config, dataset) -> np.ndarray:
-    tokens = [str(token) for token in dataset.field2id_token[dataset.iid_field]]
+    tokens = item_tokens(dataset)
     if config["cold_items"]:
         file = Path(config["cold_items"])
         if not file.is_file():

@@ -87,8 +87,7 @@ def live_items(config, dataset, encoder: ItemEncoder, fingerprint: str) -> Encod
 
 def file_tables(config, dataset) -> dict[str, Table]:
     """The modalities that come from feature files."""
-    tokens = [str(token) for token in dataset.field2id_token[dataset.iid_field]]
-    return read_tables(from_files(config), tokens, Path(dataset.dataset_path), config["feature_ids"], dataset.iid_field)
+    return read_tables(from_files(config), dataset.tokens, Path(dataset.dataset_path), config["feature_ids"], dataset.iid_field)
 
 
 def frozen_encoder(config, dataset) -> ItemEncoder:

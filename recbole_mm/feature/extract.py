@@ -35,9 +35,8 @@ def extract(config, dataset, output: str | Path | None = None) -> Encoded:
     ranks = Ranks.current()
     encoded = encode(config, dataset, frozen_encoder(config, dataset), ranks)
     if output is not None and ranks.rank == 0:
-        tokens = [str(token) for token in dataset.field2id_token[dataset.iid_field]]
         for modality, table in encoded.tables.items():
-            export(table, tokens, Path(output) / f"{modality}.safetensors", config["feature_dtype"])
+            export(table, dataset.tokens, Path(output) / f"{modality}.safetensors", config["feature_dtype"])
         getLogger().info(f"features exported to {output}: {', '.join(f'{m}.safetensors' for m in encoded.tables)}")
     ranks.wait()
     getLogger().info(_cost_line(encoded, ranks))

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from recbole_mm.data.text import clean_text
+from recbole_mm.data.tokens import user_tokens
 from recbole_mm.encoder import ItemEncoder
 from recbole_mm.encoder.pretraining import PretrainingHeads, drawn
 from recbole_mm.errors import InputError, listed
@@ -82,8 +83,7 @@ class Chooser:
     def _interaction(self) -> Objective:
         dataset = self.dataset
         users, items = (dataset.inter_feat[field].numpy() for field in (dataset.uid_field, dataset.iid_field))
-        tokens = [str(token) for token in dataset.field2id_token[dataset.uid_field]]
-        copurchases = Copurchases(users, items, tokens, self.units, self.trained)
+        copurchases = Copurchases(users, items, user_tokens(dataset), self.units, self.trained)
         if not bool(copurchases.paired().any()):
             raise InputError("no user has two items with a picture or a text in the training part")
         return Interaction(copurchases)

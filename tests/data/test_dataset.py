@@ -70,7 +70,8 @@ def test_features_stay_with_their_tokens(world, encoder, tmp_path_factory, data)
     folder = write(tmp_path_factory.mktemp("any") / data.draw(st.sampled_from(["shop", "renamed", "a.b"])), listed, pairs)
     keys = {"image_dir": str(place / "images"), "cache_dir": str(place / "cache"), "item_inter_num_interval": f"[{at_least},inf)"}
     dataset = create_dataset(MultiModalConfig("CLIPRec", folder.name, config_dict=run_settings(folder, **keys)))
-    tokens = [str(token) for token in dataset.field2id_token["item_id"]]
+    tokens = dataset.tokens
+    assert tokens[0] == "[PAD]"
     assert set(tokens[1:]) == {f"i{i}" for i, n in Counter(i for _, i in pairs).items() if n >= at_least}
     encoded = encode_catalogue(encoder, dataset.content, None).tables
     files = read_tables({"audio": str(place / "audio.safetensors")}, tokens, folder, None, "item_id")
