@@ -1,23 +1,24 @@
-"""Folders that several processes use: a lock that says who is waited for, and files that appear whole or not at all."""
+"""Folders that several processes use: a lock that says who is waited for, and files and folders that appear whole or not at all."""
 
 import glob
 import os
 import secrets
 import shutil
 import time
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from logging import getLogger
 from pathlib import Path
 
 from filelock import AcquireReturnProxy, FileLock, Timeout
 
-STALE_SECONDS = 3600
+STALE_SECONDS = 24 * 3600
 logger = getLogger(__name__)
 
 
 def locked(path: Path, doing: str) -> AcquireReturnProxy:
-    """The lock file ``path``, held until the end of a ``with``; where another process has it, says that one is ``doing`` something."""
+    """Takes the lock file ``path`` until the end of a ``with``. Where another process has it, the log says that it is waited for, and
+    what it is ``doing``."""
     lock = FileLock(path)
     try:
         return lock.acquire(timeout=0)
@@ -27,29 +28,62 @@ def locked(path: Path, doing: str) -> AcquireReturnProxy:
 
 
 def write_whole(path: Path, write: Callable[[Path], object]) -> None:
-    """Lets ``write`` fill a file, and moves it to ``path`` with the rights that the umask gives: a kill leaves the previous one, and a
-    folder beside it with whatever ``write`` made, which the next write of this file removes."""
-    remove_left(path.parent, path.name)
-    folder = path.with_name(f".{path.name}.{_machine()}.{os.getpid()}.{secrets.token_hex(4)}.tmp")
-    folder.mkdir()
-    try:
-        temporary = folder / path.name
+    """Lets ``write`` fill a file of the same name elsewhere, and moves that to ``path`` at the end, with the access rights that the umask
+    gives. A process that is killed meanwhile leaves the previous file as it was; the next write of it removes what it left behind."""
+    with _hidden_folder(path) as hidden:
+        temporary = hidden / path.name
         write(temporary)
-        temporary.chmod(folder.stat().st_mode & 0o666)
+        temporary.chmod(hidden.stat().st_mode & 0o666)
         with open(temporary, "rb") as file:
             os.fsync(file.fileno())
         os.replace(temporary, path)
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextmanager
+def whole_folder(path: Path, replace: bool = False) -> Iterator[Path]:
+    """Gives an empty folder to fill, which is moved to ``path`` at the end of the ``with``, unless something goes wrong in it. A process
+    that is killed meanwhile leaves ``path`` as it was, and the next such call removes what it left behind.
+
+    Args:
+        replace: the new folder takes the place of one that exists. Without, that one must be empty.
+
+    Raises:
+        OSError: ``path`` exists and is not empty, or cannot be written.
+    """
+    with _hidden_folder(path) as hidden:
+        folder, old = hidden / path.name, hidden.with_suffix(".old")
+        folder.mkdir()
+        yield folder
+        if replace and path.exists():
+            os.rename(path, old)
+        try:
+            os.rename(folder, path)
+        except OSError:
+            if old.exists():
+                os.rename(old, path)
+            raise
+        shutil.rmtree(old, ignore_errors=True)
 
 
 def remove_left(folder: Path, name: str | None = None) -> None:
-    """Removes what killed calls of ``write_whole`` have left in a folder, of the file ``name`` or of all: that of processes of this machine
-    that are gone, and whatever is an hour old."""
+    """Removes from ``folder`` what killed calls of ``write_whole`` and ``whole_folder`` have left there, of the file or folder ``name`` or
+    of all: what belongs to processes of this machine that are gone, and whatever is a day old."""
     for left in folder.glob(f".{glob.escape(name) if name else '*'}.*.tmp"):
         with suppress(OSError):
             if _abandoned(left.name) or time.time() - left.stat().st_mtime > STALE_SECONDS:
                 shutil.rmtree(left) if left.is_dir() else left.unlink()
+
+
+@contextmanager
+def _hidden_folder(path: Path) -> Iterator[Path]:
+    """A folder beside ``path`` for the time of a ``with``, whose name says which process it belongs to."""
+    remove_left(path.parent, path.name)
+    folder = path.with_name(f".{path.name}.{_machine()}.{os.getpid()}.{secrets.token_hex(4)}.tmp")
+    folder.mkdir()
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _abandoned(name: str) -> bool:

@@ -10,7 +10,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from recbole_mm.checkpoint import save_checkpoint
-from recbole_mm.disk import remove_left, write_whole
+from recbole_mm.disk import remove_left, whole_folder, write_whole
 from tests.processes import together
 
 
@@ -91,3 +91,19 @@ def test_others_may_read_what_the_umask_lets_them(tmp_path, umask):
         os.umask(before)
     assert (tmp_path / "x.safetensors").stat().st_mode & 0o777 == 0o666 & ~umask
     assert torch.equal(load_file(tmp_path / "x.safetensors")["a"], torch.ones(2))
+
+
+def test_a_folder_appears_whole_or_not_at_all(tmp_path):
+    path = tmp_path / "shop"
+    with pytest.raises(KeyboardInterrupt), whole_folder(path) as folder:
+        (folder / "half").touch()
+        raise KeyboardInterrupt
+    assert not list(tmp_path.iterdir())
+    for name in ("first", "second"):
+        with whole_folder(path, replace=True) as folder:
+            assert not list(folder.iterdir())
+            (folder / name).touch()
+        assert [file.name for file in path.iterdir()] == [name]
+    with pytest.raises(OSError), whole_folder(path) as folder:
+        (folder / "third").touch()
+    assert [file.name for file in path.iterdir()] == ["second"] and list(tmp_path.iterdir()) == [path]

@@ -7,23 +7,19 @@ choose by colour and pattern, a third by material and use, a third by both. See 
 from __future__ import annotations
 
 import json
-import os
-import shutil
-import time
-import uuid
 from pathlib import Path
 
 import numpy as np
 
 from recbole_mm.data.demo_pictures import COLOURS, PATTERNS, SHAPES, draw_item
 from recbole_mm.data.demo_texts import MATERIALS, USES, Factors, describe
+from recbole_mm.disk import whole_folder
 
 TASTES = ("visual", "textual", "both")
 TASTE_SHARE = 0.88  # of a user's interactions; the rest is noise
 SHARPNESS = 4.5  # an item with one more matching factor is exp(SHARPNESS) times as likely
 COLD_SHARE, COLD_IN_TEST = 0.1, 0.5
 MIN_WARM, MIN_COLD = 4, 2
-STALE_SECONDS = 3600
 
 Style = dict[str, list[str]]
 
@@ -170,8 +166,7 @@ def _fill(folder: Path, seed: int, n_users: int, n_items: int) -> None:
 def write_demo(folder: Path, seed: int = 2026, n_users: int = 300, n_items: int = 400) -> None:
     """Write the demo shop as a RecBole dataset folder, unless the folder exists already.
 
-    The files are written into a hidden folder beside the target, which gets its name in the last step, so that a kill or a
-    second writer at the same time never leaves half a dataset under the target's name.
+    The folder appears whole or not at all (see ``whole_folder``), whether the process is killed or another one writes it too.
 
     Args:
         folder: the dataset folder itself; RecBole finds its files when it is named `demo`.
@@ -185,17 +180,9 @@ def write_demo(folder: Path, seed: int = 2026, n_users: int = 300, n_items: int 
     if folder.exists():
         return
     folder.parent.mkdir(parents=True, exist_ok=True)
-    for left in folder.parent.glob(f".{folder.name}-*.part"):  # of a writer that was killed
-        if time.time() - left.stat().st_mtime > STALE_SECONDS:
-            shutil.rmtree(left, ignore_errors=True)
-    part = folder.with_name(f".{folder.name}-{uuid.uuid4().hex}.part")
-    part.mkdir()
     try:
-        _fill(part, seed, n_users, n_items)
-        try:
-            os.rename(part, folder)
-        except OSError:
-            if not folder.is_dir():
-                raise
-    finally:
-        shutil.rmtree(part, ignore_errors=True)
+        with whole_folder(folder) as part:
+            _fill(part, seed, n_users, n_items)
+    except OSError:
+        if not folder.is_dir():  # otherwise another process was faster
+            raise

@@ -1,8 +1,6 @@
 """Weights files: fetched, read without running any code in them, and compared with what an architecture wants."""
 
-import os
 import re
-import tempfile
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -13,6 +11,7 @@ from urllib.parse import urlsplit
 import torch
 from torch import Tensor
 
+from recbole_mm.disk import write_whole
 from recbole_mm.errors import InputError, listed, one_line
 
 WRAPPERS = ("state_dict", "module", "model")
@@ -95,9 +94,7 @@ def fetch(label: str, url: str) -> Path:
         return path
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=folder) as partial:
-            torch.hub.download_url_to_file(url, os.path.join(partial, path.name), progress=True)
-            os.replace(os.path.join(partial, path.name), path)
+        write_whole(path, lambda file: torch.hub.download_url_to_file(url, str(file), progress=True))
     except (OSError, RuntimeError) as error:
         raise InputError(
             f"{label}: {path.name} is not at hand and cannot be downloaded ({one_line(error)}); get it from {url} elsewhere, and put it "

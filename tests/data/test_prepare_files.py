@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import os
 import random
 from collections import Counter
 from pathlib import Path
@@ -127,8 +128,9 @@ def test_idempotent_and_nothing_is_overwritten(shop, tmp_path, capsys):
 
 
 def test_what_a_killed_process_left_is_swept_away(shop, tmp_path):
-    (tmp_path / ".shop-0123456789ab.part").mkdir()
-    (tmp_path / ".shop-0123456789ab.part" / "half").touch()
+    left = tmp_path / ".shop.another-machine.1.0123abcd.tmp"
+    left.mkdir()
+    os.utime(left, (0, 0))
     made(shop, tmp_path / "shop")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["input", "shop"]
 
