@@ -18,7 +18,7 @@ from recbole_mm.parallel.ranks import Ranks
 from recbole_mm.training.cost import cost_line
 from recbole_mm.training.loaders import create_dataset, data_preparation, find_dataset
 from recbole_mm.training.log import start_log, starting
-from recbole_mm.training.resume import load_model_state
+from recbole_mm.training.run_state import load_model_state
 from recbole_mm.training.trainer import MultiModalTrainer
 
 fix_recbole_checkpoints()

@@ -20,8 +20,8 @@ from recbole_mm.parallel.sharding import clip_gradients, total_norm
 from recbole_mm.training.cost import CostAccount
 from recbole_mm.training.health import health_line, health_of
 from recbole_mm.training.optimiser import Schedule, decay_weights, fused_optimizer, role_groups
-from recbole_mm.training.resume import load_into
-from recbole_mm.training.saving import ResumableTrainer
+from recbole_mm.training.resumable_trainer import ResumableTrainer
+from recbole_mm.training.run_state import load_weights
 
 AUTO_FREEZE_EPOCHS = {True: 0, False: 1}
 
@@ -125,7 +125,7 @@ class MultiModalTrainer(ResumableTrainer):
             return None
         if load_best_model:
             file = model_file or self.saved_model_file
-            load_into(self.model, self.config["model"], load_checkpoint(file), file)
+            load_weights(self.model, self.config["model"], load_checkpoint(file), file)
             self.logger.info(f"Loading model structure and parameters from {file}")
         full = isinstance(eval_data, FullSortEvalDataLoader)
         if full and self.item_tensor is None:

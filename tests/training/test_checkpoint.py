@@ -18,8 +18,8 @@ from recbole_mm.checkpoint import checkpoint_name, load_checkpoint, plain, save_
 from recbole_mm.errors import InputError
 from recbole_mm.model.cliprec import CLIPRec
 from recbole_mm.quick_start import build_trainer, load_data_and_model, run
-from recbole_mm.training import saving
-from recbole_mm.training.resume import changed
+from recbole_mm.training import resumable_trainer
+from recbole_mm.training.run_state import changed_settings
 from recbole_mm.training.trainer import MultiModalTrainer
 from tests.feature.test_extract import forked
 from tests.planted import built, settings, write_planted
@@ -124,7 +124,7 @@ def test_a_killed_run_goes_on_from_its_last_epoch_not_its_best(planted, monkeypa
 
     monkeypatch.setattr(MultiModalTrainer, "_valid_epoch", judged)
     monkeypatch.setattr(MultiModalTrainer, "_train_epoch", train)
-    monkeypatch.setattr(saving, "SAVE_SECONDS", -1.0)
+    monkeypatch.setattr(resumable_trainer, "SAVE_SECONDS", -1.0)
     with pytest.raises(KeyboardInterrupt):
         run(model, planted.name, config_dict=settings(planted, **keys))
     (file,) = Path("saved").glob("*.pth")
@@ -133,7 +133,7 @@ def test_a_killed_run_goes_on_from_its_last_epoch_not_its_best(planted, monkeypa
     trained, killed_at[:] = [], []
     resumed = run(model, planted.name, config_dict=settings(planted, resume=str(file), **keys))
     assert trained == list(range(last + 1, 6)) and not Path(f"{file}.last").exists()
-    monkeypatch.setattr(saving, "SAVE_SECONDS", 60.0)
+    monkeypatch.setattr(resumable_trainer, "SAVE_SECONDS", 60.0)
     straight = run(model, planted.name, config_dict=settings(planted, checkpoint_dir="straight", **keys))
     assert not list(Path("straight").glob("*.last"))
     assert resumed["test_result"] == straight["test_result"] and resumed["best_valid_result"] == straight["best_valid_result"]
@@ -237,7 +237,7 @@ def dies_at(moment: int) -> None:
 
         return watching
 
-    for owner, name in ((MultiModalTrainer, "_step"), (MultiModalTrainer, "evaluate"), (saving, "save_checkpoint")):
+    for owner, name in ((MultiModalTrainer, "_step"), (MultiModalTrainer, "evaluate"), (resumable_trainer, "save_checkpoint")):
         setattr(owner, name, watched(getattr(owner, name)))
 
 
@@ -341,12 +341,12 @@ def test_what_counts_as_another_setting(planted):
     trainer = build_trainer(config, model)
     trainer.fit(train, None, verbose=False)
     checkpoint = load_checkpoint(trainer.saved_model_file)
-    assert checkpoint["processes"] == 1 and changed(checkpoint, trainer) == []
-    assert changed(checkpoint | {"processes": 2}, trainer) == ["train_batch_size: 64 (until now 128)"]
+    assert checkpoint["processes"] == 1 and changed_settings(checkpoint, trainer) == []
+    assert changed_settings(checkpoint | {"processes": 2}, trainer) == ["train_batch_size: 64 (until now 128)"]
     trainer.config["epochs"] = 2
-    assert changed(checkpoint, trainer) == ["epochs: 2 (until now 1)"], "which decides a cosine's rates"
+    assert changed_settings(checkpoint, trainer) == ["epochs: 2 (until now 1)"], "which decides a cosine's rates"
     trainer.config["learning_rate_schedule"] = "constant"
-    assert changed(checkpoint, trainer) == ["learning_rate_schedule: constant (until now cosine)"]
+    assert changed_settings(checkpoint, trainer) == ["learning_rate_schedule: constant (until now cosine)"]
 
 
 def test_checkpoints_that_do_not_say_what_the_items_had_or_were_never_validated(planted):
