@@ -8,12 +8,11 @@ from pathlib import Path
 from recbole_mm.config.modalities import from_encoder, from_files, trains_encoder
 from recbole_mm.encoder import ItemEncoder
 from recbole_mm.encoder.build import build_encoder, chunk_size, sharded
-from recbole_mm.encoder.tuning.tune import tune
+from recbole_mm.encoder.tuning.tunings import Side, Tuning, tuning_of_key
 from recbole_mm.feature.features import ItemFeatures
 from recbole_mm.feature.files import read_tables
 from recbole_mm.feature.missing import Interactions
 from recbole_mm.finetune.apply import finetune
-from recbole_mm.finetune.settings import TUNING_OPTIONS
 from recbole_mm.items.catalogue import Encoded, encode_catalogue
 from recbole_mm.items.encoded_items import ITEMS_A_CALL, EncodedItems
 from recbole_mm.items.feature_table import Table
@@ -22,7 +21,6 @@ from recbole_mm.items.side_items import SideItems
 from recbole_mm.parallel.ranks import Ranks
 
 TRAINING_OPTIONS = {"encoder_tuning": "full", "gradient_checkpointing": False}
-OF_TUNING = {"encoder_last_k": "last_k", "lora_rank": "lora", "lora_alpha": "lora", "adapter_dim": "adapter", "side_dim": "side"}
 logger = getLogger(__name__)
 
 
@@ -62,10 +60,11 @@ def build_features(config, dataset) -> ItemFeatures:
 
 def _unused(config) -> list[str]:
     """What is set of an encoder's training where none trains, with the recommender or before; or for another ``encoder_tuning``."""
-    tuning, sizes = config["encoder_tuning"], [key for key in OF_TUNING if key in config.external_config_dict]
+    tuning, owners = config["encoder_tuning"], tuning_of_key()
+    sizes = [key for key in owners if key in config.external_config_dict]
     if trains_encoder(config) or config["encoder_training"] == "finetuned" and from_encoder(config) != []:
-        others = [key for key in sizes if tuning != OF_TUNING[key]]
-        return [f"{key} {config[key]}, of encoder_tuning: {OF_TUNING[key]}, where encoder_tuning is {tuning}" for key in others]
+        others = [key for key in sizes if tuning != owners[key]]
+        return [f"{key} {config[key]}, of encoder_tuning: {owners[key]}, where encoder_tuning is {tuning}" for key in others]
     given = [*(key for key, default in TRAINING_OPTIONS.items() if config[key] != default), *sizes]
     return [f"{key} {config[key]}, where no encoder trains" for key in given]
 
@@ -76,12 +75,12 @@ def live_items(config, dataset, encoder: ItemEncoder, fingerprint: str) -> Encod
         encoder, dataset.content, from_encoder(config), chunk_size(config), config["encoder_precision"], bool(config["show_progress"])
     )  # fmt: skip
     stored = {"dtype": config["feature_dtype"], "fingerprint": fingerprint}
-    if config["encoder_tuning"] == "side":
-        return SideItems(*given, dim=config["side_dim"], seed=config["seed"], **stored)
-    sizes = {name: config[key] for key, name in TUNING_OPTIONS.items()}
-    tune(encoder, config["encoder_tuning"], seed=config["seed"], **sizes)
+    tuning = Tuning.from_config(config)
+    if isinstance(tuning, Side):
+        return SideItems(*given, dim=tuning.side_dim, seed=config["seed"], **stored)
+    tuning.apply(encoder, config["seed"])
     if config["cache_hidden_states"]:
-        return HiddenItems(*given, k=config["encoder_last_k"], **stored)
+        return HiddenItems(*given, k=tuning.last_k, **stored)
     return EncodedItems(*given)
 
 

@@ -1,13 +1,11 @@
 """The settings of a fine-tuning, out of a configuration."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 
 from recbole_mm.encoder import ItemEncoder
 from recbole_mm.encoder.tuning.parameter_groups import auto_learning_rate
-
-TUNING_OPTIONS = {"encoder_last_k": "last_k", "lora_rank": "lora_rank", "lora_alpha": "lora_alpha", "adapter_dim": "adapter_dim"}
-BELONGS = {"last_k": ("last_k",), "lora": ("lora_rank", "lora_alpha"), "adapter": ("adapter_dim",)}
+from recbole_mm.encoder.tuning.tunings import Tuning
 
 
 @dataclass(frozen=True)
@@ -16,7 +14,7 @@ class Settings:
 
     Attributes:
         weights: objective -> weight, none of them 0.
-        tuning_options: of ``tune``, those that the tuning reads.
+        tuning_options: the tuning's sizes, see ``Tuning``.
     """
 
     seed: int
@@ -42,7 +40,6 @@ class Settings:
     def from_config(cls, config, encoder: ItemEncoder) -> "Settings":
         """``auto`` resolved for the encoder; weights of 0 left out."""
         tuning, rate = config["encoder_tuning"], config["finetune_learning_rate"]
-        options = {name: config[key] for key, name in TUNING_OPTIONS.items()}
         weights = {name: float(weight) for name, weight in sorted((config["finetune_weights"] or {}).items()) if weight}
         return cls(
             seed=config["seed"],
@@ -58,5 +55,5 @@ class Settings:
             stopping_step=config["finetune_stopping_step"],
             precision=config["encoder_precision"],
             tuning=tuning,
-            tuning_options={name: options[name] for name in BELONGS.get(tuning, ())},
+            tuning_options=asdict(Tuning.from_config(config)),
         )

@@ -10,10 +10,12 @@ from PIL import Image
 from recbole_mm.encoder import ItemEncoder, create_encoder
 from recbole_mm.encoder.export import export_weights
 from recbole_mm.encoder.tuning.lora import LowRank, merge_lora
-from recbole_mm.encoder.tuning.tune import TUNINGS, tune
+from recbole_mm.encoder.tuning.tune import tune
+from recbole_mm.encoder.tuning.tunings import TUNINGS, LastK, Lora, Tuning, tuning_of_key
 from recbole_mm.errors import InputError
 from tests import hf_folders
 
+INSIDE = [name for name in TUNINGS if name != "side"]
 SIZES = {"last_k": 1, "lora_rank": 4, "adapter_dim": 8}
 
 
@@ -63,7 +65,7 @@ def shaken(encoder: ItemEncoder) -> ItemEncoder:
 
 
 @pytest.mark.parametrize("checkpointing", [False, True], ids=["plain", "checkpointing"])
-@pytest.mark.parametrize("tuning", TUNINGS)
+@pytest.mark.parametrize("tuning", INSIDE)
 @pytest.mark.parametrize("kind", ["open_clip", "vlmo", "beit3", "hf", "separate"])
 def test_exactly_the_announced_parameters_get_a_gradient(kind, tuning, checkpointing, encoders, shelf):
     encoder = create_encoder(shelf[kind], seed=1, gradient_checkpointing=True) if checkpointing else copy.deepcopy(encoders[kind])
@@ -75,7 +77,7 @@ def test_exactly_the_announced_parameters_get_a_gradient(kind, tuning, checkpoin
     assert all(p.requires_grad == (name in set(announced)) for name, p in encoder.named_parameters())
 
 
-@pytest.mark.parametrize("tuning", TUNINGS)
+@pytest.mark.parametrize("tuning", INSIDE)
 @pytest.mark.parametrize("kind", ["open_clip", "vlmo", "beit3", "hf", "separate"])
 def test_tuning_starts_from_the_encoder_as_it_was_and_leaves_the_frozen_part_alone(kind, tuning, encoders):
     encoder = copy.deepcopy(encoders[kind])
@@ -149,6 +151,20 @@ def test_what_cannot_be_tuned_is_said(encoders):
         tune(encoder, "lore")
     with pytest.raises(InputError, match="encoder_last_k 9: open_clip:tiny has a tower of 2 blocks"):
         tune(encoder, "last_k", last_k=9)
+    with pytest.raises(InputError, match="beside open_clip:tiny"):
+        tune(encoder, "side")
+    with pytest.raises(TypeError, match="lora_ranks"):
+        tune(encoder, "lora", lora_ranks=4)
+
+
+def test_a_tuning_reads_its_own_keys():
+    config = {"encoder_tuning": "last_k", "encoder_last_k": 3, "lora_rank": 4, "lora_alpha": 2}
+    assert Tuning.from_config(config) == LastK(last_k=3)
+    assert Tuning.from_config({**config, "encoder_tuning": "lora"}) == Lora(lora_rank=4, lora_alpha=2)
+    assert [name for name, kind in TUNINGS.items() if kind.few] == ["lora", "adapter", "bitfit"]
+    assert tuning_of_key() == {
+        "encoder_last_k": "last_k", "lora_rank": "lora", "lora_alpha": "lora", "adapter_dim": "adapter", "side_dim": "side",
+    }  # fmt: skip
 
 
 @pytest.mark.parametrize("kind", ["open_clip", "vlmo", "beit3"])

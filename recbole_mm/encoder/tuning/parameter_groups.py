@@ -7,14 +7,17 @@ from collections.abc import Callable
 from torch.nn import Parameter
 
 from recbole_mm.encoder.base import ItemEncoder
+from recbole_mm.encoder.tuning.tunings import tuning_class
 
 AUTO_LEARNING_RATE = {"scratch": 1e-3, "few": 1e-4, "all": 1e-5}
-FEW = ("lora", "adapter", "bitfit")
 
 
 def auto_learning_rate(encoder: ItemEncoder, tuning: str) -> float:
-    """By what trains: random weights, a few new (or bias) parameters beside pretrained ones, or pretrained weights themselves."""
-    return AUTO_LEARNING_RATE["scratch" if encoder.from_scratch else "few" if tuning in FEW else "all"]
+    """By what trains: random weights, a few new (or bias) parameters beside pretrained ones, or pretrained weights themselves.
+
+    ``tuning``: the value of ``encoder_tuning``.
+    """
+    return AUTO_LEARNING_RATE["scratch" if encoder.from_scratch else "few" if tuning_class(tuning).few else "all"]
 
 
 def parameter_groups(encoder: ItemEncoder, learning_rate: float, weight_decay: float, layer_decay: float = 1.0) -> list[dict]:
