@@ -103,14 +103,14 @@ def _run(arguments: argparse.Namespace, rest: list[str]) -> int:
 
 
 def _extract(arguments: argparse.Namespace, rest: list[str]) -> int:
-    from recbole_mm.config.command_config import EXTRACTION, CommandConfig
+    from recbole_mm.config.catalogue_config import EXTRACTION, CatalogueConfig
     from recbole_mm.feature.extract import extract
     from recbole_mm.parallel.ranks import Ranks
     from recbole_mm.quick_start import start
     from recbole_mm.training.loaders import create_dataset, training_dataset
     from recbole_mm.training.log import starting
 
-    config = CommandConfig(arguments.model, arguments.dataset, _files(arguments), rest, EXTRACTION)
+    config = CatalogueConfig(arguments.model, arguments.dataset, _files(arguments), rest, EXTRACTION)
     finetuned = config["encoder_training"] == "finetuned"
     with starting():
         start(config)
@@ -120,14 +120,14 @@ def _extract(arguments: argparse.Namespace, rest: list[str]) -> int:
 
 
 def _finetune(arguments: argparse.Namespace, rest: list[str]) -> int:
-    from recbole_mm.config.command_config import FINE_TUNING, CommandConfig
+    from recbole_mm.config.catalogue_config import FINE_TUNING, CatalogueConfig
     from recbole_mm.finetune.tune_and_export import finetune
     from recbole_mm.parallel.ranks import Ranks
     from recbole_mm.quick_start import start
     from recbole_mm.training.loaders import training_dataset
     from recbole_mm.training.log import starting
 
-    config = CommandConfig(arguments.model, arguments.dataset, _files(arguments), rest, FINE_TUNING)
+    config = CatalogueConfig(arguments.model, arguments.dataset, _files(arguments), rest, FINE_TUNING)
     with starting():
         start(config)
         finetune(config, training_dataset(config), arguments.output)

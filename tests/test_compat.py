@@ -12,7 +12,9 @@ import torch
 from recbole_mm import compat
 
 
-def test_what_recbole_reads_of_numpy_is_there():
+def test_what_recbole_reads_of_numpy_is_there_once_the_configuration_is_imported():
+    import recbole_mm.config.multimodal_config  # noqa: F401
+
     assert np.float_ is np.float64 and np.complex_ is np.complex128 and np.unicode_ is np.str_
 
 
@@ -35,7 +37,7 @@ def test_dok_matrix_that_has_it_is_left_alone(monkeypatch):
 
 
 def test_torchvision_imports_and_transforms():
-    code = "import recbole_mm, torchvision.transforms as t, PIL.Image as i; t.Resize(4)(i.new('RGB', (8, 8)))"
+    code = "import recbole_mm.config.multimodal_config, torchvision.transforms as t, PIL.Image as i; t.Resize(4)(i.new('RGB', (8, 8)))"
     assert subprocess.run([sys.executable, "-c", code], cwd=Path(__file__).parents[1]).returncode == 0
 
 

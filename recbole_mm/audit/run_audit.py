@@ -11,7 +11,7 @@ from recbole_mm.audit.report import Report
 from recbole_mm.audit.shop import Shop, locate, open_shop
 from recbole_mm.audit.split import audit_split
 from recbole_mm.audit.texts import audit_texts
-from recbole_mm.config.command_config import CommandConfig
+from recbole_mm.config.catalogue_config import CatalogueConfig
 from recbole_mm.config.multimodal_config import MultiModalConfig
 from recbole_mm.errors import InputError
 
@@ -32,7 +32,7 @@ def main(
     Raises:
         InputError: no data set, an unknown key.
     """
-    report = audit(CommandConfig(model, dataset, files, settings), shuffle)
+    report = audit(CatalogueConfig(model, dataset, files, settings), shuffle)
     print(json.dumps(report.as_dict(), ensure_ascii=False) if as_json else report.as_text())
     return 0 if report.sound else 1
 

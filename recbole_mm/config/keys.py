@@ -1,106 +1,142 @@
-"""Which configuration keys exist."""
+"""The table of recbole_mm's configuration keys, but for those of a single model, which its class declares.
 
-import re
-from collections.abc import Iterable
-from functools import lru_cache
-from pathlib import Path
+``properties/overall.yaml`` shows users the same table; ``python -m recbole_mm.config.property_files`` writes it from here.
+"""
 
-import yaml
-from recbole.utils import argument_list
+from collections.abc import Mapping
 
-from recbole_mm.config.properties import RECBOLE_PROPERTIES, properties_dir
-from recbole_mm.config.registry import is_ours, our_models
-from recbole_mm.errors import InputError, nearest
+from recbole_mm.config.kinds import (
+    AMOUNT,
+    COUNT,
+    EVERY_MODEL,
+    NAME,
+    NAMES,
+    PATH,
+    SHARE,
+    SWITCH,
+    WHOLE,
+    Key,
+    Kind,
+    choice,
+    is_amount,
+    is_name,
+    is_name_mapping,
+    is_whole,
+    or_auto,
+)  # fmt: skip
 
-COMMAND_KEYS = {"model", "dataset", "config_files", "nproc", "ip", "port", "world_size", "group_offset"}
-NAMED = 4
-ABBREVIATIONS = {"lr": "learning_rate", "wd": "weight_decay"}
+OBJECTIVES = ("itc", "itm", "mlm", "clce", "interaction")
+TUNINGS = ("full", "last_k", "lora", "adapter", "bitfit", "side")
 
+FILES = Kind("dict", "a mapping from modality to file, such as {image: image_feat.npy, text: text_feat.npy}", is_name_mapping)
+ROW_NAMES = Kind(
+    "dict or str", "a file that names the rows, or the word row; or a mapping from modality to one of these",
+    lambda v: is_name(v) or is_name_mapping(v),
+)  # fmt: skip
+DECAY = Kind("float", "a number above 0 and at most 1", lambda v: is_amount(v) and 0 < v <= 1)
+PAIRS = Kind("int", "a whole number of at least 2, because a batch's items are each other's negatives", lambda v: is_whole(v) and v > 1)
+WEIGHTS = Kind(
+    "dict", f"weights that are not negative of some of {', '.join(OBJECTIVES)}, such as {{itc: 1, interaction: 0.5}}; an objective "
+    "that is not named has no weight",
+    lambda v: isinstance(v, Mapping) and set(v) <= set(OBJECTIVES) and all(map(is_amount, v.values())) and any(v.values()),
+)  # fmt: skip
 
-@lru_cache
-def our_keys() -> set[str]:
-    """The keys that our property files add to RecBole's."""
-    files = [properties_dir() / "overall.yaml", *(properties_dir() / "model").glob("*.yaml")]
-    return set().union(*(_keys_of(file) for file in files)) - recbole_keys()
+SECTIONS: dict[str, dict[str, Key]] = {
+    "For every model, RecBole's own included": {
+        "eval_batch_size": Key("auto", or_auto(COUNT), "auto: as many users per batch as 16 million scores allow. RecBole's 4096 would "
+                               "mean a single user per batch with 20000 items.", EVERY_MODEL),
+        "resume": Key(None, PATH, "A checkpoint to continue from. With our models the result equals that of a run which was never stopped; "
+                      "RecBole's trainers do not keep their random states.", EVERY_MODEL),
+        "mask_valid_items": Key(True, SWITCH, "False: the test masks only a user's training items, as in tables made with MMRec.",
+                                EVERY_MODEL),
+        "negative_items": Key("all", choice("all", "training"), "Which items negatives are sampled from: all, or those that have "
+                              "interactions in training.", EVERY_MODEL),
+        "cold_item_ratio": Key(0, SHARE, "Share of the items that are kept out of training. The test result is then given for warm items, "
+                               "for cold items and for all.", EVERY_MODEL),
+        "cold_items": Key(None, PATH, "A file that lists the tokens of the cold items instead, one per line.", EVERY_MODEL),
+    },
+    "The items' pictures and texts, read from <dataset>.item beside RecBole's columns": {
+        "image_field": Key("image", NAME, "The column of picture paths, which are relative to image_dir.", may_be_empty=True),
+        "image_dir": Key("images", NAME, "The folder of the pictures, relative to the data set's folder.", may_be_empty=True),
+        "text_field": Key(["title", "description"], NAMES, "The columns whose texts are joined, in this order.", may_be_empty=True),
+        "max_broken_images": Key(0.01, AMOUNT, "The run stops if a larger share of the pictures cannot be read."),
+        "cache_dir": Key(None, NAME, "The folder for decoded pictures and encoded features. ~: .recbole_mm beside the data set."),
+    },
+    "Item features": {
+        "modalities": Key(None, NAMES, "Any of image, text, joint (one pass over both) and the modalities of feature_files. ~: all of "
+                          "feature_files if there are any, else image and text. []: none, the model uses ids only."),
+        "feature_files": Key(None, FILES, "Ready-made features instead of an encoder, such as {image: image_feat.npy, audio: "
+                             "audio.parquet}. Paths are relative to the data set's folder."),
+        "feature_ids": Key(None, ROW_NAMES, "What names the rows of .npy files: a file of item tokens, or the word row (row i belongs to "
+                           "item token i). ~: a file of tokens beside them."),
+        "missing": Key("learned", choice("learned", "mean", "zero", "neighbours"), "What stands for the features of an item without a "
+                       "picture (or without a text)."),
+    },
+    "The encoder that makes item features": {
+        "encoder": Key("open_clip:ViT-B-16-quickgelu@openai", NAME, "backend:name[@tag-or-path], see docs/encoders.md. Without "
+                       "\"backend:\", the backend is the model's own.", may_be_empty=True),
+        "encoder_image_size": Key(None, COUNT, "Side length of the pictures in pixels, for vlmo and beit3. ~: the size that the weights "
+                                  "were trained at."),
+        "encoder_tokenizer": Key(None, NAME, "The tokenizer's file or folder, for vlmo and beit3. ~: the one beside the weights, else it "
+                                 "is downloaded."),
+        "trust_remote_code": Key(False, SWITCH, "True: run Python code that comes with a Hugging Face repository (backend hf)."),
+        "encoder_precision": Key("fp32", choice("fp32", "bf16"), "The precision in which the encoder computes. bf16 is autocast: weights "
+                                 "and features stay fp32."),
+        "encoder_chunk_size": Key("auto", or_auto(COUNT), "How many items' activations are kept at once. With more items in a batch, "
+                                  "gradients are computed chunk by chunk, equally exact, at the price of a second forward pass. auto: 1024 "
+                                  "from random weights, 128 for a pretrained encoder."),
+        "encoder_compile": Key(False, SWITCH, "True: compile the encoder's blocks by torch.compile. The first epoch becomes slow; measure "
+                               "whether the later ones gain."),
+        "gradient_checkpointing": Key(False, SWITCH, "True: recompute activations in the backward pass, which takes less memory and more "
+                                      "time (finetuned, end2end)."),
+        "feature_dtype": Key("fp32", choice("fp32", "fp16"), "The precision in which encoded features are kept on disk."),
+    },
+    "How the encoder is trained": {
+        "encoder_training": Key("end2end", choice("pretrained", "finetuned", "end2end"), "pretrained: the encoder stays as it is. "
+                                "finetuned: it is first adapted to the items' pictures and texts. end2end: it trains with the "
+                                "recommender."),
+        "encoder_tuning": Key("full", choice(*TUNINGS), "Which part of the encoder trains (finetuned, end2end; side only with end2end)."),
+        "encoder_last_k": Key(2, COUNT, "last_k: the number of blocks that train, counted from the top of each tower. Final norms and "
+                              "projections train as well.", "last_k"),
+        "cache_hidden_states": Key(False, SWITCH, "last_k with end2end: run the frozen blocks once per item, keep their output on disk (in "
+                                   "feature_dtype), and start training from there.", "last_k"),
+        "lora_rank": Key(8, COUNT, "lora: the rank of the updates.", "lora"),
+        "lora_alpha": Key(16, AMOUNT, "lora: the updates are scaled by lora_alpha / lora_rank.", "lora"),
+        "adapter_dim": Key(64, COUNT, "adapter: the width of the bottlenecks.", "adapter"),
+        "side_dim": Key(64, COUNT, "side: the width of the bottlenecks of a side network, which reads the stored layers of the frozen "
+                        "encoder (in feature_dtype).", "side"),
+        "encoder_learning_rate": Key("auto", or_auto(AMOUNT), "auto: 1e-3 from random weights and for side; with pretrained weights 1e-4 "
+                                     "for lora, adapter and bitfit, else 1e-5."),
+        "encoder_weight_decay": Key(0.01, AMOUNT, "The encoder's own weight decay, decoupled as AdamW's whatever the learner. Norms and "
+                                    "biases have none."),
+        "layer_decay": Key(1.0, DECAY, "Ratio of the learning rate of an encoder block to that of the block above it. Below 1, lower "
+                           "blocks change less."),
+        "encoder_warmup_steps": Key(20, WHOLE, "Steps in which the encoder's learning rate rises linearly."),
+        "learning_rate_schedule": Key("constant", choice("constant", "cosine"), "How both learning rates go on after the warm-up. cosine: "
+                                      "down to 0 at the end of the last epoch."),
+        "accumulation_steps": Key(1, COUNT, "Number of batches per step of the optimiser."),
+        "encoder_freeze_epochs": Key("auto", or_auto(WHOLE), "Epochs at the start in which only the recommender trains. auto: 0 from "
+                                     "random weights, 1 for a pretrained encoder."),
+        "refresh_every": Key(1, COUNT, "Graph models with end2end: the features of items outside the batch are encoded anew after so many "
+                             "epochs. Every evaluation renews them as well."),
+        "strategy": Key("ddp", choice("ddp", "fsdp"), "How several processes hold the encoder (end2end). ddp: each holds all of it. fsdp: "
+                        "each holds a share of it."),
+    },
+    "Fine-tuning before training (encoder_training: finetuned)": {
+        "finetune_weights": Key({"itc": 1, "itm": 1, "mlm": 1}, WEIGHTS, "Weights of the objectives itc, itm, mlm, clce and interaction. "
+                                "An objective that is not named has no weight; those of this default that the encoder lacks are left out."),
+        "category_field": Key(None, NAME, "clce: the column of the .item file with each item's category. Every distinct value is a class."),
+        "finetune_epochs": Key(10, COUNT, "The largest number of passes over the items' pictures and texts."),
+        "finetune_batch_size": Key(128, PAIRS, "Items per step. An item's negatives are the other items of its batch."),
+        "finetune_learning_rate": Key("auto", or_auto(AMOUNT), "auto: as for encoder_learning_rate. After the warm-up it falls to 0 along "
+                                      "half a cosine."),
+        "finetune_warmup_steps": Key(20, WHOLE, "Steps in which the learning rate rises linearly."),
+        "finetune_valid_ratio": Key(0.1, SHARE, "Share of the items with a picture and a text that are held out for image-text retrieval, "
+                                    "which selects the epoch. 0: none are held out, and all epochs run."),
+        "finetune_stopping_step": Key(3, WHOLE, "Fine-tuning stops after more epochs than this without better retrieval."),
+    },
+}  # fmt: skip
 
-
-@lru_cache
-def recbole_keys() -> set[str]:
-    """The keys of RecBole's property files, its argument lists, and every ``config["..."]`` in its source."""
-    keys = _recboles_common_keys() | _read_in(RECBOLE_PROPERTIES.parent / "model")
-    for file in RECBOLE_PROPERTIES.rglob("*.yaml"):
-        if "url" not in file.stem:
-            keys.update(_keys_of(file))
-    return keys
-
-
-@lru_cache
-def model_keys() -> dict[str, list[str]]:
-    """The keys that only recommenders read, of our property files and RecBole's, with the names of the models that have them."""
-    found: dict[str, list[str]] = {}
-    common = _recboles_common_keys() | _keys_of(properties_dir() / "overall.yaml")
-    for folder in (properties_dir(), RECBOLE_PROPERTIES):
-        for file in sorted((folder / "model").glob("*.yaml")):
-            for key in _keys_of(file) - common:
-                found.setdefault(key, []).append(file.stem)
-    return found
-
-
-def foreign_keys(keys: Iterable[str], model_class: type) -> dict[str, str]:
-    """Of these keys those that other models have and this one of ours (its class and bases) has not, with what to say of them. A model of
-    the user's own may read keys like those of RecBole's models."""
-    if not is_ours(model_class):
-        return {}
-    name = model_class.__name__
-    own: set[str] = set()
-    for parent in model_class.__mro__:
-        file = properties_dir() / "model" / f"{parent.__name__}.yaml"
-        own |= {*vars(parent).get("default_settings", ()), *vars(parent).get("choices", ()), *(_keys_of(file) if file.is_file() else ())}
-    others = {key: [m for m in model_keys().get(key, ()) if name in our_models() or m in our_models()] for key in keys if key not in own}
-    hint = "" if name in our_models() else "; a model of your own names its keys in default_settings"
-    return {key: f"{name} has no {key}, a key of {_named(models)}{hint}" for key, models in others.items() if models}
-
-
-def known_keys(model_class: type | None = None) -> set[str]:
-    """RecBole's, ours, and those that a model class of the user's brings in ``default_settings``."""
-    own = getattr(model_class, "default_settings", {})
-    return our_keys() | recbole_keys() | set(own)
-
-
-def check_keys(keys: Iterable[str], model_class: type) -> None:
-    """RecBole's models take any key, as in RecBole, but one that is nearly a key of ours; our models take known keys only.
-
-    Raises:
-        InputError: naming the unknown key and the nearest known one.
-    """
-    ours, known = is_ours(model_class), known_keys(model_class)
-    for key in keys:
-        if key in known:
-            continue
-        spelt_out = "_".join(ABBREVIATIONS.get(part, part) for part in str(key).split("_"))
-        hint = nearest(spelt_out, known if ours else our_keys(), cutoff=0.5 if ours else 0.85)
-        if ours or hint:
-            raise InputError(f"unknown key '{key}'{hint}")
-
-
-@lru_cache
-def _recboles_common_keys() -> set[str]:
-    """What RecBole reads whatever the model."""
-    keys = COMMAND_KEYS | _keys_of(RECBOLE_PROPERTIES / "overall.yaml")
-    for name in ("general_arguments", "training_arguments", "evaluation_arguments", "dataset_arguments"):
-        keys.update(getattr(argument_list, name))
-    rooms = (folder for folder in RECBOLE_PROPERTIES.parent.iterdir() if folder.is_dir() and folder.name != "model")
-    return keys.union(*map(_read_in, rooms))
-
-
-def _read_in(folder: Path) -> set[str]:
-    files = (file.read_text(encoding="utf-8") for file in folder.rglob("*.py"))
-    return {key for text in files for key in re.findall(r"config\[\s*[\"'](\w+)[\"']\s*\]", text)}
-
-
-def _named(models: list[str]) -> str:
-    return ", ".join(models) if len(models) <= NAMED else f"{', '.join(models[:NAMED])} and {len(models) - NAMED} others"
-
-
-def _keys_of(file: Path) -> set[str]:
-    return set(yaml.safe_load(file.read_text(encoding="utf-8")) or {})
+KEYS: dict[str, Key] = {name: key for section in SECTIONS.values() for name, key in section.items()}
+TUNING_KEYS: dict[str, str] = {name: key.belongs_to for name, key in KEYS.items() if key.belongs_to in TUNINGS}
+"""The keys that one ``encoder_tuning`` alone reads, and which that is."""

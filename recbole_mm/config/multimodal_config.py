@@ -10,15 +10,18 @@ import yaml
 from recbole.config import Config
 from recbole.utils import EvaluatorType, InputType, ModelType
 
+from recbole_mm import compat
 from recbole_mm.config.checks import check_values
-from recbole_mm.config.keys import check_keys, foreign_keys, known_keys, our_keys
-from recbole_mm.config.literals import container, literal
+from recbole_mm.config.keys import KEYS
+from recbole_mm.config.kinds import EVERY_MODEL
+from recbole_mm.config.known_keys import check_keys, foreign_keys, known_keys, our_keys
+from recbole_mm.config.parse import parse_container, parse_scalar
 from recbole_mm.config.properties import RECBOLE_PROPERTIES, properties_dir
 from recbole_mm.config.registry import get_model, is_ours, list_models
 from recbole_mm.errors import InputError, nearest, recbole_complaints
 from recbole_mm.parallel.device import choose_device
 
-FOR_EVERY_MODEL = ("eval_batch_size", "mask_valid_items", "negative_items", "cold_item_ratio", "cold_items", "resume")
+compat.apply()
 ENUMS = {"MODEL_TYPE": ModelType, "MODEL_INPUT_TYPE": InputType, "eval_type": EvaluatorType}
 
 
@@ -99,7 +102,7 @@ class MultiModalConfig(Config):
         """Strings (of the command line, or from hyper-tuning) to values, paths to strings; unlike RecBole's, nothing is evaluated."""
         for key, value in config_dict.items():
             if isinstance(value, str):
-                config_dict[key] = literal(value)
+                config_dict[key] = parse_scalar(value)
             elif isinstance(value, os.PathLike):
                 config_dict[key] = os.fspath(value)
         return config_dict
@@ -124,7 +127,7 @@ class MultiModalConfig(Config):
     def _merge_external_config_dict(self) -> None:
         super()._merge_external_config_dict()
         external = self.external_config_dict
-        self.external_config_dict = {key: container(key, value, self.yaml_loader) for key, value in external.items()}
+        self.external_config_dict = {key: parse_container(key, value, self.yaml_loader) for key, value in external.items()}
 
     def _get_model_and_dataset(self, model: str | type | None, dataset: str | None) -> tuple[str, type, str]:
         model = model or self.external_config_dict.get("model")
@@ -151,22 +154,27 @@ class MultiModalConfig(Config):
         self.notices = [f"not used: {'; '.join(foreign.values())}"] if foreign else []
 
     def _load_internal_config_dict(self, model: str, model_class: type, dataset: str) -> None:
-        """RecBole's levels for RecBole's models, and only ``eval_batch_size`` and our data sets' RecBole keys on top; for ours, our
-        overall and model files below RecBole's data set file."""
+        """RecBole's levels. For one of RecBole's models, the keys for every model and our data set's RecBole keys come on top; for one of
+        ours, our overall and model files come below RecBole's data set file, and our data set's file on top."""
         super()._load_internal_config_dict(model, model_class, dataset)
         internal, own_data = self.internal_config_dict, self._read_yaml(properties_dir() / "dataset" / f"{dataset}.yaml")
-        overall = self._read_yaml(properties_dir() / "overall.yaml")
-        if not is_ours(model_class):
-            internal.update({key: overall[key] for key in FOR_EVERY_MODEL})
-            internal.update({key: value for key, value in own_data.items() if key not in our_keys()})
-            return
-        internal.update(overall)
+        if is_ours(model_class):
+            internal.update(self._defaults_below_data_set(model_class))
+            internal.update(self._read_yaml(RECBOLE_PROPERTIES / "dataset" / f"{dataset}.yaml"))
+            internal.update(own_data)
+        else:
+            overall = self._read_yaml(properties_dir() / "overall.yaml")
+            internal.update({name: overall[name] for name, key in KEYS.items() if key.belongs_to == EVERY_MODEL})
+            internal.update({name: value for name, value in own_data.items() if name not in our_keys()})
+
+    def _defaults_below_data_set(self, model_class: type) -> dict:
+        """What our overall file says, and then what a model's class and its bases declare and their property files say."""
+        defaults = self._read_yaml(properties_dir() / "overall.yaml")
         for parent in reversed(model_class.__mro__):
-            internal.update(self._read_yaml(properties_dir() / "model" / f"{parent.__name__}.yaml"))
-            internal.update(vars(parent).get("default_settings", {}))
-        self._backend = str(internal["encoder"]).partition(":")[0]
-        internal.update(self._read_yaml(RECBOLE_PROPERTIES / "dataset" / f"{dataset}.yaml"))
-        internal.update(own_data)
+            defaults.update({name: key.default for name, key in vars(parent).get("keys", {}).items()})
+            defaults.update(self._read_yaml(properties_dir() / "model" / f"{parent.__name__}.yaml"))
+            defaults.update(vars(parent).get("default_settings", {}))
+        return defaults
 
     def _read_yaml(self, file: Path) -> dict:
         return (yaml.load(file.read_text(encoding="utf-8"), Loader=self.yaml_loader) or {}) if file.is_file() else {}
@@ -178,7 +186,8 @@ class MultiModalConfig(Config):
         if not isinstance(final["data_path"], str):
             raise InputError(f"data_path '{final['data_path']}': the folder that holds the data sets' folders")
         if is_ours(self.model_class) and final["encoder"] and ":" not in str(final["encoder"]):
-            final["encoder"] = f"{self._backend}:{final['encoder']}"
+            backend = str(self._defaults_below_data_set(self.model_class)["encoder"]).partition(":")[0]
+            final["encoder"] = f"{backend}:{final['encoder']}"
         in_batch = is_ours(self.model_class) and final.get("loss_type") == "SSM"
         if in_batch:
             if "train_neg_sample_args" in self.external_config_dict and final["train_neg_sample_args"]:

@@ -9,6 +9,7 @@ from recbole.model.abstract_recommender import GeneralRecommender
 from recbole.utils import InputType
 from torch import Tensor, nn
 
+from recbole_mm.config.kinds import Key
 from recbole_mm.config.registry import OurModel
 from recbole_mm.data.dataset import MultiModalDataset
 from recbole_mm.errors import InputError
@@ -23,17 +24,18 @@ class MultiModalRecommender(OurModel, GeneralRecommender):
     ``predict`` and ``full_sort_predict``.
 
     Attributes:
-        choices: what the model's own keys may hold, ``{key: values}``; checked when the configuration is read.
+        keys: the configuration keys that the class declares, with default, kind and help. Those of base classes hold as well. A value
+            is checked when the configuration is read.
+        default_settings: values that the class starts from for keys that it does not declare, RecBole's ``epochs`` for example.
         uses_table: its loss reads the features of the whole catalogue (``item_features.table``), as graph models do; with a live
             encoder the rows outside the batch are then re-encoded every ``refresh_every`` epochs.
         needs_features: it has nothing to do without item features (``modalities: []``).
-        default_settings: keys of its own with their defaults, for a model that has no file in properties/model/.
     """
 
-    choices: Mapping[str, tuple] = {}
+    keys: Mapping[str, Key] = {}
+    default_settings: Mapping[str, object] = {}
     uses_table: bool = False
     needs_features: bool = False
-    default_settings: Mapping[str, object] = {}
 
     def __init__(self, config, dataset: MultiModalDataset) -> None:
         super().__init__(config, dataset)

@@ -4,6 +4,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from recbole_mm.config.kinds import AMOUNT, COUNT, SHARE, SWITCH, Key
 from recbole_mm.data.dataset import MultiModalDataset
 from recbole_mm.model.base import EmbeddingRecommender, ModalityProjection, xavier_embedding
 from recbole_mm.model.graph import InteractionGraph, light_gcn
@@ -30,7 +31,14 @@ class BM3(EmbeddingRecommender):
     """
 
     needs_features = True
-    choices = {"legacy_trained_features": (True, False)}
+    keys = {
+        "embedding_size": Key(64, COUNT, "Size of the id embeddings and of each modality's projection."),
+        "n_layers": Key(1, COUNT, "Layers of propagation. Grid: [1, 2]."),
+        "dropout": Key(0.5, SHARE, "Dropout of the target views. Grid: [0.3, 0.5]."),
+        "cl_weight": Key(2.0, AMOUNT, "Weight of the alignment between and within modalities."),
+        "reg_weight": Key(0.1, AMOUNT, "Weight of the L2 term over all embeddings. Grid: [0.1, 0.01]."),
+        "legacy_trained_features": Key(False, SWITCH, "True: a frozen encoder's features train along, as in published numbers."),
+    }
 
     def __init__(self, config, dataset: MultiModalDataset) -> None:
         super().__init__(config, dataset)

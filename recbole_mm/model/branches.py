@@ -4,6 +4,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from recbole_mm.config.kinds import AMOUNT, COUNT, Key
 from recbole_mm.data.dataset import MultiModalDataset
 from recbole_mm.model.base import EmbeddingRecommender, ModalityProjection, xavier_embedding
 from recbole_mm.model.graph import InteractionGraph, light_gcn
@@ -20,6 +21,11 @@ class BranchRecommender(EmbeddingRecommender):
 
     uses_table = True
     needs_features = True
+    keys = {
+        "embedding_size": Key(64, COUNT, "Size of the id embeddings, of each modality's projection and of the final embeddings."),
+        "n_layers": Key(3, COUNT, "Layers of propagation."),
+        "reg_weight": Key(0.0001, AMOUNT, "Weight of the L2 term over the batch's id embeddings. Grid: [1e-4, 1e-3, 1e-2, 1e-1]."),
+    }
 
     def __init__(self, config, dataset: MultiModalDataset) -> None:
         super().__init__(config, dataset)

@@ -4,6 +4,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from recbole_mm.config.kinds import AMOUNT, COUNT, SHARE, SWITCH, Key, choice
 from recbole_mm.data.dataset import MultiModalDataset
 from recbole_mm.model.base import EmbeddingRecommender, UserPositives, two_parts
 from recbole_mm.model.loss import bpr_loss, log_inclusion, sampled_softmax_loss, squared_norm
@@ -26,7 +27,16 @@ class CLIPRec(EmbeddingRecommender):
     Deviation: the paper plugs encoders into existing recommenders; this model is the plain one that shows what its encoder brings.
     """
 
-    choices = {"loss_type": ("SSM", "BPR"), "use_id": (True, False)}
+    keys = {
+        "embedding_size": Key(64, COUNT, "Size of the id embeddings, and of the content embeddings."),
+        "use_id": Key(True, SWITCH, "False: content only; items without interactions are then ranked like any other."),
+        "loss_type": Key("SSM", choice("SSM", "BPR"), "In-batch sampled softmax, or BPR with RecBole's sampled negatives."),
+        "contrastive_weight": Key(0.1, AMOUNT, "Weight of the image-text contrastive loss over the batch's distinct items (end2end)."),
+        "id_dropout": Key(0.3, SHARE, "Share of the batch's items whose id part is hidden from the loss."),
+        "id_init_std": Key(0.01, AMOUNT, "Standard deviation of the item id embeddings at the start."),
+        "reg_weight": Key(0.1, AMOUNT, "Weight of the L2 term over the batch's id embeddings."),
+        "content_reg_weight": Key(0.03, AMOUNT, "Weight of the L2 term over user content embeddings and projected item features."),
+    }
 
     def __init__(self, config, dataset: MultiModalDataset) -> None:
         super().__init__(config, dataset)

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
+from recbole_mm.config.kinds import AMOUNT, COUNT, SHARE, SWITCH, Key, Kind, is_amount
 from recbole_mm.data.dataset import MultiModalDataset
 from recbole_mm.errors import InputError
 from recbole_mm.model.base import ModalityProjection, xavier_embedding
@@ -13,6 +14,11 @@ from recbole_mm.model.item_graph import ItemGraphRecommender
 from recbole_mm.model.loss import bpr_loss
 from recbole_mm.model.sparse import SparseMatrix
 from recbole_mm.model.trained import TrainedFeatures
+
+WEIGHTS = Kind(
+    "dict", "weights from 0 to 1 of modalities by name, such as {image: 0.1}, or ~",
+    lambda v: isinstance(v, Mapping) and all(is_amount(weight) and weight <= 1 for weight in v.values()),
+)  # fmt: skip
 
 
 class FREEDOM(ItemGraphRecommender):
@@ -36,7 +42,21 @@ class FREEDOM(ItemGraphRecommender):
     modality has no neighbours in its graph, and is nobody's. Losses are means over the batch, not sums.
     """
 
-    choices = {"legacy_trained_features": (True, False)}
+    keys = {
+        "embedding_size": Key(64, COUNT, "Size of the id embeddings and of each modality's projection."),
+        "n_layers": Key(2, COUNT, "Layers of LightGCN on the user-item graph."),
+        "n_item_layers": Key(1, COUNT, "Layers of propagation on the item graph."),
+        "knn_k": Key(10, COUNT, "Number of neighbours of an item in each modality."),
+        "modality_weights": Key(
+            {"image": 0.1},
+            WEIGHTS,
+            "Weights of the modalities' item graphs. Modalities that are not named share equally what is left of 1.",
+            may_be_empty=True,
+        ),
+        "edge_dropout": Key(0.9, SHARE, "Share of the interactions that an epoch leaves out of the graph. Grid: [0.8, 0.9]."),
+        "reg_weight": Key(0.001, AMOUNT, "Weight of the modalities' BPR loss. Grid: [0.0, 1e-5, 1e-4, 1e-3]."),
+        "legacy_trained_features": Key(False, SWITCH, "True: a frozen encoder's features train along, as in published numbers."),
+    }
 
     def __init__(self, config, dataset: MultiModalDataset) -> None:
         super().__init__(config, dataset)
@@ -84,11 +104,9 @@ def spread_weights(named: Mapping[str, float] | None, modalities: tuple[str, ...
     """A weight a modality, 1 in total: those of ``named`` (some may not be in use), and equal shares of the rest.
 
     Raises:
-        InputError: ``named`` is no mapping to weights from 0 to 1, or leaves nothing.
+        InputError: ``named`` leaves nothing for the modalities in use.
     """
-    named = {} if named is None else named
-    if not isinstance(named, Mapping) or not all(isinstance(w, (int, float)) and 0 <= w <= 1 for w in named.values()):
-        raise InputError(f"modality_weights '{named}': weights from 0 to 1 of modalities by name, such as {{image: 0.1}}, or ~")
+    named = named or {}
     used = {m: float(named[m]) for m in modalities if m in named}
     others = [m for m in modalities if m not in used]
     weights = used | {m: (1 - sum(used.values())) / len(others) for m in others}

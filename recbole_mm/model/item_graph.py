@@ -3,6 +3,7 @@
 import torch
 from torch import Tensor
 
+from recbole_mm.config.kinds import COUNT, Key
 from recbole_mm.data.dataset import MultiModalDataset
 from recbole_mm.model.base import EmbeddingRecommender, tensor_versions
 
@@ -17,6 +18,9 @@ class ItemGraphRecommender(EmbeddingRecommender):
 
     uses_table = True
     needs_features = True
+    keys = {
+        "item_graph_every": Key(None, COUNT, "end2end: item graphs are made anew before every epoch, and within it every so many steps."),
+    }
 
     def __init__(self, config, dataset: MultiModalDataset) -> None:
         super().__init__(config, dataset)

@@ -4,6 +4,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from recbole_mm.config.kinds import AMOUNT, COUNT, FRACTION, SWITCH, Key
 from recbole_mm.data.dataset import MultiModalDataset
 from recbole_mm.model.base import ModalityProjection, xavier_embedding
 from recbole_mm.model.graph import InteractionGraph, ItemGraph, knn_graph, light_gcn, propagate, sum_graphs
@@ -33,7 +34,15 @@ class LATTICE(ItemGraphRecommender):
     nobody's; one that lacks all is its id alone. ``legacy_row_normalised: True`` is the released code's LightGCN, over D^-1 (A + I).
     """
 
-    choices = {"legacy_row_normalised": (True, False)}
+    keys = {
+        "embedding_size": Key(64, COUNT, "Size of the id embeddings and of the transformed features."),
+        "n_layers": Key(2, COUNT, "Layers of LightGCN on the user-item graph."),
+        "n_item_layers": Key(1, COUNT, "Layers of propagation on the item graph."),
+        "knn_k": Key(10, COUNT, "Number of neighbours of an item in each modality."),
+        "lambda_coeff": Key(0.9, FRACTION, "Share of the graph of the initial features; the rest is learned."),
+        "reg_weight": Key(0.001, AMOUNT, "Weight of the L2 term over the batch's final embeddings. Grid: [0.0, 1e-5, 1e-4, 1e-3]."),
+        "legacy_row_normalised": Key(False, SWITCH, "True: LightGCN over D^-1 (A + I), as in published numbers."),
+    }
 
     def __init__(self, config, dataset: MultiModalDataset) -> None:
         super().__init__(config, dataset)

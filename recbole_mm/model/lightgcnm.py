@@ -4,6 +4,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from recbole_mm.config.kinds import AMOUNT, COUNT, Key, choice
 from recbole_mm.data.dataset import MultiModalDataset
 from recbole_mm.model.base import EmbeddingRecommender, ModalityProjection, xavier_embedding
 from recbole_mm.model.graph import InteractionGraph, light_gcn
@@ -22,7 +23,12 @@ class LightGCNM(EmbeddingRecommender):
     """
 
     uses_table = True
-    choices = {"fusion": ("sum", "concat")}
+    keys = {
+        "embedding_size": Key(64, COUNT, "Size of the id embeddings and of each modality's projection."),
+        "n_layers": Key(2, COUNT, "Layers of propagation. Grid: [1, 2, 3, 4]."),
+        "fusion": Key("sum", choice("sum", "concat"), "How an item's id embedding and features are combined."),
+        "reg_weight": Key(0.001, AMOUNT, "Weight of the L2 term over embeddings at layer 0. Grid: [1e-1, 1e-2, 1e-3, 1e-4, 1e-5]."),
+    }
 
     def __init__(self, config, dataset: MultiModalDataset) -> None:
         super().__init__(config, dataset)

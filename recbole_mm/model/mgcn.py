@@ -3,6 +3,7 @@
 import torch
 from torch import Tensor, nn
 
+from recbole_mm.config.kinds import AMOUNT, COUNT, POSITIVE, SWITCH, Key
 from recbole_mm.data.dataset import MultiModalDataset
 from recbole_mm.model.base import ModalityProjection, xavier_embedding
 from recbole_mm.model.graph import InteractionGraph, ItemGraph, knn_graph, light_gcn, propagate
@@ -35,7 +36,17 @@ class MGCN(ItemGraphRecommender):
     modality has E_m = 0 in it. With one modality there is nothing to fuse: E_mul = E_m.
     """
 
-    choices = {"legacy_fusion": (True, False), "legacy_trained_features": (True, False)}
+    keys = {
+        "embedding_size": Key(64, COUNT, "Size of the id embeddings and of the transformed features."),
+        "n_layers": Key(2, COUNT, "Layers of LightGCN on the user-item graph."),
+        "n_item_layers": Key(1, COUNT, "Layers of propagation on the item graphs."),
+        "knn_k": Key(10, COUNT, "Number of neighbours of an item in each modality."),
+        "temperature": Key(0.2, POSITIVE, "Temperature of the contrastive loss between ids and features."),
+        "cl_weight": Key(0.01, AMOUNT, "Weight of that loss. Grid: [0.001, 0.01, 0.1]."),
+        "reg_weight": Key(0.0001, AMOUNT, "Weight of the L2 term over the batch's final embeddings."),
+        "legacy_fusion": Key(False, SWITCH, "True: the fused view counts 1 / (modalities + 1), as in published numbers."),
+        "legacy_trained_features": Key(False, SWITCH, "True: a frozen encoder's features train along, as in published numbers."),
+    }
 
     def __init__(self, config, dataset: MultiModalDataset) -> None:
         super().__init__(config, dataset)

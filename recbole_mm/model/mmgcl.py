@@ -3,6 +3,7 @@
 import torch
 from torch import Tensor
 
+from recbole_mm.config.kinds import AMOUNT, POSITIVE, SHARE, Key
 from recbole_mm.data.dataset import MultiModalDataset
 from recbole_mm.model.branches import BranchRecommender
 from recbole_mm.model.graph import light_gcn
@@ -25,6 +26,12 @@ class MMGCL(BranchRecommender):
     from whom the paper leaves open: drawn for each node, from another of the batch. As released, the code contrasts the edge-dropout
     view with itself and leaves the challenging negatives out; both are built here as in the paper, and there is no option for that.
     """
+
+    keys = {
+        "ssl_alpha": Key(0.1, AMOUNT, "Weight of the contrastive loss. Grid: [0.1, 0.2, ..., 1.0]."),
+        "ssl_temp": Key(0.2, POSITIVE, "Temperature of the contrastive loss. Grid: [0.1, 0.2, 0.5, 1.0]."),
+        "dropout_rate": Key(0.3, SHARE, "Share of the interactions that each branch of the edge-dropout view goes without."),
+    }
 
     def __init__(self, config, dataset: MultiModalDataset) -> None:
         super().__init__(config, dataset)

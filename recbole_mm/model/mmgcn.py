@@ -4,6 +4,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from recbole_mm.config.kinds import AMOUNT, COUNT, SWITCH, Key
 from recbole_mm.data.dataset import MultiModalDataset
 from recbole_mm.model.base import EmbeddingRecommender, xavier_embedding
 from recbole_mm.model.graph import InteractionGraph
@@ -31,7 +32,13 @@ class MMGCN(EmbeddingRecommender):
 
     uses_table = True
     needs_features = True
-    choices = {"legacy_frozen_embeddings": (True, False)}
+    keys = {
+        "embedding_size": Key(64, COUNT, "Size of the id embeddings and of the final embeddings."),
+        "feature_size": Key(256, COUNT, "Wider features are mapped to this size, which the users' preferences have too."),
+        "n_layers": Key(2, COUNT, "Layers of each modality's graph network."),
+        "reg_weight": Key(0.001, AMOUNT, "Weight of the L2 term over ids and preferences. Grid: [0, 1e-5, 1e-4, 1e-3, 1e-2, 1e-1]."),
+        "legacy_frozen_embeddings": Key(False, SWITCH, "True: ids and preferences stay as drawn, as in public code and its numbers."),
+    }
 
     def __init__(self, config, dataset: MultiModalDataset) -> None:
         super().__init__(config, dataset)

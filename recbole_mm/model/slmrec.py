@@ -4,6 +4,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from recbole_mm.config.kinds import AMOUNT, POSITIVE, SHARE, SWITCH, Key, choice
 from recbole_mm.data.dataset import MultiModalDataset
 from recbole_mm.model.base import UserPositives
 from recbole_mm.model.branches import BranchRecommender
@@ -31,7 +32,15 @@ class SLMRec(BranchRecommender):
     ``legacy_scores: True`` do the same, for comparison with numbers made with it. That code has FAC alone.
     """
 
-    choices = {"ssl_task": ("FAC", "FD", "FM"), "legacy_duplicates": (True, False), "legacy_scores": (True, False)}
+    keys = {
+        "temperature": Key(0.2, POSITIVE, "Temperature of the main loss."),
+        "ssl_task": Key("FAC", choice("FAC", "FD", "FM"), "Fine and coarse spaces, feature dropout, or feature masking."),
+        "ssl_alpha": Key(0.1, AMOUNT, "Weight of the self-supervised loss. Grid: [0.01, 0.05, 0.1, 0.5, 1.0]."),
+        "ssl_temp": Key(0.2, POSITIVE, "Temperature of the self-supervised loss. Grid: [0.1, 0.2, 0.5, 1.0]."),
+        "dropout_rate": Key(0.3, SHARE, "Dropout rate of FD."),
+        "legacy_duplicates": Key(False, SWITCH, "True: all other rows of a batch are negatives, whatever their items, as in public code."),
+        "legacy_scores": Key(False, SWITCH, "True: rank by sigmoid(dot product) instead of the cosine that is trained, as in public code."),
+    }
 
     def __init__(self, config, dataset: MultiModalDataset) -> None:
         super().__init__(config, dataset)

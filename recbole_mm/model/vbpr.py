@@ -3,6 +3,7 @@
 import torch
 from torch import Tensor, nn
 
+from recbole_mm.config.kinds import AMOUNT, COUNT, SWITCH, Key
 from recbole_mm.data.dataset import MultiModalDataset
 from recbole_mm.model.base import EmbeddingRecommender, two_parts, xavier_embedding
 from recbole_mm.model.loss import bpr_loss, squared_norm, table_norm
@@ -24,7 +25,12 @@ class VBPR(EmbeddingRecommender):
     """
 
     needs_features = True
-    choices = {"use_bias": (True, False), "legacy_norm": (True, False)}
+    keys = {
+        "embedding_size": Key(64, COUNT, "Size of the id embeddings, and of the content embeddings."),
+        "use_bias": Key(False, SWITCH, "True: with the paper's item bias and visual bias, which published tables leave out."),
+        "reg_weight": Key(0.01, AMOUNT, "Weight of the L2 term. Grid, with legacy_norm: [2.0, 1.0, 1e-1, 1e-2, 1e-3, 1e-4, 1e-5]."),
+        "legacy_norm": Key(False, SWITCH, "True: that L2 term takes norms that are not squared, about 100 times less at a batch of 2048."),
+    }
 
     def __init__(self, config, dataset: MultiModalDataset) -> None:
         super().__init__(config, dataset)

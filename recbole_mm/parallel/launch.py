@@ -1,4 +1,4 @@
-"""``nproc``: starts several processes on this machine, as torchrun would."""
+"""``nproc``: several processes on this machine, as torchrun would start them."""
 
 import os
 import tempfile
@@ -13,20 +13,17 @@ from recbole_mm.errors import InputError
 
 
 def starts_others(nproc: int | None) -> bool:
-    """Whether this process only starts the ones that train. Those see torchrun's environment, whose number of processes then counts."""
+    """Does this process only start the ones that train? Those find themselves under torchrun, whose number of processes stands."""
     return (nproc or 1) > 1 and "WORLD_SIZE" not in os.environ
 
 
 def launch(nproc: int, use_gpu: bool, work: Callable[..., dict], arguments: tuple) -> dict:
-    """Calls ``work(*arguments)`` in ``nproc`` processes that train together.
+    """Calls ``work(*arguments)`` in ``nproc`` processes that train together, and returns the result of the first.
 
-    The processes import the main script again, so a script of the user's own must make this call under ``if __name__ == "__main__"``.
-
-    Returns:
-        What ``work`` returned in the first process.
+    In a script of the user's own, the call must stand behind ``if __name__ == "__main__"``.
 
     Raises:
-        InputError: there are fewer GPUs than processes, or ``work`` raised an error in one of them.
+        InputError: more processes than GPUs, or what ``work`` raised in the first process that failed.
     """
     from torch.distributed.elastic.multiprocessing.api import SignalException
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
@@ -34,7 +31,7 @@ def launch(nproc: int, use_gpu: bool, work: Callable[..., dict], arguments: tupl
 
     gpus = torch.cuda.device_count() if use_gpu else 0
     if 0 < gpus < nproc:
-        raise InputError(f"nproc {nproc}: there are only {gpus} GPUs; start no more processes, or set use_gpu: False")
+        raise InputError(f"nproc {nproc}: there are {gpus} GPUs; use as many processes, or use_gpu: False")
     settings = LaunchConfig(
         min_nodes=1, max_nodes=1, nproc_per_node=nproc, run_id=uuid.uuid4().hex, rdzv_backend="c10d", rdzv_endpoint="localhost:0",
         max_restarts=0, start_method="spawn",
@@ -53,7 +50,6 @@ def launch(nproc: int, use_gpu: bool, work: Callable[..., dict], arguments: tupl
 
 
 def _run(work: Callable[..., dict], arguments: tuple, complaint: str) -> dict:
-    """What each process does. Bad input is written to the file ``complaint``, from which ``launch`` raises it again."""
     from recbole_mm.parallel.ranks import Ranks
 
     try:

@@ -1,1 +1,1 @@
-"""The training of a run: data loaders, trainer, optimiser, checkpoints, log and cost."""
+"""Training: RecBole's trainer with an encoder inside, its loaders, and how a run is saved and resumed."""

@@ -12,7 +12,7 @@ from PIL import Image
 from safetensors import safe_open
 
 from recbole_mm.cli import main
-from recbole_mm.config.keys import known_keys
+from recbole_mm.config.known_keys import known_keys
 from recbole_mm.config.multimodal_config import MultiModalConfig
 from recbole_mm.data.prepare.options import parse
 from recbole_mm.data.prepare.pipeline import prepare

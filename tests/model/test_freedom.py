@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 
+from recbole_mm.config.multimodal_config import MultiModalConfig
 from recbole_mm.errors import InputError
 from recbole_mm.model.freedom import spread_weights
 from recbole_mm.model.graph import InteractionGraph
@@ -154,7 +155,13 @@ def test_weights_are_spread_over_the_modalities_in_use(named, modalities, wanted
     assert spread_weights(named, modalities) == pytest.approx(dict(zip(modalities, wanted, strict=True)))
 
 
-@pytest.mark.parametrize("named", [0.1, {"image": -1}, {"image": "much"}, {"image": 0.9, "text": 0.9}, {"image": 0.0}], ids=str)
+@pytest.mark.parametrize("named", [0.1, {"image": -1}, {"image": "much"}, {"image": 2}], ids=str)
+def test_weights_are_numbers_from_0_to_1_of_modalities(planted, named):
+    with pytest.raises(InputError, match="modality_weights '.*': weights from 0 to 1"):
+        MultiModalConfig("FREEDOM", planted.name, config_dict=settings(planted, modality_weights=named))
+
+
+@pytest.mark.parametrize("named", [{"image": 0.9, "text": 0.9}, {"image": 0.0}], ids=str)
 def test_weights_that_leave_nothing_are_an_error(named):
     modalities = ("image",) if named == {"image": 0.0} else ("image", "text", "audio")
     with pytest.raises(InputError, match="modality_weights"):

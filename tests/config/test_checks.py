@@ -2,15 +2,16 @@
 
 import pytest
 
-from recbole_mm.config.checks import CHOICES, COUNTS, MAY_BE_EMPTY, WHOLE
+from recbole_mm.config.checks import RECBOLE_KINDS
+from recbole_mm.config.keys import KEYS
+from recbole_mm.config.model_keys import declared_keys
 from recbole_mm.config.multimodal_config import MultiModalConfig
 from recbole_mm.errors import InputError
+from recbole_mm.model.cliprec import CLIPRec
 
-NEVER_EMPTY = (
-    *COUNTS, *WHOLE, *CHOICES, "learner", "checkpoint_dir", "valid_metric", "learning_rate", "weight_decay", "layer_decay",
-    "encoder_learning_rate", "encoder_weight_decay", "encoder_freeze_epochs", "encoder_chunk_size", "finetune_learning_rate",
-    "finetune_valid_ratio",
-)  # fmt: skip
+ALL = {**KEYS, **declared_keys(CLIPRec)}
+MAY_BE_EMPTY = ["clip_grad_norm", *(name for name, key in ALL.items() if key.default is None or key.may_be_empty)]
+NEVER_EMPTY = [name for name in dict.fromkeys([*ALL, *RECBOLE_KINDS, "learner", "valid_metric"]) if name not in MAY_BE_EMPTY]
 
 
 def config(monkeypatch, *written: str, model: str = "CLIPRec") -> MultiModalConfig:
@@ -18,20 +19,25 @@ def config(monkeypatch, *written: str, model: str = "CLIPRec") -> MultiModalConf
     return MultiModalConfig(model, "demo", None, {"use_gpu": False})
 
 
-@pytest.mark.parametrize("key", [key for key in dict.fromkeys(NEVER_EMPTY) if key != "encoder_image_size"])
+@pytest.mark.parametrize("key", NEVER_EMPTY)
 def test_a_key_with_a_default_is_never_empty(monkeypatch, key):
     with pytest.raises(InputError, match=key):
         config(monkeypatch, f"{key}=~")
 
 
 def test_what_is_empty_by_default_may_be_empty(monkeypatch):
-    keys = ("resume", "cold_items", "cache_dir", "clip_grad_norm", "encoder_image_size", "encoder_tokenizer", "modalities", *MAY_BE_EMPTY)
-    assert all(config(monkeypatch, *(f"{key}=~" for key in keys))[key] is None for key in keys)
+    read = config(monkeypatch, *(f"{key}=~" for key in MAY_BE_EMPTY))
+    assert all(read[key] is None for key in MAY_BE_EMPTY)
 
 
 @pytest.mark.parametrize(
     ("written", "says"),
     [
+        ("lora_alpha=-1", "lora_alpha '-1': a number that is not negative"),
+        ("layer_decay=0", "layer_decay '0': a number above 0 and at most 1"),
+        ("encoder_chunk_size=none", "encoder_chunk_size 'none': a positive whole number, or auto"),
+        ("feature_ids=5", "feature_ids '5': a file that names the rows"),
+        ("negative_items=~", "negative_items '~' is none of all, training"),
         ("use_id=no", "use_id 'no' is none of True, False"),
         ("gradient_checkpointing=ture", r"none of True, False \(did you mean 'True'\?\)"),
         ("encoder_compile=yes", "none of True, False"),
@@ -42,7 +48,7 @@ def test_what_is_empty_by_default_may_be_empty(monkeypatch):
         ("learner=adma", "learner 'adma': one of adam, adamw"),
         ("learner=sparse_adam", "no gradient is sparse"),
         ("train_batch_size=1", "takes negatives from the batch"),
-        ("finetune_batch_size=1", "finetune_batch_size '1': 2 at least"),
+        ("finetune_batch_size=1", "finetune_batch_size '1': a whole number of at least 2"),
         ("encoder_tuning=LoRA", "did you mean 'lora'"),
     ],
 )

@@ -1,4 +1,4 @@
-"""The keys and files of a run, as commands take them that train no recommender."""
+"""The keys and files of a run, as the commands take them that train no recommender."""
 
 from pathlib import Path
 
@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from recbole_mm.cli import main
-from recbole_mm.config.command_config import EXTRACTION, FINE_TUNING, CommandConfig
+from recbole_mm.config.catalogue_config import EXTRACTION, FINE_TUNING, CatalogueConfig
 from recbole_mm.encoder.build import build_encoder, sharded
 from recbole_mm.errors import InputError
 from tests.planted import built, settings
@@ -15,10 +15,10 @@ from tests.processes import together
 RUN = "strategy: fsdp\nencoder_tuning: last_k\nencoder_last_k: 1\ncache_hidden_states: True\nuse_id: False\nn_layers: 2\n"
 
 
-def config(folder: Path, *more: str, named: str | None = None, instead: dict | None = None, **keys) -> CommandConfig:
+def config(folder: Path, *more: str, named: str | None = None, instead: dict | None = None, **keys) -> CatalogueConfig:
     (folder.parent / "run.yaml").write_text(RUN + "".join(f"{key}: {value}\n" for key, value in keys.items()))
     arguments = [f"--{key}={value}" for key, value in settings(folder).items()]
-    return CommandConfig(named, folder.name, [str(folder.parent / "run.yaml")], [*arguments, *more], instead)
+    return CatalogueConfig(named, folder.name, [str(folder.parent / "run.yaml")], [*arguments, *more], instead)
 
 
 @pytest.mark.parametrize("instead", [EXTRACTION, FINE_TUNING], ids=["extract", "finetune"])

@@ -1,4 +1,4 @@
-"""CommandConfig: what a command that trains no recommender makes of the keys and files of a run."""
+"""CatalogueConfig: the configuration of the commands that work on a catalogue and train no recommender: extract, finetune, audit."""
 
 from collections.abc import Mapping, Sequence
 
@@ -11,12 +11,15 @@ EXTRACTION = {**_ENCODER_ALONE, "encoder_training": {"end2end": "pretrained"}}
 FINE_TUNING = {**_ENCODER_ALONE, "encoder_training": {"end2end": "finetuned", "pretrained": "finetuned"}}
 
 
-class CommandConfig(MultiModalConfig):
-    """The run's, or CLIPRec's where it names no model or one of RecBole's. What only other models read means nothing here.
+class CatalogueConfig(MultiModalConfig):
+    """A run's configuration, read from the same keys and files, as a command takes it that has no use for a recommender.
+
+    The model is the run's, or CLIPRec where the run names none or one of RecBole's, which have no encoder. Keys that only other models
+    read are ignored.
 
     Args:
         settings: the command line, ``--key=value``.
-        instead: what the command takes for a key's value, ``{key: {value as text: its own}}``, before values are checked.
+        instead: values that the command replaces before they are checked: ``{key: {value as text: its replacement}}``.
     """
 
     def __init__(

@@ -7,7 +7,7 @@ import yaml
 from recbole.config import Config
 from recbole.utils import InputType
 
-from recbole_mm.config.keys import our_keys, recbole_keys
+from recbole_mm.config.known_keys import our_keys, recbole_keys
 from recbole_mm.config.multimodal_config import MultiModalConfig
 from recbole_mm.config.properties import properties_dir
 from recbole_mm.errors import InputError
@@ -118,7 +118,7 @@ def test_models_have_their_bases_keys_and_all_of_them_recboles():
 
     assert not config(Mine, knn_k=5, use_id=False, learning_rate=0.1, weight_decay=0.1, encoder="open_clip:tiny").notices
     (notice,) = config(Mine, lambda_coeff=0.5).notices
-    assert "lambda_coeff, a key of LATTICE; a model of your own names its keys in default_settings" in notice
+    assert "lambda_coeff, a key of LATTICE; a model of your own names its keys in its class" in notice
     for model in OUR_MODELS:
         own = yaml.safe_load((properties_dir() / "model" / f"{model}.yaml").read_text())
         assert not config(model, **own).notices

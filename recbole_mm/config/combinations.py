@@ -1,0 +1,63 @@
+"""Checks of keys that are each valid, and do not go together."""
+
+from collections.abc import Mapping
+
+from recbole_mm.config.modalities import trains_encoder
+from recbole_mm.errors import InputError
+from recbole_mm.parallel.ranks import Ranks
+
+
+def check_combinations(config: Mapping) -> None:
+    """Checks several keys of one of our models at once: what would train nothing, or contradicts itself.
+
+    Raises:
+        InputError: naming the keys and what to do.
+    """
+    _check_loss(config)
+    _check_encoder_training(config)
+    _check_processes(config)
+
+
+def _check_loss(config: Mapping) -> None:
+    if config["use_id"] is False and config["modalities"] == []:
+        raise InputError("use_id: False and modalities: [] leave nothing to recommend by")
+    if config["loss_type"] == "BPR" and config["train_neg_sample_args"]["distribution"] == "none":
+        raise InputError("loss_type: BPR needs negatives, and train_neg_sample_args gives none; leave it out, or use loss_type: SSM")
+    if config["loss_type"] == "SSM" and config["train_batch_size"] * max(config["nproc"] or 1, Ranks.current().world) == 1:
+        raise InputError("loss_type: SSM takes negatives from the batch, and train_batch_size 1 has none; raise it, or set loss_type: BPR")
+    if trains_encoder(config) and config["train_neg_sample_args"].get("dynamic"):
+        raise InputError("train_neg_sample_args: dynamic encodes the catalogue at every step; set encoder_training: pretrained")
+
+
+def _check_encoder_training(config: Mapping) -> None:
+    trains, paradigm, tuning = trains_encoder(config), config["encoder_training"], config["encoder_tuning"]
+    if trains and config["encoder_freeze_epochs"] != "auto" and config["encoder_freeze_epochs"] >= config["epochs"]:
+        raise InputError(
+            f"encoder_freeze_epochs {config['encoder_freeze_epochs']} of {config['epochs']} epochs: the encoder would never train; "
+            "lower it, or set encoder_training: pretrained"
+        )
+    if (paradigm, tuning) == ("finetuned", "side"):
+        raise InputError("encoder_tuning: side trains beside an encoder that stays as it is, and is for encoder_training: end2end; choose "
+                         "another encoder_tuning")  # fmt: skip
+    if config["cache_hidden_states"] and (paradigm, tuning) != ("end2end", "last_k"):
+        raise InputError("cache_hidden_states: True is for encoder_training: end2end with encoder_tuning: last_k, where the lower blocks "
+                         "stay as they are; leave it out")  # fmt: skip
+    if config["cache_hidden_states"] and not trains:
+        raise InputError("cache_hidden_states: True is for an encoder that trains, and none does here; leave it out")
+    if config["gradient_checkpointing"] and tuning == "side":
+        raise InputError("gradient_checkpointing: True has no effect with encoder_tuning: side, where no block of the encoder runs in "
+                         "training; leave it out")  # fmt: skip
+    if config["encoder_compile"] and (config["cache_hidden_states"] or tuning == "side"):
+        raise InputError("encoder_compile: True does not go with cache_hidden_states or encoder_tuning: side, which run parts of the "
+                         "encoder by themselves; leave it out")  # fmt: skip
+
+
+def _check_processes(config: Mapping) -> None:
+    if config["strategy"] != "fsdp":
+        return
+    if not trains_encoder(config) or config["encoder_tuning"] == "side":
+        raise InputError("strategy: fsdp shards an encoder that trains (encoder_training: end2end, any encoder_tuning but side), and none "
+                         "does here; leave it out")  # fmt: skip
+    if config["enable_scaler"]:
+        raise InputError("strategy: fsdp with enable_scaler: torch cannot scale losses for sharded and whole parameters together; set "
+                         "enable_scaler: False, and encoder_precision: bf16 to compute in half precision")  # fmt: skip
