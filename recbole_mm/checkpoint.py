@@ -1,4 +1,4 @@
-"""Checkpoints: written whole or not at all, and read without running anything they hold."""
+"""Checkpoints: written whole or not at all, and read without running any code in them."""
 
 import itertools
 import os
@@ -18,7 +18,7 @@ from recbole_mm.errors import InputError
 
 
 def checkpoint_name(config) -> str:
-    """A file name in checkpoint_dir that no other run of this second has: <model>-<dataset>-<time>[-n].pth."""
+    """A file name in ``checkpoint_dir`` that no other run has: <model>-<dataset>-<time>-<process>.pth, or that with -2, -3, ... added."""
     folder = Path(config["checkpoint_dir"])
     stem = f"{config['model']}-{config['dataset']}-{get_local_time()}-{os.getpid()}"
     names = itertools.chain([stem], (f"{stem}-{n}" for n in itertools.count(2)))
@@ -26,16 +26,20 @@ def checkpoint_name(config) -> str:
 
 
 def save_checkpoint(state: dict, file: str | Path) -> None:
-    """A kill while writing leaves the previous checkpoint."""
+    """Writes a checkpoint. A process that is killed meanwhile leaves the previous one as it was (see ``write_whole``)."""
     write_whole(Path(file), partial(torch.save, state))
 
 
 def load_checkpoint(file: str | Path, pickled: bool = False) -> dict:
-    """A checkpoint of ours, on the CPU; no code in it runs. With ``pickled`` also one of RecBole's own trainer, which is a pickle: only
-    for a file that the user names as their own.
+    """Reads a checkpoint to the CPU without running any code in it.
+
+    Args:
+        file: the checkpoint.
+        pickled: whether it may also be one of RecBole's own trainer. Those are pickles, which can run any code, so this is only for files
+            that the user names as their own.
 
     Raises:
-        InputError: no such file, or no checkpoint.
+        InputError: there is no such file, or it is no checkpoint.
     """
     if not Path(file).is_file():
         raise InputError(f"no checkpoint {file}")
@@ -43,20 +47,21 @@ def load_checkpoint(file: str | Path, pickled: bool = False) -> dict:
     if zipfile.is_zipfile(file):
         try:
             checkpoint = torch.load(file, map_location="cpu", weights_only=True)
-        except (pickle.UnpicklingError, LookupError, RuntimeError):  # a pickle of protocol 4 fails in any of these ways
-            checkpoint = torch.load(file, map_location="cpu", weights_only=False) if pickled and _is_torchs(file) else None
+        except (pickle.UnpicklingError, LookupError, RuntimeError):  # a pickle of protocol 4 may fail with any of them
+            checkpoint = torch.load(file, map_location="cpu", weights_only=False) if pickled and _written_by_torch(file) else None
     if not (isinstance(checkpoint, dict) and {"config", "state_dict"} <= set(checkpoint)):
         raise InputError(f"{file} is not a checkpoint of recbole_mm{' or RecBole' if pickled else ''}")
     return checkpoint
 
 
-def _is_torchs(file: str | Path) -> bool:
+def _written_by_torch(file: str | Path) -> bool:
     with zipfile.ZipFile(file) as archive:
         return any(name.endswith("/data.pkl") for name in archive.namelist())
 
 
 def plain(value: object) -> object:
-    """``value`` as what a checkpoint may hold: containers, numbers, strings, devices, enums by name; anything else as text."""
+    """Turns a value into one that a checkpoint may hold: containers, numbers, strings and devices stay, an enum becomes its name, and
+    anything else its text."""
     if isinstance(value, Mapping):
         return {str(key): plain(item) for key, item in value.items()}
     if isinstance(value, list | tuple | set):

@@ -1,4 +1,4 @@
-"""Bad input, and how to say it."""
+"""Bad input, and how messages say what is wrong with it."""
 
 import difflib
 from collections.abc import Iterable, Iterator
@@ -6,31 +6,44 @@ from contextlib import contextmanager
 
 
 class InputError(ValueError):
-    """Bad input: one line that says which file, item or key, and what to do. The commands print it and exit with status 2."""
+    """Bad input. The message is one line that says which file, item or key is wrong, and what to do about it. The commands print it and
+    exit with status 2."""
 
 
 def nearest(word: str, words: Iterable[str], n: int = 1, cutoff: float = 0.5) -> str:
-    """`` (did you mean 'x'?)`` for an error message; empty where nothing in ``words`` is near."""
+    """A suggestion for an error message, `` (did you mean 'x'?)``; empty if nothing in ``words`` resembles ``word``.
+
+    Args:
+        n: how many words to suggest at most.
+        cutoff: how much they must resemble it, from 0 to 1 (see ``difflib.get_close_matches``).
+    """
     folded = {w.lower(): w for w in sorted(words)}
     found = [folded[w] for w in difflib.get_close_matches(word.lower(), folded, n=n, cutoff=cutoff)]
     return f" (did you mean {' or '.join(repr(w) for w in found)}?)" if found else ""
 
 
 def listed(words: Iterable[str]) -> str:
-    """``a, b, c`` for an error message; "none" for no words."""
+    """Joins words for an error message: ``a, b, c``, or "none"."""
     return ", ".join(words) or "none"
 
 
 def one_line(error: BaseException, limit: int = 200) -> str:
-    """The message of a library's exception on one line, cut at ``limit`` characters."""
+    """Puts the message of a library's exception on one line and cuts it at ``limit`` characters."""
     text = " ".join(str(error).split())
     return text if len(text) <= limit else text[:limit] + "..."
 
 
 @contextmanager
 def recbole_complaints(kinds: tuple[type[Exception], ...] = (ValueError, NotImplementedError)) -> Iterator[None]:
-    """What RecBole raises while it reads settings or data is about them: one line, as for our own. The traceback stays behind it,
-    and the commands show it with ``--state=DEBUG``."""
+    """Turns the exceptions that RecBole raises while it reads settings or data into an InputError, because they are about that input. The
+    commands show the traceback with ``--state=DEBUG``.
+
+    Args:
+        kinds: the exceptions.
+
+    Raises:
+        InputError: RecBole raised one of them.
+    """
     try:
         yield
     except InputError:

@@ -1,4 +1,4 @@
-"""run, objective_function, load_data_and_model: RecBole's quick start, over our models and RecBole's alike."""
+"""RecBole's quick start, for our models and for RecBole's: ``run``, ``objective_function`` and ``load_data_and_model``."""
 
 from collections import OrderedDict
 from collections.abc import Callable
@@ -21,6 +21,21 @@ from recbole_mm.training.log import start_log, starting
 from recbole_mm.training.run_state import load_model_state
 from recbole_mm.training.trainer import MultiModalTrainer
 
+__all__ = [
+    "InputError",
+    "MultiModalConfig",
+    "MultiModalTrainer",
+    "build_model",
+    "build_trainer",
+    "create_dataset",
+    "data_preparation",
+    "find_dataset",
+    "load_data_and_model",
+    "objective_function",
+    "run",
+    "start",
+]
+
 fix_recbole_checkpoints()
 
 
@@ -31,21 +46,24 @@ def run(
     config_dict: dict | None = None,
     saved: bool = True,
 ) -> dict:
-    """Trains and tests a model (ours or RecBole's, by name or class) on a data set.
+    """Trains a model on a data set and tests it.
+
+    With ``nproc: N`` in the configuration, or under torchrun, N processes train together as one process would with N times the
+    ``train_batch_size``. Each of them encodes its share of the items of a batch.
 
     Args:
-        config_file_list, config_dict: as in RecBole.
-        saved: keep the best checkpoint in checkpoint_dir, and test that; without, the last epoch is tested.
-
-    With ``nproc: N`` in the configuration, or under torchrun, N processes train together as one would with N times the
-    ``train_batch_size``: every process encodes its share of a batch's items.
+        model: the name or the class of one of our models or of RecBole's; None where the configuration names it.
+        dataset: the name of the data set, which is a folder below ``data_path``; None where the configuration names it.
+        config_file_list: YAML files of settings.
+        config_dict: settings, which go before those of the files. Settings on the command line (``sys.argv``) go before both.
+        saved: whether to keep a checkpoint of the best epoch in ``checkpoint_dir`` and test that one. Otherwise the last epoch is tested.
 
     Returns:
-        RecBole's result: best_valid_score, valid_score_bigger, best_valid_result, test_result. With cold items also test_result_warm
-        and test_result_cold; of our models also cost (see ``CostAccount.report``).
+        RecBole's result: best_valid_score, valid_score_bigger, best_valid_result and test_result; with cold items also test_result_warm
+        and test_result_cold; for our models also cost (see ``CostAccount.report``).
 
     Raises:
-        InputError: bad input, in one line.
+        InputError: something is wrong with the settings or the data; the message is one line.
     """
     return run_command(model, dataset, config_file_list, None, config_dict, saved)
 
@@ -58,7 +76,8 @@ def run_command(
     config_dict: dict | None = None,
     saved: bool = True,
 ) -> dict:
-    """``run``, with a command line whose every argument must be a key (None: ``sys.argv``, of which keys alone are read)."""
+    """``run`` with a command line of its own, every argument of which must be ``--key=value``. None stands for ``sys.argv``, where
+    arguments that are no keys are left alone."""
     config = MultiModalConfig(model, dataset, config_file_list, config_dict, command_line)
     if starts_others(config["nproc"]):
         arguments = (model, dataset, config_file_list, command_line, config_dict, saved)
@@ -66,10 +85,15 @@ def run_command(
     return _train(config, saved=saved, verbose=Ranks.current().rank == 0)
 
 
-def objective_function(
-    config_dict: dict | None = None, config_file_list: list[str] | None = None, saved: bool = True
-) -> dict:
-    """What RecBole's HyperTuning calls for each trial: one quiet run, its result with the model's name."""
+def objective_function(config_dict: dict | None = None, config_file_list: list[str] | None = None, saved: bool = True) -> dict:
+    """Makes one quiet run, as RecBole's HyperTuning does for each of its trials.
+
+    Returns:
+        What ``run`` returns, and the model's name under ``model``.
+
+    Raises:
+        InputError: as for ``run``.
+    """
     config = MultiModalConfig(config_dict=config_dict, config_file_list=config_file_list)
     if starts_others(config["nproc"]):
         return launch(config["nproc"], config["use_gpu"], objective_function, (config_dict, config_file_list, saved))
@@ -77,16 +101,18 @@ def objective_function(
 
 
 def load_data_and_model(model_file: str, model_class: type | None = None) -> tuple:
-    """The run behind a checkpoint, ours or RecBole's (which is a pickle: name only files of your own).
+    """Loads the run behind a checkpoint of one of our models or of RecBole's. A checkpoint of RecBole's is a pickle, which can run any
+    code: name only files of your own.
 
     Args:
-        model_class: of a model that is neither recbole_mm's nor RecBole's.
+        model_file: the checkpoint.
+        model_class: the class of the model, if it is neither one of ours nor one of RecBole's.
 
     Returns:
-        config, model (eval mode is the caller's), dataset, train_data, valid_data, test_data.
+        config, model (in training mode), dataset, train_data, valid_data, test_data.
 
     Raises:
-        InputError: no such checkpoint, or one that does not fit the data set or encoder found now.
+        InputError: there is no such checkpoint, or it does not fit the data set or the encoder that is there now.
     """
     checkpoint = load_checkpoint(model_file, pickled=True)
     stored = checkpoint["config"]
@@ -104,13 +130,21 @@ def load_data_and_model(model_file: str, model_class: type | None = None) -> tup
 
 
 def build_model(config: MultiModalConfig, train_data) -> AbstractRecommender:
-    """The model of a configuration, seeded as RecBole seeds it, on its device."""
+    """Makes the model of a configuration, on its device, with the weights that the seed gives.
+
+    Args:
+        train_data: the training loader that ``data_preparation`` made.
+
+    Raises:
+        InputError: the encoder or the item features cannot be had.
+    """
     init_seed(config["seed"] + config["local_rank"], config["reproducibility"])
     return config.model_class(config, train_data._dataset).to(config["device"])
 
 
 def build_trainer(config: MultiModalConfig, model: AbstractRecommender):
-    """MultiModalTrainer for our models, RecBole's trainer for RecBole's; with a checkpoint name that no other run has."""
+    """Makes the trainer of a model: a MultiModalTrainer for our models, RecBole's trainer for RecBole's models. Its ``saved_model_file``
+    is a name in ``checkpoint_dir`` that no other run has."""
     ours = is_ours(config.model_class)
     trainer = (MultiModalTrainer if ours else get_trainer(config["MODEL_TYPE"], config["model"]))(config, model)
     trainer.saved_model_file = Ranks.current().agree(checkpoint_name(config))
@@ -132,9 +166,7 @@ def _train(config: MultiModalConfig, saved: bool, verbose: bool) -> dict:
         if config["resume"]:
             trainer.resume_checkpoint(config["resume"])
     progress = bool(config["show_progress"]) and verbose
-    best_valid_score, best_valid_result = trainer.fit(
-        train_data, valid_data, verbose=verbose, saved=saved, show_progress=progress
-    )
+    best_valid_score, best_valid_result = trainer.fit(train_data, valid_data, verbose=verbose, saved=saved, show_progress=progress)
     test_result = trainer.evaluate(test_data, load_best_model=saved, show_progress=progress)
     parts = {part: _floats(found) for part, found in evaluate_parts(config, trainer, train_data, test_data).items()}
     best_valid_result, test_result = _floats(best_valid_result), _floats(test_result)
@@ -158,18 +190,18 @@ def _train(config: MultiModalConfig, saved: bool, verbose: bool) -> dict:
 
 
 def _floats(result: dict | None) -> dict | None:
-    """RecBole's metrics are numpy's floats under numpy 2, which print as such."""
+    """The metrics as Python's floats. RecBole's are numpy's, which print as ``np.float64(0.5)`` under numpy 2."""
     return None if result is None else OrderedDict((metric, float(value)) for metric, value in result.items())
 
 
 def start(config: MultiModalConfig) -> None:
-    """What comes before everything else in a run: RecBole's seeds and log.
+    """Seeds the random generators and opens the log, as every run does first.
 
     Raises:
-        InputError: nproc, where no other processes have been started.
+        InputError: ``nproc`` is set, and the call is not part of ``run``.
     """
     if starts_others(config["nproc"]):
-        raise InputError("nproc is for run; several processes of torchrun share the other commands' work")
+        raise InputError("nproc works with run alone; start the other commands under torchrun to share their work among processes")
     init_seed(config["seed"], config["reproducibility"])
     start_log(config)
     for notice in config.notices if Ranks.current().rank == 0 else ():

@@ -1,5 +1,6 @@
 """What an evaluation counts: which items are masked, which are negatives, and which are kept from training (cold items)."""
 
+from collections.abc import Sequence
 from hashlib import blake2b
 from pathlib import Path
 from types import SimpleNamespace
@@ -7,71 +8,98 @@ from types import SimpleNamespace
 import numpy as np
 import torch
 from recbole.data.dataloader import FullSortEvalDataLoader
+from recbole.sampler import RepeatableSampler, Sampler
 
 from recbole_mm.data.tokens import item_tokens
 from recbole_mm.errors import InputError, listed
 
 PARTS = ("warm", "cold")
+PHASES = ("train", "valid", "test")
 
 
-def hold_out_cold_items(config, dataset) -> None:
-    """Makes ``dataset.build()`` leave the cold items' interactions out of the training part; ``dataset.cold_items`` are their ids
-    (none without ``cold_item_ratio`` and ``cold_items``).
+def find_cold_items(config, dataset) -> torch.Tensor:
+    """The ids of the items that ``cold_items`` names or ``cold_item_ratio`` draws: int64 (n,) in ascending order, empty without either.
+    An item's lot depends on its token and the seed alone.
 
     Raises:
-        InputError: the file of cold items is not there or names items that the data set does not have.
+        InputError: the file of cold items is not there, or names items that the data set does not have.
     """
-    dataset.cold_items = torch.from_numpy(_cold_items(config, dataset))
-    if not len(dataset.cold_items):
-        return
-    build = dataset.build
-
-    def without_cold_items() -> list:
-        parts = build()
-        training = parts[0].inter_feat
-        parts[0].inter_feat = training[~torch.isin(training[dataset.iid_field], dataset.cold_items)]
-        if not len(parts[0].inter_feat):
-            raise InputError(f"all interactions of the training part are with the {len(dataset.cold_items)} cold items")
-        return parts
-
-    dataset.build = without_cold_items
-
-
-def _cold_items(config, dataset) -> np.ndarray:
     tokens = item_tokens(dataset)
     if config["cold_items"]:
         file = Path(config["cold_items"])
         if not file.is_file():
-            raise InputError(f"cold_items: no file {file}; it holds one item token a line")
+            raise InputError(f"cold_items: there is no file {file}; write one that holds one item token per line")
         wanted = file.read_text(encoding="utf-8").split("\n")
         ids = {token: i for i, token in enumerate(tokens)}
         unknown = [token for token in wanted if token and token not in ids]
         if unknown:
             raise InputError(f"cold_items: {file}: {len(unknown)} tokens are no items of this data set: {listed(unknown[:5])}")
-        return np.array(sorted({ids[token] for token in wanted if token}), dtype=np.int64)
+        return torch.tensor(sorted({ids[token] for token in wanted if token}), dtype=torch.int64)
     if not config["cold_item_ratio"]:
-        return np.zeros(0, dtype=np.int64)
+        return torch.zeros(0, dtype=torch.int64)
     lots = [blake2b(f"{config['seed']}\0{token}".encode()).digest() for token in tokens[1:]]
     n = round(config["cold_item_ratio"] * len(lots))
-    return np.sort(np.argsort(np.array(lots))[:n] + 1)
+    return torch.from_numpy(np.sort(np.argsort(np.array(lots))[:n] + 1))
 
 
-def apply_protocol(config, train_data, valid_data, test_data) -> tuple:
-    """The loaders under ``mask_valid_items`` and ``negative_items``."""
-    items = train_data.dataset.inter_feat[train_data.dataset.iid_field].numpy()
-    sampler = train_data._sampler
-    cold = len(getattr(train_data.dataset, "cold_items", ()))
-    if sampler is not None and (config["negative_items"] == "training" or cold):
-        seen = np.unique(items)
-        sampler._uni_sampling = lambda n: seen[np.random.randint(0, len(seen), n)]
-    if config["mask_valid_items"] is False and isinstance(test_data, FullSortEvalDataLoader):
-        test_data = _full_sort(config, test_data.dataset, _items_of_users(train_data.dataset))
-    return train_data, valid_data, test_data
+def hold_out(training, cold_items: torch.Tensor) -> None:
+    """Removes the interactions with cold items from the training part of a data set.
+
+    Raises:
+        InputError: there are no others.
+    """
+    interactions = training.inter_feat
+    training.inter_feat = interactions[~torch.isin(interactions[training.iid_field], cold_items)]
+    if not len(training.inter_feat):
+        raise InputError(f"all interactions of the training part are with the {len(cold_items)} cold items")
+
+
+class _AmongItems:
+    """A mixin for RecBole's samplers, which draws from some items uniformly instead of from all.
+
+    Args:
+        items: their ids, int64 (n,).
+    """
+
+    def __init__(self, items: np.ndarray, *args) -> None:
+        self.items = items
+        super().__init__(*args)
+
+    def _uni_sampling(self, sample_num: int) -> np.ndarray:
+        return self.items[np.random.randint(0, len(self.items), sample_num)]
+
+
+class SamplerAmongItems(_AmongItems, Sampler):
+    """RecBole's Sampler over some items."""
+
+
+class RepeatableSamplerAmongItems(_AmongItems, RepeatableSampler):
+    """RecBole's RepeatableSampler over some items."""
+
+
+def training_items_sampler(config, dataset, parts: Sequence) -> Sampler | RepeatableSampler:
+    """The sampler of a training part's negatives that draws among that part's own items.
+
+    Args:
+        parts: the training, validation and test part of ``dataset``.
+    """
+    items, arguments = np.unique(parts[0].inter_feat[parts[0].iid_field].numpy()), config["train_neg_sample_args"]
+    kind, source = (RepeatableSamplerAmongItems, dataset) if config["repeatable"] else (SamplerAmongItems, list(parts))
+    return kind(items, list(PHASES), source, arguments["distribution"], arguments["alpha"]).set_phase("train")
+
+
+def masked_by_training(config, train_data, test_data):
+    """A test loader that masks the items of the training part alone, and not those of the validation part (``mask_valid_items: False``)."""
+    return _full_sort(config, test_data.dataset, _items_of_users(train_data.dataset))
 
 
 def evaluate_parts(config, trainer, train_data, test_data) -> dict[str, dict]:
-    """The test result of the same model and ranking, counting as relevant only the warm or only the cold items (the others that a
-    user interacted with in the test part are masked); {} without cold items."""
+    """Evaluates a trained model on the warm and on the cold items apart: only those of one part count as relevant, and the others that
+    a user interacted with in the test part are masked.
+
+    Returns:
+        part ("warm", "cold") -> RecBole's result; {} without cold items.
+    """
     cold = getattr(train_data.dataset, "cold_items", torch.zeros(0))
     if not len(cold) or not isinstance(test_data, FullSortEvalDataLoader):
         return {}

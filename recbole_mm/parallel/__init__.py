@@ -1,1 +1,1 @@
-"""Several processes that share a run, and the devices that they run on."""
+"""Several processes that share a run: how they start, talk to each other, share parameters, and which device each of them has."""

@@ -1,4 +1,4 @@
-"""Which device a process has, and how many processes there are."""
+"""Which device a process runs on, and how many processes there are."""
 
 import os
 from collections.abc import Callable
@@ -14,18 +14,19 @@ SEVERAL_MACHINES = ("ip", "port", "group_offset", "world_size")
 
 
 def choose_device(config: dict, given: bool, recboles: Callable[[], None], several: bool) -> None:
-    """RecBole's choice, but ``use_gpu: False`` means the CPU (and leaves the environment alone for the process's next run), and the
-    user's CUDA_VISIBLE_DEVICES stands unless gpu_id is given. Under torchrun, each process of a machine gets one of these GPUs; the
-    first one logs. For RecBole itself, every process is the only one (``Ranks`` knows better).
+    """Chooses the device as RecBole does, with three differences. ``use_gpu: False`` means the CPU, and leaves the environment as it is for
+    the next run of this process. CUDA_VISIBLE_DEVICES as the user set it stands unless ``gpu_id`` is given. Under torchrun each process of
+    a machine gets one of the visible GPUs, and only the first process logs. RecBole itself is told that each process is the only one;
+    ``Ranks`` is what knows of the others.
 
     Args:
-        config: gets device, single_spec and local_rank.
-        given: gpu_id is the user's.
-        recboles: makes RecBole's choice.
-        several: several processes can train the model together.
+        config: the settings; device, single_spec and local_rank are set in it.
+        given: whether the user gave gpu_id.
+        recboles: a function that makes RecBole's choice.
+        several: whether several processes can train the model together.
 
     Raises:
-        InputError: more processes than GPUs, or processes that cannot be.
+        InputError: there are more processes than GPUs, or the settings ask for processes that cannot be started.
     """
     torchrun = int(os.environ.get("WORLD_SIZE", 1)) > 1
     if torchrun and given and config["use_gpu"]:  # before anything asks which GPUs there are
@@ -33,9 +34,9 @@ def choose_device(config: dict, given: bool, recboles: Callable[[], None], sever
         os.environ["CUDA_VISIBLE_DEVICES"] = ",".join(map(str, gpus)) if isinstance(gpus, list | tuple) else str(gpus)
     ranks, nproc = Ranks.from_environment(), _processes(config)
     if max(nproc, ranks.world) > 1 and not several:
-        raise InputError(f"{config['model']} is RecBole's, whose models train in one process here: leave out nproc and torchrun")
+        raise InputError(f"{config['model']} is one of RecBole's models, which train in one process here: leave out nproc and torchrun")
     config.pop("local_rank", None)
-    if starts_others(nproc):  # whose GPUs are not this process's business
+    if starts_others(nproc):  # the GPUs belong to those processes
         config.update(single_spec=True, local_rank=0, device=torch.device("cpu"))
         return
     if config["use_gpu"] and not given and USERS_GPUS is not None:
@@ -53,17 +54,17 @@ def choose_device(config: dict, given: bool, recboles: Callable[[], None], sever
 def _processes(config: dict) -> int:
     for key in SEVERAL_MACHINES:
         if config.get(key) is not None and not (key == "world_size" and config[key] in (-1, 0, 1)):
-            raise InputError(f"{key}: start processes on several machines by torchrun; --nproc=N starts N on this one")
+            raise InputError(f"{key}: use torchrun to start processes on several machines; --nproc=N starts N processes on this one")
     nproc = 1 if config.get("nproc") is None else config["nproc"]
     if not isinstance(nproc, int) or nproc < 1:
-        raise InputError(f"nproc '{nproc}': a number of processes")
+        raise InputError(f"nproc '{nproc}': give the number of processes, 1 or more")
     return nproc
 
 
 def _own_gpu() -> torch.device:
-    """Of several processes on a machine, this one's."""
+    """The GPU of this process, where each process of a machine has one."""
     rank, count = int(os.environ.get("LOCAL_RANK", 0)), torch.cuda.device_count()
     if rank >= count:
-        raise InputError(f"process {rank} of this machine finds {count} GPUs; start as many processes, or set use_gpu: False")
+        raise InputError(f"process {rank} of this machine finds only {count} GPUs; start no more processes, or set use_gpu: False")
     torch.cuda.set_device(rank)
     return torch.device("cuda", rank)

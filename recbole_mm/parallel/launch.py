@@ -1,4 +1,4 @@
-"""``nproc``: several processes on this machine, as torchrun would start them."""
+"""``nproc``: starts several processes on this machine, as torchrun would."""
 
 import os
 import tempfile
@@ -13,17 +13,20 @@ from recbole_mm.errors import InputError
 
 
 def starts_others(nproc: int | None) -> bool:
-    """Does this process only start the ones that train? Those find themselves under torchrun, whose number of processes stands."""
+    """Whether this process only starts the ones that train. Those see torchrun's environment, whose number of processes then counts."""
     return (nproc or 1) > 1 and "WORLD_SIZE" not in os.environ
 
 
 def launch(nproc: int, use_gpu: bool, work: Callable[..., dict], arguments: tuple) -> dict:
-    """Calls ``work(*arguments)`` in ``nproc`` processes that train together, and returns the result of the first.
+    """Calls ``work(*arguments)`` in ``nproc`` processes that train together.
 
-    In a script of the user's own, the call must stand behind ``if __name__ == "__main__"``.
+    The processes import the main script again, so a script of the user's own must make this call under ``if __name__ == "__main__"``.
+
+    Returns:
+        What ``work`` returned in the first process.
 
     Raises:
-        InputError: more processes than GPUs, or what ``work`` raised in the first process that failed.
+        InputError: there are fewer GPUs than processes, or ``work`` raised an error in one of them.
     """
     from torch.distributed.elastic.multiprocessing.api import SignalException
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
@@ -31,7 +34,7 @@ def launch(nproc: int, use_gpu: bool, work: Callable[..., dict], arguments: tupl
 
     gpus = torch.cuda.device_count() if use_gpu else 0
     if 0 < gpus < nproc:
-        raise InputError(f"nproc {nproc}: there are {gpus} GPUs; use as many processes, or use_gpu: False")
+        raise InputError(f"nproc {nproc}: there are only {gpus} GPUs; start no more processes, or set use_gpu: False")
     settings = LaunchConfig(
         min_nodes=1, max_nodes=1, nproc_per_node=nproc, run_id=uuid.uuid4().hex, rdzv_backend="c10d", rdzv_endpoint="localhost:0",
         max_restarts=0, start_method="spawn",
@@ -50,6 +53,7 @@ def launch(nproc: int, use_gpu: bool, work: Callable[..., dict], arguments: tupl
 
 
 def _run(work: Callable[..., dict], arguments: tuple, complaint: str) -> dict:
+    """What each process does. Bad input is written to the file ``complaint``, from which ``launch`` raises it again."""
     from recbole_mm.parallel.ranks import Ranks
 
     try:

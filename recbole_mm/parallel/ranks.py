@@ -1,4 +1,4 @@
-"""The processes that share a run: one, or those that torchrun started."""
+"""The processes that share a run: a single one, or those that torchrun started."""
 
 import os
 from collections.abc import Iterator, Sequence
@@ -15,20 +15,26 @@ from recbole_mm.parallel.randomness import drawn_gpus
 
 Value = TypeVar("Value")
 PATIENCE = timedelta(days=7)
+"""How long a process waits for the others: one of them may be fine-tuning an encoder."""
 BUCKET = 2**24
+"""How many numbers are sent to the other processes at once, about."""
 
 
 def is_sharded(tensor: object) -> bool:
-    """Is it a share of a tensor that several processes hold together (torch's DTensor)?"""
+    """Whether it is a process's share of a tensor that several processes hold together (torch's DTensor)."""
     return hasattr(tensor, "full_tensor")
 
 
 class Ranks:
-    """This process's number and how many there are; by itself, 0 of 1.
+    """The number of this process and how many there are; 0 of 1 for a process by itself.
 
-    In training, every process holds the whole recommender and the same batch, and encodes its share of the batch's items; ``gather``
-    gives each of them all rows, so every loss is that of one process. A row's gradient then exists in every process, is that of the
-    one loss, and goes on in the process that encoded the item; ``average`` adds up what reaches the encoder's parameters.
+    Every process holds the whole recommender, trains on the same batch, and encodes its share of the batch's items. ``gather`` then gives
+    the rows of all items to all processes, so each of them computes the loss that one process alone would have. In the backward pass,
+    each process continues with the gradients of the rows that it encoded, and ``average`` combines what reaches the encoder's parameters.
+
+    Attributes:
+        rank: the number of this process, from 0.
+        world: the number of processes.
     """
 
     moment = 0
@@ -39,7 +45,8 @@ class Ranks:
 
     @classmethod
     def from_environment(cls) -> "Ranks":
-        """As torchrun says in RANK and WORLD_SIZE; processes find each other through gloo, and GPUs through NCCL."""
+        """Joins the processes that torchrun's environment names (RANK, WORLD_SIZE), if it names any. They exchange tensors on the CPU
+        through gloo, and tensors on GPUs through NCCL."""
         if int(os.environ.get("WORLD_SIZE", 1)) > 1 and not dist.is_initialized():
             gpus = torch.cuda.is_available() and dist.is_nccl_available()
             dist.init_process_group("cpu:gloo,cuda:nccl" if gpus else "gloo", timeout=PATIENCE)
@@ -47,48 +54,56 @@ class Ranks:
 
     @classmethod
     def current(cls) -> "Ranks":
-        """Of the process group there is; without one, 0 of 1."""
+        """This process in the group that it has joined; 0 of 1 if it has not."""
         return cls(dist.get_rank(), dist.get_world_size()) if dist.is_available() and dist.is_initialized() else cls()
 
     def share(self, work: list) -> list:
-        """This process's part of what all have listed alike."""
+        """This process's part of a list that is the same in all processes: every ``world``-th element."""
         return work[self.rank :: self.world]
 
     def slice(self, n: int, rank: int | None = None) -> slice:
-        """This (or another) process's consecutive part of n things; all parts together are all of them in order."""
+        """Which of n things belong to this process, or to process ``rank``. The slices follow each other in the order of the processes."""
         rank = self.rank if rank is None else rank
         return slice(n * rank // self.world, n * (rank + 1) // self.world)
 
     def most(self, n: int) -> int:
-        """How many of n things the largest slice has."""
+        """The length of the longest of the slices of n things."""
         return -(-n // self.world)
 
     def agree(self, value: Value) -> Value:
-        """The first process's value, in all."""
+        """Returns the first process's value in all processes."""
         values = [value]
         if self.world > 1:
             dist.broadcast_object_list(values, 0)
         return values[0]
 
     def collect(self, value: Value) -> list[Value]:
-        """Every process's value, in all, in the order of the processes."""
+        """Returns the values of all processes, in their order, in all processes."""
         values = [value] * self.world
         if self.world > 1:
             dist.all_gather_object(values, value)
         return values
 
     def total(self, value: float) -> float:
-        """The sum of every process's value."""
+        """Returns the sum of all processes' values in all processes."""
         return sum(self.collect(value))
 
     def gather(self, rows: Tensor, sizes: Sequence[int]) -> Tensor:
-        """Every process's (sizes[rank], d) rows, one below the other, with a gradient to this process's own (see ``average``)."""
+        """Returns the rows of all processes, one below the other.
+
+        Args:
+            rows: this process's rows, (sizes[rank], d).
+            sizes: how many rows each process has.
+
+        Returns:
+            (sum(sizes), d). Gradients flow back to this process's own rows, and are ``world`` times too large, which ``average`` mends.
+        """
         return rows if self.world == 1 else _Gather.apply(rows, tuple(sizes), self.rank)
 
     @torch.no_grad()
     def average(self, parameters: Sequence[torch.nn.Parameter]) -> None:
-        """Replaces gradients by their mean over the processes; what no process has a gradient for stays without. Those of sharded
-        parameters are that mean already."""
+        """Replaces the gradients of parameters by their mean over the processes. A parameter that has a gradient in no process stays
+        without one. The gradients of sharded parameters are left alone: they are that mean already."""
         parameters = [p for p in parameters if not is_sharded(p)]
         if self.world == 1 or not parameters:
             return
@@ -102,7 +117,8 @@ class Ranks:
 
     @torch.no_grad()
     def align(self, tensors: Sequence[Tensor]) -> None:
-        """The first process's values into all: copies that have been computed alike may drift apart by rounding."""
+        """Copies the first process's values to all processes, because copies that were computed alike may drift apart by rounding. Sharded
+        tensors are left alone."""
         for tensor in tensors if self.world > 1 else ():
             if not is_sharded(tensor):
                 dist.broadcast(tensor, 0)
@@ -119,13 +135,13 @@ class Ranks:
             yield
 
     def wait(self) -> None:
-        """Until all processes are here."""
+        """Waits until all processes have called this."""
         if self.world > 1:
             dist.barrier()
 
     @contextmanager
     def first_one_first(self) -> Iterator[None]:
-        """The first process does what is inside before the others begin."""
+        """Lets the first process finish the ``with`` before the others begin it."""
         if self.rank:
             self.wait()
         yield
@@ -133,13 +149,13 @@ class Ranks:
             self.wait()
 
     def leave(self) -> None:
-        """To be called once, at the end."""
+        """Leaves the other processes. To be called once, at the end."""
         if self.world > 1:
             dist.destroy_process_group()
 
 
 class _Gather(torch.autograd.Function):
-    """Equal parts are what every backend gathers, so the shorter ones are padded on the way."""
+    """``Ranks.gather``. Backends gather parts of equal size only, so the shorter ones are padded on the way."""
 
     @staticmethod
     def forward(ctx, rows: Tensor, sizes: tuple[int, ...], rank: int) -> Tensor:
@@ -156,7 +172,7 @@ class _Gather(torch.autograd.Function):
 
 
 def _buckets(parameters: Sequence[torch.nn.Parameter]) -> Iterator[list[torch.nn.Parameter]]:
-    """Of one dtype and about ``BUCKET`` numbers each."""
+    """Splits parameters into lists of one dtype each, with about ``BUCKET`` numbers together."""
     bucket, size = [], 0
     for parameter in parameters:
         if bucket and (size + parameter.numel() > BUCKET or parameter.dtype != bucket[0].dtype):

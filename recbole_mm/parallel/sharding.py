@@ -1,4 +1,4 @@
-"""Fully sharded training (FSDP2): of an encoder's parameters, gradients and optimiser states every process holds a share."""
+"""Fully sharded training (FSDP2): every process holds a share of an encoder's parameters, gradients and optimiser states."""
 
 import warnings
 from collections import Counter
@@ -13,22 +13,27 @@ from recbole_mm.errors import InputError
 from recbole_mm.parallel.ranks import is_sharded
 
 OLDEST_TORCH = "2.9"
-"""Over gloo, older ones give the sum of the gradients, not their mean."""
+"""Older versions return the sum of the gradients over gloo instead of their mean."""
 
 
 def shard(encoder: nn.Module, layers: Sequence[nn.Module], device: torch.device) -> list[nn.Module]:
-    """Leaves every process its share of the encoder, in place and on ``device`` (fully sharded data parallelism: Zhao et al., arXiv
+    """Replaces an encoder's parameters, in place, by this process's share of them (fully sharded data parallelism: Zhao et al., arXiv
     2304.11277; here torch's FSDP2).
 
-    A block is whole while it computes, forwards or backwards, and what lies outside of all blocks during a pass of the encoder. Gradients
-    come as means over the processes. Scalars (temperatures), which losses read outside of the encoder's pass, stay whole in every process;
-    parameters that several modules have in common lie outside of the blocks.
+    A block's parameters are whole while that block computes, forwards or backwards; what belongs to no block is whole during a pass of the
+    encoder. Gradients are means over the processes. Scalars (temperatures) stay whole in every process, because losses read them outside of
+    the encoder's pass. Parameters that several modules have in common belong to no block.
+
+    Args:
+        encoder: the same in all processes.
+        layers: its blocks, as ``ItemEncoder.layers`` lists them.
+        device: where the shares are put.
 
     Returns:
-        The blocks.
+        The blocks that were sharded each by itself.
 
     Raises:
-        InputError: a torch whose FSDP2 is too young for this.
+        InputError: this version of torch is too old.
     """
     if torch.__version__ < OLDEST_TORCH:
         raise InputError(f"strategy: fsdp needs torch {OLDEST_TORCH} or newer, not {torch.__version__}; use ddp")
@@ -40,7 +45,7 @@ def shard(encoder: nn.Module, layers: Sequence[nn.Module], device: torch.device)
         "ignored_params": {p for p in encoder.parameters() if p.numel() == 1},
         "reshard_after_forward": True,
     }
-    warnings.filterwarnings("ignore", "FSDP2-wrapped module .* returned a view tensor")  # to which nobody writes
+    warnings.filterwarnings("ignore", "FSDP2-wrapped module .* returned a view tensor")  # nothing writes to it
     owners = Counter(id(p) for module in encoder.modules() for p in module.parameters(recurse=False))
     blocks = [block for block in layers if all(owners[id(p)] == 1 for p in block.parameters())]
     for module in (*blocks, encoder):
@@ -50,9 +55,9 @@ def shard(encoder: nn.Module, layers: Sequence[nn.Module], device: torch.device)
 
 
 class OneByOne:
-    """A context in which sharded blocks are whole only while they compute, also where a forward pass is repeated inside a backward pass
-    (in which they would stay so). One whose inputs need no gradient but whose output does stays whole to the end of the backward pass.
-    It can be entered many times."""
+    """A context in which a sharded block is whole only while it computes. By itself, FSDP2 leaves blocks whole where a forward pass is
+    repeated inside of a backward pass (gradient checkpointing). A block whose inputs need no gradient but whose output does stays whole to
+    the end of the backward pass. The context can be entered many times, one after the other."""
 
     def __init__(self, blocks: Sequence[nn.Module]) -> None:
         self._blocks, self._hooks = blocks, []
@@ -67,7 +72,7 @@ class OneByOne:
 
 
 def _unshard(block: nn.Module, _: tuple) -> None:
-    block.unshard()  # which not every torch does by itself there
+    block.unshard()  # some versions of torch do not do this by themselves in a repeated forward pass
 
 
 def _reshard(block: nn.Module, args: tuple, kwargs: dict, output: object) -> None:
@@ -80,8 +85,14 @@ def _differentiable(*values: object) -> bool:
 
 
 def whole(state: object) -> object:
-    """A state (dictionaries and lists, to any depth) with its sharded tensors whole and on the CPU, in the first process; None stands for
-    them in the others. To be called by all."""
+    """Makes the sharded tensors of a state whole. All processes must call this together.
+
+    Args:
+        state: dictionaries and lists, to any depth.
+
+    Returns:
+        The same with whole tensors on the CPU in the place of sharded ones in the first process, and with None in the others.
+    """
     if isinstance(state, Mapping):
         return {key: whole(value) for key, value in state.items()}
     if isinstance(state, list):
@@ -93,7 +104,7 @@ def whole(state: object) -> object:
 
 
 def share_of(value: object, like: object) -> object:
-    """Of a whole tensor this process's share, where ``like`` is a sharded tensor of its shape; anything else as it is."""
+    """This process's share of a whole tensor ``value``, if ``like`` is a sharded tensor of the same shape; otherwise ``value`` itself."""
     if not is_sharded(like) or getattr(value, "shape", None) != like.shape:
         return value
     from torch.distributed.tensor import distribute_tensor
@@ -102,7 +113,7 @@ def share_of(value: object, like: object) -> object:
 
 
 def optimizer_shares(state: dict, optimizer: torch.optim.Optimizer) -> dict:
-    """An optimiser's whole state (``state_dict``) as ``optimizer`` can load it, whose parameters may be sharded."""
+    """Turns a whole ``state_dict`` of an optimiser into one that ``optimizer``, whose parameters may be sharded, can load."""
     parameters = dict(enumerate(p for group in optimizer.param_groups for p in group["params"]))
     own = {i: {key: share_of(value, parameters.get(i)) for key, value in values.items()} for i, values in state["state"].items()}
     return {**state, "state": own}
@@ -110,7 +121,8 @@ def optimizer_shares(state: dict, optimizer: torch.optim.Optimizer) -> dict:
 
 @torch.no_grad()
 def total_norm(gradients: Sequence[Tensor], norm_type: float = 2.0) -> Tensor:
-    """Of all gradients (one at least) as one vector, whole and sharded ones; the same in every process that has the same whole ones."""
+    """The norm of all gradients as one vector. There must be one at least, and they may be whole or sharded. It is the same in every
+    process if the whole ones are."""
     shares = [g.to_local() for g in gradients if is_sharded(g)]
     norms = [torch.linalg.vector_norm(g, norm_type) for g in gradients if not is_sharded(g)]
     if shares:
@@ -127,7 +139,7 @@ def clip_gradients(
     parameters: Sequence[nn.Parameter], max_norm: float, norm_type: float = 2.0, error_if_nonfinite: bool = False,
     foreach: bool | None = None,
 ) -> None:  # fmt: skip
-    """torch's ``clip_grad_norm_``, also where some parameters are sharded."""
+    """torch's ``clip_grad_norm_``, but some of the parameters may be sharded."""
     gradients = [p.grad for p in parameters if p.grad is not None]
     if not any(map(is_sharded, gradients)):
         clip_grad_norm_(parameters, max_norm, norm_type, error_if_nonfinite, foreach)

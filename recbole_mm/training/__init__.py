@@ -1,1 +1,1 @@
-"""Training: RecBole's trainer with an encoder inside, its loaders, and how a run is saved and resumed."""
+"""The training of a run: data loaders, trainer, optimiser, checkpoints, log and cost."""

@@ -1,4 +1,4 @@
-"""What a run cost: seconds by phase, items encoded, memory, parameters."""
+"""What a run cost: seconds per phase, encoded items, memory and parameters."""
 
 import resource
 import time
@@ -15,11 +15,11 @@ MIB = 2**20
 
 
 class CostAccount:
-    """Adds up a run's seconds.
+    """Adds up the seconds of a run.
 
     Args:
-        features: the model's; None without.
-        ranks: the processes that train together; items are counted over all of them.
+        features: the model's item features; None if it has none.
+        ranks: the processes that train together. Encoded items are counted over all of them.
     """
 
     def __init__(self, features: ItemFeatures | None, ranks: Ranks) -> None:
@@ -30,7 +30,7 @@ class CostAccount:
 
     @contextmanager
     def measure(self, phase: str) -> Iterator[None]:
-        """Adds the seconds of a block to a phase, less those spent on the encoder's forward passes in it."""
+        """Adds the seconds of a ``with`` to a phase, "training" or "evaluating", but for those of the encoder's forward passes."""
         start, encoding, items = time.perf_counter(), self.encoding.seconds, self.encoding.items
         try:
             yield
@@ -41,15 +41,19 @@ class CostAccount:
             self.live_items, self.live_seconds = self.live_items + self.encoding.items - items, self.live_seconds + spent
 
     def report(self, model: torch.nn.Module, device: torch.device) -> dict[str, float | int | None]:
-        """The account, as ``run`` returns it under ``cost``.
+        """Closes the account. All processes that train together must call this.
 
         Returns:
-            ``seconds_finetuning`` (until the tuned encoder was there, 0 unless one is used), ``seconds_encoding`` (the encoder's forward
-            passes), ``seconds_training`` and ``seconds_evaluating`` (the rest of both);
-            ``items_encoded`` and ``items_per_second`` of those forward passes; ``share_of_bare_encoder``: items a second of end-to-end
-            training, everything included, over those of the encoder's forward and backward pass alone (None unless it trained);
-            ``peak_memory_mib`` (of the device; of the process on a CPU); ``trainable_parameters`` and ``total_parameters`` (those of a
-            frozen encoder, which is gone by then, are in neither).
+            What ``run`` returns under ``cost``:
+
+            - ``seconds_finetuning``: until the fine-tuned encoder was there; 0 where none is used.
+            - ``seconds_encoding``: the encoder's forward passes.
+            - ``seconds_training``, ``seconds_evaluating``: the rest of both phases.
+            - ``items_encoded``: how many items those forward passes encoded, and ``items_per_second`` at which rate; None for no time.
+            - ``share_of_bare_encoder``: items per second of end-to-end training with everything that belongs to it, divided by the items
+              per second of the encoder's forward and backward passes alone; None unless the encoder trained.
+            - ``peak_memory_mib``: of the GPU, or of the process where it runs on the CPU.
+            - ``trainable_parameters``, ``total_parameters``: a frozen encoder's are in neither, because it is gone by then.
         """
         items, seconds, peak = self.ranks.total(self.encoding.items), self.encoding.seconds, peak_memory(device)
         return {
@@ -71,7 +75,7 @@ class CostAccount:
 
 
 def cost_line(cost: dict[str, float | int | None]) -> str:
-    """A report in one line of the log."""
+    """Writes a report (see ``CostAccount.report``) as one line for the log."""
     rate, share, tuning = cost["items_per_second"], cost["share_of_bare_encoder"], cost["seconds_finetuning"]
     return (
         f"cost: {f'fine-tuning {tuning:.1f} s, ' if tuning else ''}"
@@ -83,7 +87,7 @@ def cost_line(cost: dict[str, float | int | None]) -> str:
 
 
 def peak_memory(device: torch.device) -> float:
-    """MiB: the most that was allocated on a GPU, or the process's largest resident set."""
+    """The most memory in MiB that was allocated on a GPU, or, on the CPU, the largest resident set of the process so far."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device) / MIB
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024

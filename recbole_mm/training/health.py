@@ -1,4 +1,4 @@
-"""Is training sound? What tells collapse, starvation of the encoder, and ids that swamp the content from a slow start."""
+"""Numbers that tell a slow start from training that goes wrong: collapsed items, an encoder without gradients, ids that drown content."""
 
 import math
 import statistics
@@ -12,7 +12,7 @@ PAIRS = 4096
 
 
 def mean_cosine(rows: Tensor) -> float:
-    """The mean cosine of two different rows of (n, d): 1 where all items look alike (collapse)."""
+    """The mean cosine similarity over all pairs of different rows of an (n, d) tensor; 1 where all items look alike (collapse)."""
     rows, n = functional.normalize(rows.float(), dim=-1), len(rows)
     total = rows.sum(0)
     return float((total @ total - (rows * rows).sum()) / max(1, n * (n - 1)))
@@ -20,9 +20,17 @@ def mean_cosine(rows: Tensor) -> float:
 
 @torch.no_grad()
 def health_of(model, gradient_norms: Sequence[Tensor] = ()) -> dict[str, object]:
-    """Of an evaluated model: ``cosines`` (``mean_cosine`` of its items' features, by modality), ``gradient_norm`` (the mean of the
-    encoder's over an epoch's steps, without those in which a scaled loss overflowed; None where there are none) and ``spreads`` (see
-    ``score_spreads``); {} without features."""
+    """Measures a model that has just been evaluated.
+
+    Args:
+        model: a MultiModalRecommender.
+        gradient_norms: the norm of the encoder's gradients in each step of the epoch, a scalar each.
+
+    Returns:
+        ``cosines``: modality -> ``mean_cosine`` of the items' features; ``gradient_norm``: the mean of the given norms without those of
+        steps in which a scaled loss overflowed, None where no others are left; ``spreads``: see ``score_spreads``. {} for a model without
+        item features.
+    """
     features = model.item_features
     if features is None:
         return {}
@@ -34,8 +42,12 @@ def health_of(model, gradient_norms: Sequence[Tensor] = ()) -> dict[str, object]
 
 @torch.no_grad()
 def score_spreads(model) -> dict[str, float]:
-    """The standard deviation of each part of the score (``model.score_parts``) over random pairs of users and items: a part whose
-    spread is small beside another's decides nothing."""
+    """The standard deviation of each part of the score (``model.score_parts``) over random pairs of a user and an item. A part whose
+    spread is small beside another's has no say in the ranking.
+
+    Returns:
+        part -> standard deviation; {} for a model that names no parts.
+    """
     parts = model.score_parts()
     if not parts:
         return {}
@@ -46,13 +58,13 @@ def score_spreads(model) -> dict[str, float]:
 
 
 def health_line(health: dict) -> str:
-    """One line for the log."""
+    """Writes what ``health_of`` measured as one line for the log."""
     norm, spreads = health["gradient_norm"], health["spreads"]
-    parts = [f"mean cosine of items: {_named(health['cosines'])}"]
+    parts = [f"mean cosine of items: {_listed_values(health['cosines'])}"]
     parts += [f"encoder gradient norm: {norm:.3g}"] if norm is not None else []
-    parts += [f"spread of scores: {_named(spreads)}"] if spreads else []
+    parts += [f"spread of scores: {_listed_values(spreads)}"] if spreads else []
     return f"health [{'; '.join(parts)}]"
 
 
-def _named(values: dict[str, float]) -> str:
+def _listed_values(values: dict[str, float]) -> str:
     return ", ".join(f"{name} {value:.3g}" for name, value in values.items())

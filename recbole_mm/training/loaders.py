@@ -1,13 +1,13 @@
-"""Data sets and loaders of a configuration: RecBole's, over our models and RecBole's alike."""
+"""The data set and the data loaders that a configuration asks for, for our models and for RecBole's."""
 
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
+from logging import getLogger
 from pathlib import Path
 
 import recbole.data.utils as recbole_data
+from recbole.data.dataloader import FullSortEvalDataLoader, TrainDataLoader
 from recbole.model.abstract_recommender import AbstractRecommender
-from recbole.utils import ModelType
+from recbole.utils import ModelType, set_color
 
 from recbole_mm.config.multimodal_config import MultiModalConfig
 from recbole_mm.config.registry import is_ours
@@ -15,18 +15,21 @@ from recbole_mm.data.dataset import MultiModalDataset
 from recbole_mm.data.demo import write_demo
 from recbole_mm.data.preflight import check_dataset
 from recbole_mm.errors import recbole_complaints
-from recbole_mm.evaluation.protocol import apply_protocol, hold_out_cold_items
+from recbole_mm.evaluation.protocol import PHASES, find_cold_items, hold_out, masked_by_training, training_items_sampler
 from recbole_mm.parallel.ranks import Ranks
 
 SCORES_AT_ONCE = 2**24
+"""How many scores of a user and an item an evaluation computes at once under ``eval_batch_size: auto``."""
 PAIRS_AT_ONCE = 2**16
+"""The same for models and protocols that score pairs of a user and an item one by one."""
 
 
 def create_dataset(config: MultiModalConfig):
-    """A MultiModalDataset for our models, RecBole's data set for RecBole's. ``demo`` is drawn where it does not exist yet.
+    """Reads the data set: a MultiModalDataset for our models, RecBole's own class for RecBole's models. The data set ``demo`` is drawn
+    where it does not exist yet. Nothing is ever downloaded.
 
     Raises:
-        InputError: a folder, file or column that is not there. Nothing is ever downloaded.
+        InputError: a folder, file or column is not there.
     """
     find_dataset(config)
     with recbole_complaints():
@@ -36,26 +39,39 @@ def create_dataset(config: MultiModalConfig):
 
 
 def data_preparation(config: MultiModalConfig, dataset) -> tuple:
-    """RecBole's, with ``eval_batch_size: auto`` resolved for this data set and model."""
+    """Splits a data set and makes the loaders of its parts, as RecBole's function of this name does, under the settings of the evaluation
+    protocol. ``dataset.cold_items`` are then the ids of the cold items, int64 (n,), and ``eval_batch_size: auto`` is a number in the
+    configuration.
+
+    Returns:
+        The training, validation and test loader.
+
+    Raises:
+        InputError: the settings and the data allow no split, or the cold items cannot be had.
+    """
     if config["eval_batch_size"] == "auto":
         config["eval_batch_size"] = _auto_eval_batch_size(config, dataset.item_num)
-    if is_ours(config.model_class):
-        config["dataloaders_save_path"] = "/nonexistent: pickled loaders do not notice changed pictures and texts"
-    with recbole_complaints(), _batches_of_all(config):
-        hold_out_cold_items(config, dataset)
-        return apply_protocol(config, *recbole_data.data_preparation(config, dataset))
+    with recbole_complaints():
+        dataset.cold_items = find_cold_items(config, dataset)
+        if is_ours(config.model_class) or config["negative_items"] == "training" or len(dataset.cold_items):
+            train_data, valid_data, test_data = _loaders(config, dataset)
+        else:
+            train_data, valid_data, test_data = recbole_data.data_preparation(config, dataset)
+        if config["mask_valid_items"] is False and isinstance(test_data, FullSortEvalDataLoader):
+            test_data = masked_by_training(config, train_data, test_data)
+    return train_data, valid_data, test_data
 
 
 def training_dataset(config: MultiModalConfig) -> MultiModalDataset:
-    """The data set with the interactions of the training part alone, of the split that a run of this configuration has."""
+    """The training part of the split that a run of this configuration has, as a data set with all items."""
     return data_preparation(config, create_dataset(config))[0].dataset
 
 
 def find_dataset(config: MultiModalConfig) -> None:
-    """Draws ``demo`` where it does not exist yet, and sees that a data set's files are there.
+    """Checks that the files of the data set are there, after drawing ``demo`` where it does not exist yet.
 
     Raises:
-        InputError: as ``create_dataset``.
+        InputError: as for ``create_dataset``.
     """
     folder = Path(config["data_path"])
     ranks = Ranks.current()
@@ -66,15 +82,36 @@ def find_dataset(config: MultiModalConfig) -> None:
     check_dataset(config)
 
 
-@contextmanager
-def _batches_of_all(config: MultiModalConfig) -> Iterator[None]:
-    """The processes that train together have every batch in common; each of them adds ``train_batch_size`` to it."""
-    own = config["train_batch_size"]
-    config["train_batch_size"] = own * Ranks.current().world
-    try:
-        yield
-    finally:
-        config["train_batch_size"] = own
+class CommonBatches(TrainDataLoader):
+    """RecBole's TrainDataLoader, whose batches are those of all processes that train together: each of them adds ``train_batch_size``
+    interactions, and all of them have the same batches."""
+
+    def _init_batch_size_and_step(self) -> None:
+        self.step = max(self.config["train_batch_size"] * Ranks.current().world // self.times, 1)
+        self.set_batch_size(self.step * self.times)
+
+
+def _loaders(config: MultiModalConfig, dataset) -> tuple:
+    """RecBole's loaders of freshly split parts, without the cold items' interactions in training and with our negatives. Nothing is read
+    from or written to RecBole's pickled loaders, which would not notice other pictures, texts or cold items."""
+    parts = dataset.build()
+    restricted = config["negative_items"] == "training"
+    if len(dataset.cold_items):
+        hold_out(parts[0], dataset.cold_items)
+        restricted = True
+    samplers = list(recbole_data.create_samplers(config, dataset, parts))
+    if restricted and samplers[0] is not None:
+        samplers[0] = training_items_sampler(config, dataset, parts)
+    kinds = [recbole_data.get_dataloader(config, phase) for phase in PHASES]
+    if is_ours(config.model_class):
+        kinds[0] = CommonBatches
+    shuffled = (config["shuffle"], False, False)
+    made = [kind(config, part, sampler, shuffle=shuffle)
+            for kind, part, sampler, shuffle in zip(kinds, parts, samplers, shuffled, strict=True)]  # fmt: skip
+    batch_sizes = {"train_batch_size": config["train_batch_size"] * Ranks.current().world, "eval_batch_size": config["eval_batch_size"]}
+    for key, size in batch_sizes.items():
+        getLogger().info(f"{set_color(key, 'cyan')} = {set_color(str(size), 'yellow')}")
+    return tuple(made)
 
 
 def _auto_eval_batch_size(config: MultiModalConfig, n_items: int) -> int:

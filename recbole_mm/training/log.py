@@ -1,4 +1,4 @@
-"""A run's log, as RecBole keeps it."""
+"""The log of a run: RecBole's file and format, one per run, and none for a run that cannot start."""
 
 import logging
 from collections.abc import Iterator
@@ -12,7 +12,8 @@ from recbole_mm.parallel.ranks import Ranks
 
 
 def start_log(config) -> None:
-    """RecBole's init_logger, but a second run in the same process gets a log file of its own; of several processes the first has one."""
+    """Opens the log of a run as RecBole's ``init_logger`` does. A second run in the same process gets a log file of its own. Of several
+    processes that train together only the first one logs."""
     if Ranks.current().rank:
         logging.getLogger().addHandler(logging.NullHandler())  # without any handler, warnings go to stderr
         return
@@ -27,27 +28,31 @@ def start_log(config) -> None:
 
 @contextmanager
 def starting() -> Iterator[None]:
-    """Bad input that keeps a run from starting leaves no log file: the error says all there is to say."""
+    """Deletes the run's log file again where bad input ends the ``with``: the error message says all there is to say.
+
+    Raises:
+        InputError: the one that was raised inside.
+    """
     try:
         yield
     except InputError:
-        files = [Path(handler.baseFilename) for handler in _of_run() if isinstance(handler, logging.FileHandler)]
+        files = [Path(handler.baseFilename) for handler in _handlers_of_run() if isinstance(handler, logging.FileHandler)]
         logging.getLogger().handlers = _end_log()
         for file in files:
             file.unlink(missing_ok=True)
-            with suppress(OSError):  # other runs' logs are there
+            with suppress(OSError):  # the folder holds the logs of other runs
                 file.parent.rmdir()
                 file.parent.parent.rmdir()
         raise
 
 
 def _end_log() -> list[logging.Handler]:
-    """Closes what the last run logs to; returns the other handlers."""
-    ours = _of_run()
+    """Closes the handlers of the last run, and returns all others."""
+    ours = _handlers_of_run()
     for handler in ours:
         handler.close()
     return [handler for handler in logging.getLogger().handlers if handler not in ours]
 
 
-def _of_run() -> list[logging.Handler]:
+def _handlers_of_run() -> list[logging.Handler]:
     return [handler for handler in logging.getLogger().handlers if getattr(handler, "of_run", False)]

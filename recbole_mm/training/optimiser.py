@@ -1,4 +1,4 @@
-"""The optimiser of a run: the recommender and the encoder at rates of their own, and the schedule of both."""
+"""The optimiser of a run: learning rates, weight decay and schedules of their own for the recommender and the encoder."""
 
 import math
 
@@ -12,8 +12,13 @@ FUSED = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}
 
 
 def role_groups(config, model: MultiModalRecommender) -> list[dict]:
-    """The recommender's parameters as one group, then the encoder's (see ``parameter_groups``); ``role`` names each group's. The encoder's
-    weight decay is ``decay``, for ``decay_weights``, whatever the learner makes of a ``weight_decay``."""
+    """Sorts a model's trainable parameters into groups for an optimiser.
+
+    Returns:
+        The recommender's parameters as one group, then the encoder's groups (see ``parameter_groups``). Each group's ``role`` is
+        "recommender" or "encoder". The encoder's weight decay is under ``decay``, where ``decay_weights`` finds it; its ``weight_decay``
+        is 0, because optimisers differ in what they make of that.
+    """
     members = {id(p) for p in model.encoder_parameters()}
     rest = [p for p in model.parameters() if p.requires_grad and id(p) not in members]
     groups = [{"params": rest, "role": "recommender"}]
@@ -27,9 +32,10 @@ def role_groups(config, model: MultiModalRecommender) -> list[dict]:
 
 @torch.no_grad()
 def decay_weights(optimizer: Optimizer) -> None:
-    """Takes ``lr`` times ``decay`` of themselves off the weights that are about to make a step (Loshchilov & Hutter, arXiv 1711.05101).
-    As Adam's ``weight_decay``, decay would be part of a gradient that is then normalised: words that no text has would lose ``lr``.
-    It also happens where a loss scaler then skips the step."""
+    """Shrinks the weights that are about to be updated by the factor 1 - ``lr`` * ``decay`` of their group (decoupled weight decay:
+    Loshchilov & Hutter, arXiv 1711.05101). As Adam's ``weight_decay``, the decay would be part of a gradient that is then normalised, and
+    the embeddings of words that occur in no text would shrink by ``lr`` in every step. Weights without a gradient are left alone. If a
+    loss scaler then skips the step, the weights have shrunk all the same."""
     for group in optimizer.param_groups:
         weights = [p for p in group["params"] if p.grad is not None] if group.get("decay") else []
         if weights:
@@ -37,20 +43,20 @@ def decay_weights(optimizer: Optimizer) -> None:
 
 
 def fused_optimizer(learner: str, groups: list[dict], learning_rate: float, weight_decay: float) -> Optimizer | None:
-    """Adam or AdamW whose step is one kernel a group; None for another learner."""
+    """Adam or AdamW with torch's fused implementation, one kernel per group; None for any other learner."""
     kind = FUSED.get(learner.lower())
     return None if kind is None else kind(groups, lr=learning_rate, weight_decay=weight_decay, fused=True)
 
 
 class Schedule:
-    """Sets the groups' rates before every step of an optimiser.
+    """Sets the learning rate of every parameter group before each step of the optimiser.
 
-    The recommender's: ``learning_rate`` times the model's own factor of the epoch; the encoder's: linear warm-up over
-    ``encoder_warmup_steps`` of its own steps. Both then stay, or fall by half a cosine to 0 at the last step of the last epoch
-    (``learning_rate_schedule``).
+    The recommender's rate is ``learning_rate`` times a factor that the model gives for the epoch. The encoder's rises linearly over the
+    first ``encoder_warmup_steps`` steps in which the encoder trains. After that, both stay as they are
+    (``learning_rate_schedule: constant``), or fall along half a cosine to 0 at the last step of the last epoch (``cosine``).
 
     Attributes:
-        steps: those done, by role; what a checkpoint holds.
+        steps: role -> number of steps done. A checkpoint holds them.
     """
 
     def __init__(self, config, optimizer: Optimizer, epochs: int, frozen_epochs: int) -> None:
@@ -60,12 +66,18 @@ class Schedule:
         self.steps = dict.fromkeys(self.epochs, 0)
 
     def total(self, role: str, n_batches: int) -> int:
-        """Steps of all epochs of ``n_batches``."""
+        """The number of steps that a role trains for in all its epochs of ``n_batches`` batches each."""
         return self.epochs[role] * math.ceil(n_batches / self.every)
 
-    def step(self, n_batches: int, factor: float, live: bool) -> None:
-        """Before an optimiser's step, of an epoch of ``n_batches``; ``factor`` is the model's, ``live`` whether the encoder trains."""
-        for role in ("recommender", "encoder") if live else ("recommender",):
+    def step(self, n_batches: int, factor: float, encoder_trains: bool) -> None:
+        """Sets the rates of the next step. To be called once before every step of the optimiser.
+
+        Args:
+            n_batches: the number of batches per epoch.
+            factor: what the model multiplies the recommender's rate by in this epoch.
+            encoder_trains: whether the encoder takes part in the step.
+        """
+        for role in ("recommender", "encoder") if encoder_trains else ("recommender",):
             self.steps[role] += 1
             warmup = self.warmup if role == "encoder" else 0
             scale = schedule_factor(self.steps[role], warmup, self.total(role, n_batches), self.kind)

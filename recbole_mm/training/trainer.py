@@ -1,4 +1,4 @@
-"""MultiModalTrainer: RecBole's Trainer, for a recommender whose encoder trains along, alone or in several processes."""
+"""MultiModalTrainer: RecBole's Trainer for a recommender whose encoder trains with it, in one process or in several."""
 
 import math
 from collections import OrderedDict
@@ -24,14 +24,20 @@ from recbole_mm.training.resumable_trainer import ResumableTrainer
 from recbole_mm.training.run_state import load_weights
 
 AUTO_FREEZE_EPOCHS = {True: 0, False: 1}
+"""What ``encoder_freeze_epochs: auto`` means for an encoder that starts from scratch (True) or from trained weights (False)."""
 
 
 class MultiModalTrainer(ResumableTrainer):
     """RecBole's Trainer for a MultiModalRecommender.
 
-    Recommender and encoder have rates, weight decay and schedules of their own (``optimisation``); the encoder is left alone for the
-    first ``encoder_freeze_epochs``, in which features come from a table. ``accumulation_steps`` batches make one step of the
-    optimiser. Several processes train as one would with all their batches in one (see ``Ranks``), and share an evaluation by users.
+    The recommender and the encoder have learning rates, weight decay and schedules of their own (see ``optimiser``). During the first
+    ``encoder_freeze_epochs`` the encoder stays as it is, and item features come from a table. ``accumulation_steps`` batches make one step
+    of the optimiser. Several processes train as one process would on the batches of all of them together (see ``Ranks``), and each of
+    them evaluates its share of the users.
+
+    Attributes:
+        account: a CostAccount of the run so far.
+        health: what ``health_of`` found after the last validation.
     """
 
     def __init__(self, config, model: MultiModalRecommender) -> None:
@@ -60,7 +66,7 @@ class MultiModalTrainer(ResumableTrainer):
         return super().fit(train_data, valid_data, verbose, **kwargs)
 
     def _train_epoch(self, train_data, epoch_idx: int, loss_func=None, show_progress: bool = False):
-        """The sum of every batch's loss, or of each of its parts."""
+        """Trains for one epoch. Returns the sum of the batches' losses, or a tuple of the sums of each part of the loss."""
         self._save_last(epoch_idx - 1)
         self._start_epoch(epoch_idx)
         factor, n, every = self.model.learning_rate_factor(epoch_idx), len(train_data), self.config["accumulation_steps"]
@@ -97,13 +103,13 @@ class MultiModalTrainer(ResumableTrainer):
         self.gradient_norms = []
 
     def _step(self, n_batches: int, factor: float) -> None:
-        """One step of the optimiser, on the gradients there are."""
+        """Makes one step of the optimiser on the accumulated gradients."""
         features, encoder = self.model.item_features, self.model.encoder_parameters()
-        live = features is not None and features.live
-        self.schedule.step(n_batches, factor, live)
-        self.ranks.average(encoder if live else [])
+        encoder_trains = features is not None and features.live
+        self.schedule.step(n_batches, factor, encoder_trains)
+        self.ranks.average(encoder if encoder_trains else [])
         self.scaler.unscale_(self.optimizer)
-        if live:
+        if encoder_trains:
             gradients = [p.grad for p in encoder if p.grad is not None]
             self.gradient_norms += [total_norm(gradients)] if gradients else []
         if self.clip_grad_norm:
@@ -120,7 +126,12 @@ class MultiModalTrainer(ResumableTrainer):
 
     @torch.no_grad()
     def evaluate(self, eval_data, load_best_model: bool = True, model_file: str | None = None, show_progress: bool = False):
-        """RecBole's; the checkpoint is one that loads without running code, and every process ranks for its share of the users."""
+        """RecBole's ``evaluate``, which loads the checkpoint without running code. Several processes rank the items for a share of the
+        users each, and all of them return the result over all users.
+
+        Raises:
+            InputError: the checkpoint is not there, or does not fit the model.
+        """
         if not eval_data:
             return None
         if load_best_model:
@@ -150,7 +161,8 @@ class MultiModalTrainer(ResumableTrainer):
         return (eval_data.collate_fn(places.tolist()) for places in own.split(eval_data.step) if len(places))
 
     def _collected(self, shared: bool):
-        """What RecBole's metrics are made of; of a shared evaluation every process's rows, in the order of the users."""
+        """What RecBole's metrics are computed from. If processes shared the evaluation, it has the rows of all of them, in the order of the
+        users."""
         struct = self.eval_collector.get_data_struct()
         if shared:
             everyone = self.ranks.collect({key: rows for key, rows in struct._data_dict.items() if key.startswith("rec.")})

@@ -36,7 +36,7 @@ def scores_of_user_1(model: torch.nn.Module) -> torch.Tensor:
 
 
 @pytest.mark.parametrize("model_name", ["VBPR", "CLIPRec"])
-def test_a_kept_checkpoint_loads_ranks_and_resumes(kept, model_name):
+def test_a_kept_checkpoint_loads_ranks_and_resumes(kept, model_name, caplog):
     """VBPR over feature files; CLIPRec with an encoder that is drawn from the seed and of which the biases are trained."""
     file, expected = kept / f"{model_name}.pth", EXPECTED[model_name]
     keys, after_2, after_4 = expected["settings"], expected["after 2 epochs"], expected["after 4 epochs"]
@@ -51,6 +51,7 @@ def test_a_kept_checkpoint_loads_ranks_and_resumes(kept, model_name):
 
     keys = {**keys, "epochs": 4, "resume": str(file), "data_path": "data", "show_progress": False, "use_gpu": False, "state": "WARNING"}
     result = run(model_name, "shop", config_dict=keys)
+    assert "from here on with" not in caplog.text, "no setting is another one than then"
     assert result["test_result"] == pytest.approx(after_4["test"], abs=1e-4)
     assert result["best_valid_score"] == pytest.approx(after_4["best_valid_score"], abs=1e-4)
     model = load_data_and_model(str(file))[1]
