@@ -93,7 +93,7 @@ def stepper(settings: Mapping, every: bool = False, done: int | None = None) -> 
     trainer, train = trainer_of(settings)
     model = trainer.model
     if every:
-        encode = model.item_features._items.encode
+        encode = model.item_features.encoded_items.encode
         model.item_features._encode_filled = lambda distinct: {m: rows[: len(distinct)] for m, rows in encode(occurrences).items()}
     model.train()
     while True:
@@ -109,7 +109,7 @@ def stepper(settings: Mapping, every: bool = False, done: int | None = None) -> 
 def bare_stepper(settings: Mapping) -> Iterator[int]:
     """The encoder alone, forward and backward, over a batch's distinct items, which it has in memory."""
     trainer, train = trainer_of(settings)
-    items = trainer.model.item_features._items
+    items = trainer.model.item_features.encoded_items
     items.encoder.train()
     batches = [interaction["item_id"].unique() for interaction, _ in zip(train, range(3), strict=False)]
     ready = [[{m: items.read(m, ids) for m in items.modalities} for ids in batch.split(ITEMS_A_CALL)] for batch in batches]

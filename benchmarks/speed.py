@@ -36,7 +36,7 @@ def deduplication(folder: Path) -> None:
     ids = next(iter(train))["item_id"]
 
     def every_occurrence() -> None:
-        sum(rows.sum() for rows in features._items.encode(ids).values()).backward()
+        sum(rows.sum() for rows in features.encoded_items.encode(ids).values()).backward()
 
     def distinct() -> None:
         sum(rows.sum() for rows in features(ids).values()).backward()

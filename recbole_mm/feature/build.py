@@ -13,10 +13,12 @@ from recbole_mm.feature.features import ItemFeatures
 from recbole_mm.feature.files import read_tables
 from recbole_mm.feature.missing import Interactions
 from recbole_mm.finetune.apply import finetune
-from recbole_mm.items.catalogue import Encoded, encode_catalogue
+from recbole_mm.items.catalogue import EncodedCatalogue, encode_catalogue
 from recbole_mm.items.encoded_items import ITEMS_A_CALL, EncodedItems
 from recbole_mm.items.feature_table import Table
 from recbole_mm.items.hidden_items import HiddenItems
+from recbole_mm.items.inputs import EncoderInputs
+from recbole_mm.items.raw_items import RawItems
 from recbole_mm.items.side_items import SideItems
 from recbole_mm.parallel.ranks import Ranks
 
@@ -42,10 +44,10 @@ def build_features(config, dataset) -> ItemFeatures:
     if trains_encoder(config):
         encoder = build_encoder(config)
         fingerprint = encoder.fingerprint()
-        live = live_items(config, dataset, encoder, fingerprint)
+        items = trained_items(config, dataset, encoder, fingerprint)
         if sharded(config):
-            live.shard(config["device"])
-        return ItemFeatures(tables, live=live, fingerprint=fingerprint, **keys)
+            items.shard(config["device"])
+        return ItemFeatures(tables, items, fingerprint=fingerprint, **keys)
     if config["encoder_training"] == "end2end":
         logger.info("encoder_learning_rate 0: the encoder stays as it is, as with encoder_training: pretrained")
     started = time.perf_counter()
@@ -53,9 +55,8 @@ def build_features(config, dataset) -> ItemFeatures:
     tuning = time.perf_counter() - started if config["encoder_training"] == "finetuned" else 0.0
     encoded = encode(config, dataset, encoder, Ranks.current())
     tables |= encoded.tables
-    features = ItemFeatures({m: tables[m] for m in config["modalities"] or tables}, **keys)
-    features.cost = replace(encoded.cost, finetuning=tuning)
-    return features
+    cost = replace(encoded.cost, finetuning=tuning)
+    return ItemFeatures({m: tables[m] for m in config["modalities"] or tables}, cost=cost, **keys)
 
 
 def _unused(config) -> list[str]:
@@ -69,19 +70,18 @@ def _unused(config) -> list[str]:
     return [f"{key} {config[key]}, where no encoder trains" for key in given]
 
 
-def live_items(config, dataset, encoder: ItemEncoder, fingerprint: str) -> EncodedItems:
+def trained_items(config, dataset, encoder: ItemEncoder, fingerprint: str) -> EncodedItems:
     """The items of an encoder that trains, in whole or in part."""
-    given = (
-        encoder, dataset.content, from_encoder(config), chunk_size(config), config["encoder_precision"], bool(config["show_progress"])
-    )  # fmt: skip
+    inputs = EncoderInputs(encoder, dataset.content, from_encoder(config), bool(config["show_progress"]))
+    options = {"chunk_size": chunk_size(config), "precision": config["encoder_precision"]}
     stored = {"dtype": config["feature_dtype"], "fingerprint": fingerprint}
     tuning = Tuning.from_config(config)
     if isinstance(tuning, Side):
-        return SideItems(*given, dim=tuning.side_dim, seed=config["seed"], **stored)
+        return SideItems(encoder, inputs, dim=tuning.side_dim, seed=config["seed"], **stored, **options)
     tuning.apply(encoder, config["seed"])
     if config["cache_hidden_states"]:
-        return HiddenItems(*given, k=tuning.last_k, **stored)
-    return EncodedItems(*given)
+        return HiddenItems(encoder, inputs, k=tuning.last_k, **stored, **options)
+    return RawItems(encoder, inputs, **options)
 
 
 def file_tables(config, dataset) -> dict[str, Table]:
@@ -98,7 +98,7 @@ def frozen_encoder(config, dataset) -> ItemEncoder:
     return encoder
 
 
-def encode(config, dataset, encoder: ItemEncoder, ranks: Ranks | None = None) -> Encoded:
+def encode(config, dataset, encoder: ItemEncoder, ranks: Ranks | None = None) -> EncodedCatalogue:
     """The modalities that come from an encoder, all items of the data set: from the store, or encoded into it now."""
     encoded = encode_catalogue(
         encoder.requires_grad_(False), dataset.content, from_encoder(config), chunk_size=chunk_size(config) or ITEMS_A_CALL,

@@ -11,13 +11,13 @@ from recbole_mm.config.modalities import from_encoder
 from recbole_mm.disk import write_whole
 from recbole_mm.errors import InputError
 from recbole_mm.feature.build import encode, frozen_encoder
-from recbole_mm.items.catalogue import Encoded
+from recbole_mm.items.catalogue import EncodedCatalogue
 from recbole_mm.items.feature_store import DTYPES
 from recbole_mm.items.feature_table import Table
 from recbole_mm.parallel.ranks import Ranks
 
 
-def extract(config, dataset, output: str | Path | None = None) -> Encoded:
+def extract(config, dataset, output: str | Path | None = None) -> EncodedCatalogue:
     """Encodes every item of a MultiModalDataset that the store lacks, sharing the work with the other processes of a torchrun.
     For ``encoder_training: finetuned`` its interactions are the training ones.
 
@@ -52,7 +52,7 @@ def export(table: Table, tokens: Sequence[str], path: Path, dtype: str = "fp32")
     write_whole(path, lambda file: save_file({"features": rows}, file, metadata))
 
 
-def _cost_line(encoded: Encoded, ranks: Ranks) -> str:
+def _cost_line(encoded: EncodedCatalogue, ranks: Ranks) -> str:
     cost = encoded.cost
     rate = f", {cost.items / cost.seconds:.0f} items/s" if cost.seconds else ""
     own = f" by process {ranks.rank} of {ranks.world}" if ranks.world > 1 else ""

@@ -1,4 +1,4 @@
-"""ItemFeatures: one vector an item and modality, from a table where nothing changes it, from the live encoder when it trains."""
+"""ItemFeatures: one vector per item and modality, from a table where nothing changes it, from an encoder where one trains."""
 
 import hashlib
 from collections.abc import Mapping
@@ -11,6 +11,7 @@ from recbole_mm.feature.missing import Interactions, fill_mean
 from recbole_mm.items.encoded_items import EncodedItems
 from recbole_mm.items.encoding_cost import EncodingCost
 from recbole_mm.items.feature_table import Table
+from recbole_mm.items.throughput import bare_throughput
 
 
 class ItemFeatures(nn.Module):
@@ -18,38 +19,43 @@ class ItemFeatures(nn.Module):
 
     Args:
         tables: the modalities that stay as they are. Their rows are non-persistent buffers: no checkpoint holds them.
-        live: the modalities of an encoder that trains with the recommender (end-to-end). It becomes the submodule ``encoder``.
-        missing: what an item gets in a modality it lacks: ``learned`` (one trained vector a modality), ``mean`` (of the items at
-            hand that have it: the batch's in training, the catalogue's in a table), ``zero``, or ``neighbours`` (see
-            ``Interactions.neighbour_mean``; those of a live encoder are as of the last time the catalogue was encoded).
-        interactions: the training ones, for ``neighbours``.
-        fingerprint: the live encoder's, where tuning has already added to it.
+        encoded_items: the modalities of an encoder that trains with the recommender (end-to-end). The encoder becomes the submodule
+            ``encoder``.
+        missing: what an item gets in a modality it lacks: ``learned`` (one trained vector per modality), ``mean`` (of the items at
+            hand that have the modality: those of the batch in training, those of the catalogue in a table), ``zero``, or ``neighbours``
+            (see ``Interactions.neighbour_mean``; from an encoder that trains, as of the last time the catalogue was encoded).
+        interactions: the training interactions, for ``neighbours``.
+        fingerprint: of the encoder that trains, before anything was added to it to train; None to take it now.
+        cost: what the tables have cost to encode; not with ``encoded_items``, which count their own.
 
     Attributes:
-        modalities, dims: the names, and ``{modality: d}``.
-        tabled: whether anything they are made from is a table, which no ``state_dict`` holds.
-        fingerprint: of all that makes the features, trained weights as they were at the start.
-        contents: a fingerprint of what each item has in each modality.
-        live: whether ``forward`` asks the encoder (set it to False to train on cached features for a while).
+        modalities, dims: the names of the modalities, and ``{modality: width of its rows}``.
+        trainable: whether there is an encoder that trains.
+        live: whether ``forward`` runs that encoder. Set it to False to train on cached features for a while.
+        tabled: whether a table (or states on the disk) that no ``state_dict`` holds has a part in the features.
+        fingerprint: names all that makes the features, with trained weights as they were at the start.
+        contents: a fingerprint of the content of each item in each modality.
+        encoded_items: the given ones, or None.
         cost: items and seconds of encoding.
     """
 
     def __init__(
-        self, tables: Mapping[str, Table] | None = None, live: EncodedItems | None = None, *, missing: str = "learned",
-        interactions: Interactions | None = None, fingerprint: str | None = None,
+        self, tables: Mapping[str, Table] | None = None, encoded_items: EncodedItems | None = None, *, missing: str = "learned",
+        interactions: Interactions | None = None, fingerprint: str | None = None, cost: EncodingCost | None = None,
     ) -> None:  # fmt: skip
         super().__init__()
-        tables = dict(tables or {})
-        self.trainable = self.live = live is not None
-        self.tabled = bool(tables) or (live is not None and live.tabled)
-        self.missing, self._interactions, self._items = missing, interactions, live
-        present = {m: table.present for m, table in tables.items()} | (live.present if live else {})
+        tables, items = dict(tables or {}), encoded_items
+        self.trainable = self.live = items is not None
+        self.tabled = bool(tables) or (items is not None and items.from_states)
+        self.missing, self._interactions, self.encoded_items = missing, interactions, items
+        present = {m: table.present for m, table in tables.items()} | (items.present if items else {})
         self.modalities = tuple(present)
-        self.dims = {m: table.rows.shape[1] for m, table in tables.items()} | (live.dims if live else {})
-        self.cost = live.cost if live else EncodingCost()
-        self.fingerprint = _joined({m: t.fingerprint for m, t in tables.items()}, live and (fingerprint or live.encoder.fingerprint()))
-        self.contents = _joined({m: f"{m} {t.contents or t.fingerprint}" for m, t in tables.items()}, live and live.contents)
-        device = live.device if live else next(iter(tables.values())).rows.device
+        self.dims = {m: table.rows.shape[1] for m, table in tables.items()} | (items.dims if items else {})
+        self.cost = items.cost if items else cost or EncodingCost()
+        encoder_print = items and (fingerprint or items.encoder.fingerprint())
+        self.fingerprint = _one_fingerprint({m: t.fingerprint for m, t in tables.items()}, encoder_print)
+        self.contents = _one_fingerprint({m: f"{m} {t.contents or t.fingerprint}" for m, t in tables.items()}, items and items.contents)
+        device = items.device if items else next(iter(tables.values())).rows.device
         for m, here in present.items():
             self.register_buffer(f"present_{m}", here.to(device), persistent=False)
         for m, table in tables.items():
@@ -58,11 +64,11 @@ class ItemFeatures(nn.Module):
         self.missing_vectors = nn.ParameterDict(
             {m: nn.Parameter(torch.randn(self.dims[m]) * 0.02) for m in absent} if missing == "learned" else {}
         )
-        self.encoder, self.content = (live.encoder, live.content) if live else (None, None)
-        self._alignable = live is not None and live.encoder.aligned and {"image", "text"} <= set(live.modalities)
+        self.encoder, self.content = (items.encoder, items.content) if items else (None, None)
+        self._alignable = items is not None and items.encoder.aligned and {"image", "text"} <= set(items.modalities)
         if self._alignable:
             for m in ("image", "text"):
-                self.register_buffer(f"groups_{m}", live.content.groups(m).to(device), persistent=False)
+                self.register_buffer(f"groups_{m}", items.content.groups(m).to(device), persistent=False)
         self._cache: dict[str, Tensor] | None = None
         self._cache_version: tuple | None = None
 
@@ -71,22 +77,27 @@ class ItemFeatures(nn.Module):
 
     @property
     def contrasts(self) -> bool:
-        """Can ``contrastive_loss`` be had: a live encoder that reads pictures and texts into one space, and both in use?"""
+        """Whether there is a ``contrastive_loss``: a live encoder reads pictures and texts into one space, and both are in use."""
         return self.live and self._alignable
 
     def train(self, mode: bool = True) -> "ItemFeatures":
-        """As any module's; a live encoder's cached catalogue counts as old after training, whichever way its weights changed (the fused
-        step of an optimiser changes them without raising their version)."""
+        """As any module's. Training makes the cached catalogue of a live encoder count as outdated, whichever way its weights changed
+        (the fused step of an optimiser changes them without raising their version)."""
         if mode and self.live:
             self._cache_version = None
         return super().train(mode)
+
+    def start_step(self, step: int) -> None:
+        """To be called before every training batch, with the number of batches before it (see ``EncodedItems.start_step``)."""
+        if self.encoded_items is not None:
+            self.encoded_items.start_step(step)
 
     def present(self, modality: str) -> Tensor:
         """Which items have that modality: bool (n_items,)."""
         return getattr(self, f"present_{modality}")
 
     def forward(self, item_ids: Tensor) -> dict[str, Tensor]:
-        """Features of items, any number of times each: (n,) -> {modality: (n, d)}. A live encoder reads each distinct one once."""
+        """Features of items, (n,) -> {modality: (n, d)}. An id may occur any number of times; a live encoder reads each item once."""
         rows = {m: table[item_ids] for m, table in (self._tables() if self.live else self._cached()).items()}
         if self.live:
             distinct, inverse = torch.unique(item_ids, return_inverse=True)
@@ -94,10 +105,11 @@ class ItemFeatures(nn.Module):
         return self._with_learned(rows, item_ids)
 
     def table(self, fresh_ids: Tensor | None = None) -> dict[str, Tensor]:
-        """Features of the whole catalogue: {modality: (n_items, d)}, row = item id.
+        """Features of the whole catalogue, {modality: (n_items, d)}, one row per internal item id.
 
-        With a live encoder the rows come from a cache without gradient, re-encoded in eval mode where the encoder has changed since
-        (while the module is training, the last one is good enough); the rows of ``fresh_ids`` are encoded anew, with gradient.
+        With a live encoder the rows come from a cache without gradient. Outside of training the catalogue is encoded again, in eval
+        mode, if the encoder has changed since; in training the last cache is good enough. The rows of ``fresh_ids`` are encoded now, with
+        gradient.
         """
         rows = dict(self._cached())
         if fresh_ids is not None and self.live:
@@ -108,29 +120,34 @@ class ItemFeatures(nn.Module):
 
     @property
     def outdated(self) -> bool:
-        """Has a live encoder changed, or may it have, since the catalogue was encoded?"""
-        return self.trainable and (self._cache is None or self._cache_version != self._items.version())
+        """Whether the encoder that trains has changed, or may have, since the catalogue was encoded."""
+        return self.trainable and (self._cache is None or self._cache_version != self.encoded_items.version())
 
     def forget_outdated(self) -> None:
-        """Drops a cached catalogue that is not the encoder's as it is now; the next use encodes it anew."""
+        """Drops the cached catalogue if the encoder may have changed since; the next use encodes it again."""
         if self.outdated:
             self._cache = None
 
     def refresh(self) -> None:
-        """Encodes the catalogue anew: eval mode, no gradient, in chunks. Nothing to do without a live encoder."""
+        """Encodes the catalogue again, in eval mode, without gradient, in chunks. Without an encoder that trains it does nothing."""
         if self.trainable:
-            self._cache = {m: self._filled(m, rows) for m, rows in self._items.catalogue().items()}
-            self._cache_version = None if self.training and self.live else self._items.version()
+            self._cache = {m: self._filled(m, rows) for m, rows in self.encoded_items.catalogue().items()}
+            self._cache_version = None if self.training and self.live else self.encoded_items.version()
 
     def bare_throughput(self) -> float | None:
-        """Of the live encoder alone: see ``EncodedItems``."""
-        return self._items.bare_throughput()
+        """Items per second of the encoder alone: see ``items.throughput``. None without an encoder that trains."""
+        return None if self.encoded_items is None else bare_throughput(self.encoded_items)
 
     def contrastive_loss(self, item_ids: Tensor, features: dict[str, Tensor]) -> Tensor:
-        """The encoder's image-text contrastive loss over those of ``item_ids`` (distinct) that have both a picture and a text; items that
-        share one of the two are not each other's negatives.
+        """The encoder's image-text contrastive loss over the items that have both a picture and a text. Items that share one of the two
+        are not each other's negatives.
 
-        ``features`` are theirs, as ``forward(item_ids)`` gave them. Returns a scalar.
+        Args:
+            item_ids: (n,) distinct ids.
+            features: what ``forward(item_ids)`` gave.
+
+        Returns:
+            A scalar.
         """
         both = self.present("image")[item_ids] & self.present("text")[item_ids]
         same = shared_pairs(self.groups_image[item_ids[both]], self.groups_text[item_ids[both]])
@@ -140,13 +157,13 @@ class ItemFeatures(nn.Module):
         return {m: getattr(self, f"table_{m}") for m in self.modalities if hasattr(self, f"table_{m}")}
 
     def _cached(self) -> dict[str, Tensor]:
-        if self.trainable and (self._cache is None or (not self.training and self._cache_version != self._items.version())):
+        if self.trainable and (self._cache is None or (not self.training and self._cache_version != self.encoded_items.version())):
             self.refresh()
         return self._tables() | (self._cache or {})
 
     def _encode_filled(self, distinct: Tensor) -> dict[str, Tensor]:
-        """Rows of distinct items from the live encoder, those they lack filled in (but for learned ones)."""
-        rows = self._items.encode(distinct)
+        """Rows of distinct items from the live encoder, with missing ones filled in unless they are learned."""
+        rows = self.encoded_items.encode(distinct)
         here = {m: self.present(m)[distinct] for m in rows}
         if self.missing == "mean":
             return {m: fill_mean(row, here[m]) for m, row in rows.items()}
@@ -156,7 +173,7 @@ class ItemFeatures(nn.Module):
         return rows
 
     def _filled(self, modality: str, rows: Tensor) -> Tensor:
-        """A whole catalogue's rows with the missing ones filled in (but for learned ones)."""
+        """The rows of the whole catalogue, with missing ones filled in unless they are learned."""
         present = self.present(modality)
         if self.missing == "mean":
             return fill_mean(rows, present)
@@ -165,14 +182,14 @@ class ItemFeatures(nn.Module):
         return torch.where(present.unsqueeze(1), rows, torch.zeros_like(rows))
 
     def _with_learned(self, rows: dict[str, Tensor], ids: Tensor | slice) -> dict[str, Tensor]:
-        """In the order of ``modalities``."""
+        """The rows of all modalities in their order, with the learned vectors where an item lacks one."""
         for m, vector in self.missing_vectors.items():
             rows[m] = torch.where(self.present(m)[ids].unsqueeze(1), rows[m], vector.to(rows[m].dtype))
         return {m: rows[m] for m in self.modalities}
 
 
-def _joined(tables: dict[str, str], encoder: str | None) -> str:
-    """One fingerprint of all; that of the encoder where nothing else is in use."""
+def _one_fingerprint(tables: dict[str, str], encoder: str | None) -> str:
+    """One fingerprint of all of them; if they are all the same, or there is only one, that one."""
     parts = {*tables.values(), *([encoder] if encoder else [])}
     if len(parts) == 1:
         return parts.pop()

@@ -13,7 +13,8 @@ from recbole_mm.finetune.settings import Settings
 from recbole_mm.finetune.stage import Stage
 from recbole_mm.finetune.tuned_store import key, load_or_tune
 from recbole_mm.finetune.units import Units, hold_out
-from recbole_mm.items.encoded_items import EncodedItems
+from recbole_mm.items.inputs import EncoderInputs
+from recbole_mm.items.raw_items import RawItems
 from recbole_mm.parallel.ranks import Ranks
 
 logger = getLogger(__name__)
@@ -44,9 +45,9 @@ def finetune(config, dataset, encoder: ItemEncoder, chunk_size: int | None, expo
     """
     content, show_progress = dataset.content, bool(config["show_progress"])
     parts = [m for m in encoder.modalities if m in content.modalities and bool(content.present[m].any())]
-    items = EncodedItems(encoder, content, parts, chunk_size, config["encoder_precision"], show_progress)
-    items.ranks = Ranks()  # the first process does it alone, the others load
-    settings, units = Settings.from_config(config, encoder), Units(items.inputs)
+    inputs, alone = EncoderInputs(encoder, content, parts, show_progress), Ranks()  # the first process trains, the others load
+    items = RawItems(encoder, inputs, chunk_size=chunk_size, precision=config["encoder_precision"], ranks=alone)
+    settings, units = Settings.from_config(config, encoder), Units(inputs)
     split = hold_out(units, settings.valid_ratio if encoder.aligned else 0.0, settings.seed)
     asked = config.external_config_dict.get("finetune_weights") or {}
     objectives = Chooser(encoder, dataset, units, split.trained, settings).choose(asked)

@@ -52,7 +52,7 @@ class Batch:
     @cached_property
     def inputs(self) -> tuple[Tensor, Tensor]:
         """Pictures and token ids of the pairs."""
-        pixels, tokens = self.items.inputs("joint", self.units.ids[self.chosen[self.pairs]].to(self.items.device))
+        pixels, tokens = self.items.read("joint", self.units.ids[self.chosen[self.pairs]].to(self.items.device))
         return pixels, self.encoder.shorten(tokens, self.encoder.pad_id)
 
     @cached_property

@@ -1,79 +1,87 @@
-"""EncodedItems: items of a data set through an encoder, a batch or the whole catalogue."""
+"""EncodedItems: the items of a data set through an encoder, a batch or the whole catalogue at a time."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from contextlib import nullcontext
-from statistics import median
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 from tqdm import tqdm
 
-from recbole_mm.data.content import ItemContent
-from recbole_mm.encoder import ItemEncoder
 from recbole_mm.encoder.base import Inputs
 from recbole_mm.items.encoding_cost import EncodingCost
 from recbole_mm.items.inputs import EncoderInputs, contents_fingerprint
-from recbole_mm.parallel.randomness import drawn_gpus
 from recbole_mm.parallel.ranks import Ranks
 from recbole_mm.parallel.sharding import OneByOne, shard
 
 ITEMS_A_CALL = 256
-"""A CPU encodes fewer items a second in larger calls; a GPU is busy with as many."""
+"""Items in one call of the encoder. A CPU encodes fewer items per second in larger calls; a GPU is busy with as many."""
 AUTO_CHUNK_SIZE = {True: 1024, False: 128}
 
 
-class EncodedItems:
-    """What an encoder makes of items, by internal item id; where several processes train together (``Ranks``), each does its share.
+class EncodedItems(ABC):
+    """Rows of features that an encoder makes of items, by internal item id. Subclasses say what is read of an item, and what runs on it.
 
-    After ``shard``, a process can only encode while all others do. They then call the encoder equally often: those with fewer items, or
-    none that has a modality, encode stand-ins, whose rows nothing reads.
+    Where several processes train together (see ``Ranks``), each of them encodes its share of the items. After ``shard``, a process can
+    only encode while all others do. They then call the encoder equally often: a process with fewer items, or with none that have a
+    modality, encodes stand-ins, whose rows nothing reads.
 
     Args:
-        encoder: reads the items.
-        content: pictures and texts by item id.
-        modalities: which of the encoder's and the content's modalities to use; None for image and text as far as both have them.
-        chunk_size: items whose activations are kept at a time. Where more are encoded with gradient, those of the others are computed
-            again in the backward pass, chunk by chunk with the same random numbers: exact gradients in the memory of one chunk, for a
-            second forward pass (Gao et al., arXiv 2101.06983). None: 1024 for a small encoder that starts from scratch, else 128.
+        encoder: the network that trains and gives the rows.
+        inputs: the pictures and texts of the items, in the modalities in use.
+        dims: ``{modality: width of its rows}``.
+        chunk_size: how many items' activations are kept at a time. Where more are encoded with gradient, the activations of the others
+            are computed again in the backward pass, chunk by chunk with the same random numbers: exact gradients in the memory of one
+            chunk, for a second forward pass (Gao et al., arXiv 2101.06983). None: 1024 for a small encoder that starts from random
+            weights, else 128.
         precision: ``fp32`` or ``bf16`` (autocast); rows are float32 either way.
-        show_progress: a progress bar over catalogue-wide encoding.
+        cost: what encoding has cost before.
+        ranks: the processes that share the work; None for all there are.
 
     Attributes:
-        modalities, dims: those in use, and the width of their rows.
+        modalities, dims: the modalities in use, and the width of their rows.
         present: which items have them, ``{modality: bool (n_items,)}``.
-        contents: a fingerprint of what each item has in them.
-        largest_call: ``items`` of the largest call in training, and how many of those have each modality.
-        tabled: rows are made from what a frozen encoder gave, so that ``encoder`` alone does not decide them.
+        contents: a fingerprint of the content of each item.
+        cost: items and seconds of encoding.
+        largest_call: how many ``items`` the largest call in training had, and how many of those had each modality.
+        from_states: whether rows are made from what a frozen encoder gave before, so that ``encoder`` alone does not decide them.
     """
 
-    tabled = False
+    from_states = False
 
     def __init__(
-        self, encoder: ItemEncoder, content: ItemContent, modalities: Sequence[str] | None = None, chunk_size: int | None = None,
-        precision: str = "fp32", show_progress: bool = False,
+        self, encoder: nn.Module, inputs: EncoderInputs, dims: dict[str, int], chunk_size: int | None = None, precision: str = "fp32",
+        cost: EncodingCost | None = None, ranks: Ranks | None = None,
     ) -> None:  # fmt: skip
-        self.inputs = EncoderInputs(encoder, content, modalities, show_progress)
-        self.encoder, self.content, self.bf16, self.show_progress = encoder, content, precision == "bf16", show_progress
-        self._chunk_size, self.largest_call = chunk_size, {}
-        self.modalities, self.present = self.inputs.modalities, self.inputs.present
-        self.contents = contents_fingerprint({m: self.inputs.digests(m) for m in self.modalities})
-        self.dims = {m: encoder.output_dims[m] for m in self.modalities}
-        self.cost, self.ranks = EncodingCost(), Ranks.current()
+        self.encoder, self.dims, self.bf16 = encoder, dims, precision == "bf16"
+        self.modalities, self.content, self.present = inputs.modalities, inputs.content, inputs.present
+        self.contents = contents_fingerprint({m: inputs.digests(m) for m in self.modalities})
+        self.chunk_size = chunk_size or AUTO_CHUNK_SIZE[encoder.from_scratch]
+        self.cost, self.ranks = cost or EncodingCost(), ranks or Ranks.current()
+        self.largest_call: dict[str, int] = {}
         self.sharded, self._repeating = False, nullcontext()
+        self._show_progress, self._step = inputs.show_progress, 0
+
+    @abstractmethod
+    def read(self, modality: str, ids: Tensor) -> Inputs:
+        """What ``compute`` takes for n items that all have the modality."""
+
+    @abstractmethod
+    def compute(self, modality: str, inputs: Inputs) -> Tensor:
+        """(n, d) rows, with gradient to the encoder."""
 
     def __len__(self) -> int:
         return len(self.content)
 
     @property
-    def chunk_size(self) -> int:
-        """The given one, or the default for the encoder."""
-        return self._chunk_size or AUTO_CHUNK_SIZE[self.encoder.from_scratch]
-
-    @property
     def device(self) -> torch.device:
         return next(self.encoder.parameters()).device
+
+    def start_step(self, step: int) -> None:
+        """To be called before every training batch, with the number of batches before it: each draws random numbers of its own."""
+        self._step = step
 
     def shard(self, device: torch.device) -> None:
         """Leaves this process its share of the encoder; see ``sharding.shard``."""
@@ -81,8 +89,8 @@ class EncodedItems:
 
     def encode(self, ids: Tensor) -> dict[str, Tensor]:
         """(n,) distinct ids -> {modality: (n, d)}, in chunks; zeros in the rows of items that lack the modality."""
-        with self.ranks.own_randomness():
-            rows = self._encode(ids[self.ranks.slice(len(ids))], self.ranks.most(len(ids)), self._read_of(ids))
+        with self.ranks.own_randomness(self._step):
+            rows = self._encode(ids[self.ranks.slice(len(ids))], self.ranks.most(len(ids)), self._modalities_of(ids))
         return self._gathered(rows, [1] * len(ids))
 
     @torch.no_grad()
@@ -93,10 +101,10 @@ class EncodedItems:
         calls = torch.arange(len(self)).split(ITEMS_A_CALL)
         own = calls[self.ranks.slice(len(calls))]
         own += (calls[0][:0],) * (self.ranks.most(len(calls)) - len(own))
-        slow = self.show_progress and len(calls) > 8
+        slow = self._show_progress and len(calls) > 8
         with torch.autocast(self.device.type, enabled=False):
             bar = tqdm(own, desc="Encoding items", ncols=100, disable=not slow, leave=False)
-            rows = _joined([self._encode(ids.to(self.device), len(calls[0]), self.modalities) for ids in bar])
+            rows = _concatenated([self._encode(ids.to(self.device), len(calls[0]), self.modalities) for ids in bar])
         self.encoder.train(training)
         return self._gathered(rows, [len(ids) for ids in calls])
 
@@ -104,57 +112,31 @@ class EncodedItems:
         """Changes with every update of the encoder's weights: an optimiser's step, a load, a move to another dtype or device."""
         return tuple((id(p), p._version, p.dtype, p.device) for p in self.encoder.parameters())
 
-    def read(self, modality: str, ids: Tensor) -> Inputs:
-        """What ``compute`` takes of n items that all have the modality."""
-        return self.inputs(modality, ids)
-
-    def compute(self, modality: str, inputs: Inputs) -> Tensor:
-        """(n, d) rows, with gradient to the encoder."""
-        return self.encoder({modality: inputs})[modality]
-
-    def bare_throughput(self) -> float | None:
-        """Items a second of the encoder's forward and backward pass alone: the median of up to 3 calls, in 5 seconds, on inputs that are in
-        memory already, of as many items as the largest call in training had, as many of which have each modality. None where there was
-        none. To be called by all processes."""
-        calls = self.ranks.collect(self.largest_call)
-        most = {key: max(call.get(key, 0) for call in calls) for key in ("items", *self.modalities)}
-        here = {m: self.present[m].nonzero().squeeze(1)[: most[m]].to(self.device) for m in self.modalities if most[m]}
-        if not here:
-            return None
-        ready = {m: self.read(m, ids) for m, ids in here.items()}
-        training, seconds = self.encoder.training, []
-        self.encoder.train()
-        with torch.random.fork_rng(devices=drawn_gpus()), torch.enable_grad():
-            self._pass({m: _first(values, 8) for m, values in ready.items()})
-            while len(seconds) < 3 and self.ranks.agree(sum(seconds) < 5):
-                seconds.append(self._pass(ready))
-        self.encoder.train(training)
-        return most["items"] / median(seconds)
-
-    def _pass(self, inputs: dict[str, Inputs]) -> float:
-        """Seconds of the encoder's forward and backward pass."""
-        spent = EncodingCost()
-        with spent.measure(0, self.device):
-            sum(self._forward(m, values).square().sum() for m, values in inputs.items()).backward()
-        self.encoder.zero_grad()
-        return spent.seconds
+    def forward(self, modality: str, inputs: Inputs) -> Tensor:
+        """``compute`` in the precision that was asked for."""
+        with torch.autocast(self.device.type, torch.bfloat16) if self.bf16 else nullcontext():
+            return self.compute(modality, inputs)
 
     def _gathered(self, rows: dict[str, Tensor], lengths: list[int]) -> dict[str, Tensor]:
-        """All processes' rows, each of which has encoded its slice of parts that are so many items long."""
+        """The rows of all processes, each of which has encoded its slice of a list of parts with ``lengths`` items."""
         sizes = [sum(lengths[self.ranks.slice(len(lengths), rank)]) for rank in range(self.ranks.world)]
         return {m: self.ranks.gather(row, sizes) for m, row in rows.items()}
 
-    def _read_of(self, ids: Tensor) -> Sequence[str]:
-        """The modalities that any of the items has, which nobody needs to know unless sharded."""
+    def _modalities_of(self, ids: Tensor) -> Sequence[str]:
+        """The modalities that any of the items has. Nobody needs to know unless the encoder is sharded."""
         return [m for m in self.modalities if bool(self.present[m][ids.cpu()].any())] if self.sharded else self.modalities
 
     def _encode(self, ids: Tensor, most: int, read: Sequence[str]) -> dict[str, Tensor]:
-        """``most``: how many items the process with the most of them encodes at the same time; ``read``: the modalities that they all have
-        between them."""
+        """This process's rows.
+
+        Args:
+            most: the number of items of the process that encodes the most of them at the same time.
+            read: the modalities that the items of all processes have between them.
+        """
         all_ids = F.pad(ids, (0, most - len(ids))) if self.sharded else ids
         *others, last = all_ids.split(self.chunk_size)
         with self.cost.measure(len(ids), self.device):
-            rows = _joined([self._recomputed(chunk, read) for chunk in others] + [self._encode_chunk(last, read)])
+            rows = _concatenated([self._recomputed(chunk, read) for chunk in others] + [self._encode_chunk(last, read)])
         return {m: row[: len(ids)] for m, row in rows.items()}
 
     def _recomputed(self, ids: Tensor, read: Sequence[str]) -> dict[str, Tensor]:
@@ -164,7 +146,7 @@ class EncodedItems:
         return checkpoint(self._encode_chunk, ids, read, use_reentrant=False, context_fn=lambda: contexts)
 
     def _encode_chunk(self, ids: Tensor, read: Sequence[str]) -> dict[str, Tensor]:
-        return _joined([self._encode_call(some, read) for some in ids.split(ITEMS_A_CALL)])
+        return _concatenated([self._encode_call(some, read) for some in ids.split(ITEMS_A_CALL)])
 
     def _encode_call(self, ids: Tensor, read: Sequence[str]) -> dict[str, Tensor]:
         rows = {}
@@ -179,22 +161,11 @@ class EncodedItems:
             if self.sharded and m in read and not len(some):
                 some = self.present[m].nonzero()[:1, 0].to(ids.device)
             if len(some):
-                row = row.index_copy(0, places, self._rows(m, some)[: len(places)].to(row.dtype))
+                encoded = self.forward(m, self.read(m, some))
+                row = row.index_copy(0, places, encoded[: len(places)].to(row.dtype))
             rows[m] = row
         return rows
 
-    def _rows(self, modality: str, ids: Tensor) -> Tensor:
-        """(n, d) of items that all have the modality."""
-        return self._forward(modality, self.read(modality, ids))
 
-    def _forward(self, modality: str, inputs: Inputs) -> Tensor:
-        with torch.autocast(self.device.type, torch.bfloat16) if self.bf16 else nullcontext():
-            return self.compute(modality, inputs)
-
-
-def _joined(parts: list[dict[str, Tensor]]) -> dict[str, Tensor]:
+def _concatenated(parts: list[dict[str, Tensor]]) -> dict[str, Tensor]:
     return parts[0] if len(parts) == 1 else {m: torch.cat([part[m] for part in parts]) for m in parts[0]}
-
-
-def _first(inputs: Inputs, n: int) -> Inputs:
-    return tuple(part[:n] for part in inputs) if isinstance(inputs, tuple) else inputs[:n]

@@ -1,4 +1,4 @@
-"""Counting what encoding costs."""
+"""EncodingCost: how many items were encoded, and how long that took."""
 
 import time
 from collections.abc import Iterator
@@ -10,7 +10,13 @@ import torch
 
 @dataclass
 class EncodingCost:
-    """Items encoded so far, the wall-clock seconds of their forward passes, and those until a tuned encoder was there to make them."""
+    """What encoding has cost so far.
+
+    Attributes:
+        items: how many items were encoded.
+        seconds: wall-clock seconds of their forward passes.
+        finetuning: wall-clock seconds until the fine-tuned encoder was there; 0 unless there is one.
+    """
 
     items: int = 0
     seconds: float = 0.0
@@ -18,7 +24,7 @@ class EncodingCost:
 
     @contextmanager
     def measure(self, items: int, device: torch.device) -> Iterator[None]:
-        """Adds ``items`` and the seconds the block takes, waiting for the device on both sides."""
+        """Adds ``items`` and the seconds that the block takes; waits for the device before and after it."""
         _synchronize(device)
         start = time.perf_counter()
         yield

@@ -20,16 +20,16 @@ logger = getLogger(__name__)
 
 
 class FeatureStore:
-    """The rows of one encoder in one modality, in a folder of safetensors shards.
+    """The rows of one encoder in one modality, in a folder of safetensors files, its shards.
 
-    A shard holds ``features`` (n, width), or (n, length, width) with a length of its own, and, as metadata, JSON lists of its rows'
-    content ``digests`` and of an item of each (``item_tokens``, for people), and a ``checksum`` over all of them. Shards appear whole
-    or not at all, are never changed, and are called after their digests, so any number of processes may write at the same time
-    without a lock. Shards that are damaged are removed (one warning), and their rows count as not stored.
+    A shard holds ``features`` (n, width), or (n, length, width) with a length of its own. Its metadata are JSON lists with the
+    ``digests`` of its rows' contents and with the token of one item per row (``item_tokens``, for people), and a ``checksum`` over all
+    of them. Shards appear whole or not at all, never change, and are named by their digests, so any number of processes may write at
+    the same time without a lock. Damaged shards are removed with a warning, and their rows count as not stored.
 
     Args:
-        folder: named by everything that decides what a row is besides its content: see ``recbole_mm.items.catalogue``.
-        width: numbers a row, or the last dimension of its rows.
+        folder: named by everything that decides a row besides its content: see ``recbole_mm.items.fill_stores.store_key``.
+        width: how many numbers a row has, or its last dimension.
         dtype: ``fp32`` or ``fp16``, on disk.
     """
 
@@ -43,7 +43,7 @@ class FeatureStore:
         return digest in self._place
 
     def reload(self) -> None:
-        """Takes up the shards that have been added since, by whichever process."""
+        """Finds the shards that this or any other process has added since the last time."""
         damaged = []
         for path in sorted(set(self.folder.glob("*.safetensors")) - self._known):
             digests = self._check(path)
@@ -54,14 +54,14 @@ class FeatureStore:
             for row, digest in enumerate(digests):
                 self._place.setdefault(digest, (path, row))
         if damaged:
-            logger.warning(f"{len(damaged)} damaged files in {self.folder}, the first of them {damaged[0].name}: encoded anew")
+            logger.warning(f"{len(damaged)} files in {self.folder} are damaged, first {damaged[0].name}; their items are encoded again")
         for path in damaged:
             with suppress(OSError):
                 path.unlink()
         remove_left(self.folder)
 
     def add(self, digests: Sequence[str], rows: Tensor, tokens: Sequence[str]) -> None:
-        """Stores (n, width) rows by the digests of their contents."""
+        """Stores (n, width) or (n, length, width) rows by the digests of their contents."""
         self.folder.mkdir(parents=True, exist_ok=True)
         rows, named = rows.to("cpu", self.dtype).contiguous(), {"digests": list(digests), "item_tokens": list(tokens)}
         path = self.folder / f"{blake2b(' '.join(digests).encode(), digest_size=16).hexdigest()}.safetensors"
@@ -84,11 +84,11 @@ class FeatureStore:
         return out
 
     def place(self, digest: str) -> tuple[Path, int]:
-        """The shard and the row of a content. Raises KeyError for a digest that is not stored."""
+        """The shard that holds a content, and its row in it. Raises KeyError for a digest that is not stored."""
         return self._place[digest]
 
     def _check(self, path: Path) -> list[str] | None:
-        """The digests of a shard's rows; None where it is not as it was written."""
+        """The digests of a shard's rows; None if the file is not as it was written."""
         try:
             with safe_open(str(path), framework="pt") as file:
                 rows, named = file.get_tensor("features"), json.loads(file.metadata()["rows"])

@@ -1,4 +1,4 @@
-"""Table: the features of a catalogue in one modality."""
+"""Table: the features of a catalogue in one modality, which nothing changes."""
 
 from typing import NamedTuple
 
@@ -6,8 +6,14 @@ from torch import Tensor
 
 
 class Table(NamedTuple):
-    """Features of a catalogue in one modality that nothing changes: rows (n_items, d), row = item id; present, bool (n_items,);
-    a fingerprint of what made them; and one of what they were made from, which is "" where the first covers it."""
+    """Features of a catalogue in one modality.
+
+    Attributes:
+        rows: (n_items, d), one row per internal item id.
+        present: bool (n_items,), which items have the modality.
+        fingerprint: names what made the rows.
+        contents: names what they were made from; "" where ``fingerprint`` covers it.
+    """
 
     rows: Tensor
     present: Tensor

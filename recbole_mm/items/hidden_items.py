@@ -1,41 +1,47 @@
-"""HiddenItems: items through the blocks of an encoder that train, from what the frozen ones below made of them once."""
+"""HiddenItems: items through the last blocks of an encoder, from what the frozen blocks below made of them once."""
 
 from torch import Tensor
 
+from recbole_mm.encoder import ItemEncoder
 from recbole_mm.encoder.base import Inputs
 from recbole_mm.encoder.frozen.cut import CutEncoder
-from recbole_mm.items.encoded_items import EncodedItems
+from recbole_mm.items.inputs import EncoderInputs
+from recbole_mm.items.raw_items import RawItems
 from recbole_mm.items.states import state_tables
 
 
-class HiddenItems(EncodedItems):
-    """EncodedItems of an encoder whose last ``k`` blocks train: the others have run once, their output is on the disk.
+class HiddenItems(RawItems):
+    """Items of an encoder whose last ``k`` blocks train: the other blocks have run once, and their output is on the disk.
 
-    Rows and gradients are those of EncodedItems: bit for bit where a batch has the size and the padding in which its items were
-    stored, else to the rounding of floating point. Pictures are not read any more, and token ids only say where a text ends. The
-    store keeps the discipline of the feature store; its key names the encoder's weights, its preprocessing, k, precision and dtype.
+    Rows and gradients are those of ``RawItems``: bit for bit where a batch has the size and the padding in which its items were
+    stored, else to the rounding of floating point. Pictures are not read any more, and token ids only say where a text ends. States are
+    stored as features are; the key of the store names the encoder's weights, its preprocessing, k, precision and dtype.
 
     Args:
+        encoder, inputs, options: see ``EncodedItems``.
         k: see ``CutEncoder``.
-        dtype, fingerprint: see ``state_tables``.
-        others, named: see ``EncodedItems``.
+        fingerprint, dtype, precision: see ``state_tables``.
 
     Raises:
-        InputError: see ``CutEncoder``, ``state_tables`` and ``EncodedItems``.
+        InputError: see ``CutEncoder`` and ``state_tables``.
     """
 
-    def __init__(self, *others, k: int, dtype: str = "fp32", fingerprint: str | None = None, **named) -> None:
-        super().__init__(*others, **named)
-        self.cut = CutEncoder(self.encoder, self.modalities, k)
-        self._states = state_tables(self, self.cut.lower, self.cut.widths, dtype, fingerprint, f"below the last {k}")
+    def __init__(
+        self, encoder: ItemEncoder, inputs: EncoderInputs, *, k: int, fingerprint: str, dtype: str = "fp32", precision: str = "fp32",
+        **options,
+    ) -> None:  # fmt: skip
+        self._cut = CutEncoder(encoder, inputs.modalities, k)
+        stored = {"fingerprint": fingerprint, "dtype": dtype, "precision": precision, "what": f"below the last {k}"}
+        self.states, cost = state_tables(encoder, inputs, self._cut.lower, self._cut.widths, **stored)
+        super().__init__(encoder, inputs, precision=precision, cost=cost, **options)
 
     def read(self, modality: str, ids: Tensor) -> Inputs:
-        if modality not in self._states:
+        if modality not in self.states:
             return super().read(modality, ids)
-        hidden = self._states[modality].rows(ids)
+        hidden = self.states[modality].rows(ids)
         return (hidden,) if modality == "image" else (hidden, self.inputs.token_ids(ids))
 
     def compute(self, modality: str, inputs: Inputs) -> Tensor:
-        if modality not in self._states:
+        if modality not in self.states:
             return super().compute(modality, inputs)
-        return self.cut.upper(modality, *inputs)
+        return self._cut.upper(modality, *inputs)

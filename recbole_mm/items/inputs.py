@@ -1,4 +1,4 @@
-"""What an encoder is fed: pictures and token ids of a data set's items, in the modalities that both sides have."""
+"""The inputs of an encoder: pictures and token ids of a data set's items, in the modalities that both of them have."""
 
 import json
 from collections.abc import Callable, Mapping, Sequence
@@ -18,22 +18,26 @@ from recbole_mm.errors import InputError
 
 TEXTS_AT_ONCE = 1024
 PARTS = {"image": ("image",), "text": ("text",), "joint": ("image", "text")}
-"""What a modality is made of: an item has it if it has all of these."""
+"""What a modality is made of: an item has the modality if it has all of these."""
 
 
 class EncoderInputs:
-    """Pictures as the encoder's preprocessing makes them (from the pack, built here if need be) and texts, tokenised when
-    first asked for.
+    """Pictures as the encoder's preprocessing makes them, and texts as its tokenizer makes them.
+
+    Pictures come from the pack, which is built here where it lacks some. Texts are tokenised when they are first asked for.
 
     Args:
-        modalities: which to use; None for image and text, as far as encoder and content have them.
+        encoder: its preprocessing and its tokenizer are used.
+        content: the pictures and texts of all items.
+        modalities: the modalities to use; None for image and text, as far as both the encoder and the content have them.
+        show_progress: shows progress bars over work on the whole catalogue.
 
     Attributes:
-        modalities: those in use.
-        present: ``{modality: bool (n_items,)}``.
+        modalities: the modalities in use.
+        present: ``{modality: bool (n_items,)}``, which items have that modality.
 
     Raises:
-        InputError: a modality that the encoder or the items do not have.
+        InputError: the encoder or the items do not have one of the modalities.
     """
 
     def __init__(
@@ -48,25 +52,25 @@ class EncoderInputs:
             if not bool(here.any()):
                 fields = " and ".join(f"{part}_field" for part in PARTS[m])
                 raise InputError(f"no item has any {' with '.join(PARTS[m])}: leave '{m}' out of modalities, or see {fields}")
-        self._encoder, self._show_progress = encoder, show_progress
+        self._encoder, self.show_progress = encoder, show_progress
 
     def __len__(self) -> int:
         return len(self.content)
 
-    def __call__(self, modality: str, ids: Tensor) -> Inputs:
-        """What the encoder's ``forward`` takes of n items, on the device of ``ids``: uint8 (n, 3, H, W), int64 (n, L), or both."""
+    def read(self, modality: str, ids: Tensor) -> Inputs:
+        """What the encoder's ``forward`` takes for n items, on the device of ``ids``: uint8 (n, 3, H, W), int64 (n, L), or both."""
         return self._read(modality, ids, self.token_ids)
 
-    def token_ids(self, ids: Tensor) -> Tensor:
-        """int64 (n, L), on the device of ``ids``."""
-        return self._token_ids[ids.cpu()].long().to(ids.device)
-
-    def once(self, modality: str, ids: Tensor) -> Inputs:
-        """The same for items that are read only once: tokenised as they come, not with the whole catalogue."""
+    def read_once(self, modality: str, ids: Tensor) -> Inputs:
+        """As ``read``, for items that are read only once: their texts are tokenised now, without those of the whole catalogue."""
         return self._read(modality, ids, lambda ids: self._encoder.tokenize(self.content.texts(ids)))
 
+    def token_ids(self, ids: Tensor) -> Tensor:
+        """The token ids of n items, int64 (n, L), on the device of ``ids``."""
+        return self._token_ids[ids.cpu()].long().to(ids.device)
+
     def digests(self, modality: str) -> list[str]:
-        """What names the content of each item in a modality, in 32 or 64 hexadecimal digits; "" where it lacks the modality."""
+        """Names the content of each item in a modality, in 32 or 64 hexadecimal digits; "" for items that lack the modality."""
         parts = zip(*(self.content.digests(part) for part in PARTS[modality]), strict=True)
         return ["".join(names) if all(names) else "" for names in parts]
 
@@ -77,16 +81,16 @@ class EncoderInputs:
 
     @cached_property
     def _token_ids(self) -> Tensor:
-        return _tokenize(self._encoder, self.content, self._show_progress)
+        return _tokenize(self._encoder, self.content, self.show_progress)
 
 
 def contents_fingerprint(digests: Mapping[str, list[str]]) -> str:
-    """Of what all items have, in order, in each modality (see ``EncoderInputs.digests``)."""
+    """One fingerprint of the contents of all items in each modality, in order of the items (see ``EncoderInputs.digests``)."""
     return blake2b(json.dumps(digests).encode(), digest_size=16).hexdigest()
 
 
 def _tokenize(encoder: ItemEncoder, content: ItemContent, show_progress: bool) -> Tensor:
-    """int32 (n_items, L)."""
+    """The token ids of the whole catalogue, int32 (n_items, L)."""
     chunks = torch.arange(len(content)).split(TEXTS_AT_ONCE)
     bar = tqdm(chunks, desc="Tokenising texts", ncols=100, disable=not show_progress or len(chunks) < 8, leave=False)
     parts = [encoder.tokenize(content.texts(ids)).int() for ids in bar]
@@ -95,7 +99,11 @@ def _tokenize(encoder: ItemEncoder, content: ItemContent, show_progress: bool) -
 
 
 def choose_modalities(wanted: Sequence[str] | None, encoder: ItemEncoder, content: ItemContent) -> tuple[str, ...]:
-    """The modalities in use; where none are asked for, image and text in the encoder's order (joint is one pass more)."""
+    """The modalities in use. Where none are asked for, they are image and text in the encoder's order: joint would cost one more pass.
+
+    Raises:
+        InputError: the encoder or the items do not have a modality that is asked for, or they have none in common.
+    """
     if wanted is None:
         single = tuple(m for m in encoder.modalities if m != "joint")
         chosen = tuple(m for m in single if m in content.modalities)

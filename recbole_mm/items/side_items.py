@@ -3,45 +3,51 @@
 import torch
 from torch import Tensor
 
+from recbole_mm.encoder import ItemEncoder
 from recbole_mm.encoder.base import Inputs
 from recbole_mm.encoder.frozen.layer_states import LayerStates
 from recbole_mm.encoder.tuning.side_network import PAIR, SideNetwork
 from recbole_mm.items.encoded_items import EncodedItems
+from recbole_mm.items.inputs import EncoderInputs
 from recbole_mm.items.states import state_tables
 
 
 class SideItems(EncodedItems):
-    """EncodedItems whose ``encoder`` is a ``SideNetwork``; the encoder itself is gone once every item's states are on the disk.
+    """Items whose ``encoder`` is a ``SideNetwork``. The frozen encoder is let go once every item's states are on the disk.
 
     Args:
+        encoder: the frozen encoder.
+        inputs, options: see ``EncodedItems``.
         dim, seed: see ``SideNetwork``.
-        dtype, fingerprint: see ``state_tables``.
-        others, named: see ``EncodedItems``.
+        fingerprint, dtype, precision: see ``state_tables``.
 
     Raises:
-        InputError: see ``state_tables`` and ``EncodedItems``.
+        InputError: see ``state_tables``.
     """
 
-    tabled = True
+    from_states = True
 
-    def __init__(self, *others, dim: int, seed: int = 0, dtype: str = "fp32", fingerprint: str | None = None, **named) -> None:
-        super().__init__(*others, **named)
-        states = LayerStates(self.encoder.eval(), self.modalities)
-        widths = {m: sum(parts) for m, parts in states.widths.items()}
-        self._states = state_tables(self, states, widths, dtype, fingerprint, "row and layers")
-        self.encoder, device = SideNetwork(self.encoder, states.widths, dim, seed), self.device
-        self.encoder.to(device)
-        del self.inputs
+    def __init__(
+        self, encoder: ItemEncoder, inputs: EncoderInputs, *, dim: int, seed: int, fingerprint: str, dtype: str = "fp32",
+        precision: str = "fp32", **options,
+    ) -> None:  # fmt: skip
+        layers = LayerStates(encoder.eval(), inputs.modalities)
+        widths = {m: sum(parts) for m, parts in layers.widths.items()}
+        stored = {"fingerprint": fingerprint, "dtype": dtype, "precision": precision, "what": "row and layers"}
+        self.states, cost = state_tables(encoder, inputs, layers, widths, **stored)
+        network = SideNetwork(encoder, layers.widths, dim, seed).to(next(encoder.parameters()).device)
+        dims = {m: encoder.output_dims[m] for m in inputs.modalities}
+        super().__init__(network, inputs, dims, precision=precision, cost=cost, **options)
 
     def read(self, modality: str, ids: Tensor) -> Inputs:
-        own = self._states[modality].rows(ids)
+        own = self.states[modality].rows(ids)
         if not (self.encoder.pair and modality in PAIR):
             return (own,)
         opposite = PAIR[1 - PAIR.index(modality)]
         here = self.present[opposite][ids.cpu()].to(ids.device)
-        other = torch.zeros(len(ids), self._states[opposite].width, device=ids.device)
+        other = torch.zeros(len(ids), self.states[opposite].width, device=ids.device)
         if bool(here.any()):
-            other[here] = self._states[opposite].rows(ids[here])
+            other[here] = self.states[opposite].rows(ids[here])
         return own, other
 
     def compute(self, modality: str, inputs: Inputs) -> Tensor:

@@ -1,4 +1,4 @@
-"""StateTable: what an encoder made of a catalogue's items on the way to their rows, on the disk, read as a batch asks for it."""
+"""StateTable: what parts of an encoder made of the items of a catalogue, on the disk, read as a batch asks for it."""
 
 from collections.abc import Callable, Mapping, Sequence
 from logging import getLogger
@@ -8,23 +8,30 @@ import torch
 from safetensors import safe_open
 from torch import Tensor
 
+from recbole_mm.encoder import ItemEncoder
 from recbole_mm.encoder.base import Inputs
-from recbole_mm.items.catalogue import Worker, fill, possible_precision, store_key
-from recbole_mm.items.encoded_items import ITEMS_A_CALL, EncodedItems
+from recbole_mm.items.encoded_items import ITEMS_A_CALL
+from recbole_mm.items.encoding_cost import EncodingCost
 from recbole_mm.items.feature_store import FeatureStore
+from recbole_mm.items.fill_stores import BatchEncoder, fill_stores, store_key, supported_precision
+from recbole_mm.items.inputs import EncoderInputs
+from recbole_mm.parallel.ranks import Ranks
 
 logger = getLogger(__name__)
 
 
 class StateTable:
-    """Rows of a feature store by item id, mapped from its shards: of a batch only its own rows come into memory.
+    """The rows of a feature store by item id. Its shards are mapped: only the rows of a batch come into memory.
 
     Args:
-        store: holds the rows, (width,) or (length, width) each; lengths may differ from shard to shard.
-        digests: the content of each item, "" where it has none (its rows are not asked for). Raises KeyError for one not stored.
+        store: holds the rows, each of shape (width,) or (length, width); lengths may differ from shard to shard.
+        digests: names the content of each item; "" for items that have none, whose rows are not asked for.
 
     Attributes:
         width: the store's.
+
+    Raises:
+        KeyError: the store does not hold one of the contents.
     """
 
     def __init__(self, store: FeatureStore, digests: Sequence[str]) -> None:
@@ -36,7 +43,7 @@ class StateTable:
         self._place = torch.tensor([(number[place[0]], place[1]) if place else (-1, -1) for place in places])
 
     def rows(self, ids: Tensor) -> Tensor:
-        """float32 (n, width) or (n, longest, width) of n > 0 items, on the device of ``ids``; shorter rows are padded with zeros."""
+        """float32 (n, width) or (n, longest length, width) of n > 0 items, on the device of ``ids``; shorter rows are padded with zeros."""
         shard, row = self._place[ids.cpu()].unbind(1)
         numbers = shard.unique().tolist()
         shape = [max(sizes) for sizes in zip(*(self._shards[i].shape[1:] for i in numbers), strict=True)]
@@ -49,32 +56,35 @@ class StateTable:
 
 
 def state_tables(
-    items: EncodedItems, compute: Callable[[str, Inputs], Tensor], widths: Mapping[str, int], dtype: str, fingerprint: str | None, what: str
-) -> dict[str, StateTable]:
+    encoder: ItemEncoder, inputs: EncoderInputs, compute: Callable[[str, Inputs], Tensor], widths: Mapping[str, int], *, fingerprint: str,
+    dtype: str, precision: str, what: str,
+) -> tuple[dict[str, StateTable], EncodingCost]:  # fmt: skip
     """The states of all items, in the modalities of ``widths``: from the store in ``<cache>/states/``, or computed into it now.
 
     Args:
-        items: of the whole encoder, in eval mode or not.
-        compute: (modality, what the encoder's ``forward`` takes of n items) -> their states, in eval mode and without gradient.
-        widths: numbers a row, or of its last dimension.
+        encoder: the whole encoder, in eval mode or not.
+        compute: (modality, what the encoder's ``forward`` takes for n items) -> their states, in eval mode and without gradient.
+        widths: ``{modality: numbers in a row, or in its last dimension}``.
+        fingerprint: the encoder's.
         dtype: ``fp32`` or ``fp16``, on the disk.
-        fingerprint: the encoder's; None to take it now.
-        what: names what ``compute`` is of the encoder.
+        precision: ``fp32`` or ``bf16``, of the encoder's arithmetic.
+        what: names which part of the encoder ``compute`` is.
+
+    Returns:
+        ``{modality: StateTable}``, and what it has cost to compute the states that were not there.
 
     Raises:
         InputError: states that are not finite in ``dtype``.
     """
-    precision, training = possible_precision("bf16" if items.bf16 else "fp32", items.device), items.encoder.training
-    key = store_key(items.encoder, fingerprint or items.encoder.fingerprint(), dtype, precision, what)
-    folder = items.content.cache_dir / "states" / key
+    training, precision = encoder.training, supported_precision(precision, next(encoder.parameters()).device)
+    folder = inputs.content.cache_dir / "states" / store_key(encoder, fingerprint, dtype, precision, what)
     stores = {m: FeatureStore(folder / m, width, dtype) for m, width in widths.items()}
-    worker = Worker(items.encoder, items.inputs, compute, ITEMS_A_CALL, precision)
-    new = fill(stores, worker, items.show_progress, items.ranks)
-    items.encoder.train(training)
-    items.cost = worker.cost
+    batches = BatchEncoder(encoder, inputs, compute, ITEMS_A_CALL, precision)
+    new = fill_stores(stores, batches, Ranks.current())
+    encoder.train(training)
     verb = "encoded into" if any(new.values()) else "reused from"
     logger.info(f"states of the encoder {verb} {folder}: {', '.join(f'{m} ({n} new)' for m, n in new.items())}")
-    return {m: StateTable(store, items.inputs.digests(m)) for m, store in stores.items()}
+    return {m: StateTable(store, inputs.digests(m)) for m, store in stores.items()}, batches.cost
 
 
 def _mapped(path: Path) -> Tensor:

@@ -37,9 +37,6 @@ class Ranks:
         world: the number of processes.
     """
 
-    moment = 0
-    """The number of the batch that all processes are training on."""
-
     def __init__(self, rank: int = 0, world: int = 1) -> None:
         self.rank, self.world = rank, world
 
@@ -124,14 +121,14 @@ class Ranks:
                 dist.broadcast(tensor, 0)
 
     @contextmanager
-    def own_randomness(self) -> Iterator[None]:
-        """Random numbers of this process and training batch (``moment``) alone, drawn without moving the generators that all processes
-        have in common."""
+    def own_randomness(self, step: int) -> Iterator[None]:
+        """Inside of it, random numbers belong to this process and this training batch (the ``step``) alone. The generators that all
+        processes have in common do not move."""
         if self.world == 1:
             yield
             return
         with torch.random.fork_rng(devices=drawn_gpus()):
-            torch.manual_seed(crc32(torch.get_rng_state().numpy().tobytes() + str(Ranks.moment).encode()) + self.rank)
+            torch.manual_seed(crc32(torch.get_rng_state().numpy().tobytes() + str(step).encode()) + self.rank)
             yield
 
     def wait(self) -> None:

@@ -76,8 +76,7 @@ class MultiModalTrainer(ResumableTrainer):
             self.model.train()
             self.optimizer.zero_grad()
             for place, interaction in enumerate(describe(train_data)):
-                Ranks.moment = epoch_idx * n + place
-                self.model.start_step(Ranks.moment)
+                self._start_step(epoch_idx * n + place)
                 with torch.autocast(self.device.type, enabled=bool(self.enable_amp)):
                     losses = (loss_func or self.model.calculate_loss)(interaction.to(self.device))
                 parts = losses if isinstance(losses, tuple) else (losses,)
@@ -101,6 +100,11 @@ class MultiModalTrainer(ResumableTrainer):
         self.ranks.align([tensor for group in self.optimizer.param_groups for tensor in group["params"]])
         self.model.start_epoch(epoch)
         self.gradient_norms = []
+
+    def _start_step(self, step: int) -> None:
+        if self.model.item_features is not None:
+            self.model.item_features.start_step(step)
+        self.model.start_step(step)
 
     def _step(self, n_batches: int, factor: float) -> None:
         """Makes one step of the optimiser on the accumulated gradients."""

@@ -20,7 +20,7 @@ from recbole_mm.encoder import create_encoder
 from recbole_mm.encoder.build import build_encoder
 from recbole_mm.feature import extract as extract_module
 from recbole_mm.feature.extract import extract
-from recbole_mm.items import catalogue as encode_module
+from recbole_mm.items import fill_stores as fill_module
 from recbole_mm.training.loaders import create_dataset
 from tests.planted import built, settings, write_features, write_planted
 
@@ -38,7 +38,7 @@ def shop(tmp_path_factory) -> Path:
 
 @pytest.fixture(autouse=True)
 def _small_shards(monkeypatch):
-    monkeypatch.setattr(encode_module, "SHARD_ROWS", 8)
+    monkeypatch.setattr(fill_module, "SHARD_ROWS", 8)
 
 
 def arguments(folder: Path, cache: Path, **keys) -> list[str]:
@@ -64,7 +64,7 @@ def undisturbed(shop, tmp_path_factory) -> tuple[dict[str, bytes], dict[str, byt
     """The exported files and the shards of a run that nothing disturbs."""
     cache = tmp_path_factory.mktemp("undisturbed")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(encode_module, "SHARD_ROWS", 8)
+        patch.setattr(fill_module, "SHARD_ROWS", 8)
         patch.chdir(cache)
         assert main(arguments(shop, cache / "cache", output=cache / "out")) == 0
     return exported(cache / "out"), stored(cache / "cache")
@@ -155,13 +155,13 @@ def test_two_processes_share_the_work(shop, undisturbed, tmp_path):
 
     def work(rank: int) -> int:
         os.environ.update(address, RANK=str(rank), LOCAL_RANK=str(rank))
-        original = encode_module.Worker._forward
+        original = fill_module.BatchEncoder._encode_batch
 
         def counted(self, modality, ids, values):
             (tmp_path / "told" / f"{rank}-{time.monotonic_ns()}").write_text(str(len(ids)))
             return original(self, modality, ids, values)
 
-        encode_module.Worker._forward = counted
+        fill_module.BatchEncoder._encode_batch = counted
         return main(arguments(shop, tmp_path / "cache", output=tmp_path / "out"))
 
     pids = [forked(lambda rank=rank: work(rank)) for rank in range(2)]

@@ -14,7 +14,8 @@ from recbole_mm.finetune.choose import Chooser
 from recbole_mm.finetune.settings import Settings
 from recbole_mm.finetune.stage import Stage
 from recbole_mm.finetune.units import Units, hold_out
-from recbole_mm.items.encoded_items import EncodedItems
+from recbole_mm.items.inputs import EncoderInputs
+from recbole_mm.items.raw_items import RawItems
 from recbole_mm.training.loaders import training_dataset
 from tests.planted import settings
 
@@ -67,8 +68,9 @@ def staged(folder: Path, cache: Path, **keys) -> Stage:
     config = configured(folder, cache, **keys)
     dataset, encoder = training(config), build_encoder(config)
     parts = [m for m in encoder.modalities if m in dataset.content.modalities]
-    items = EncodedItems(encoder, dataset.content, parts, chunk_size(config))
-    chosen, units = Settings.from_config(config, encoder), Units(items.inputs)
+    inputs = EncoderInputs(encoder, dataset.content, parts)
+    items = RawItems(encoder, inputs, chunk_size=chunk_size(config))
+    chosen, units = Settings.from_config(config, encoder), Units(inputs)
     split = hold_out(units, chosen.valid_ratio if encoder.aligned else 0.0, chosen.seed)
     objectives = Chooser(encoder, dataset, units, split.trained, chosen).choose(keys.get("finetune_weights", {}))
     return Stage(items, units, objectives, split, chosen)

@@ -12,7 +12,7 @@ from PIL import Image
 from recbole_mm.data.content import ItemContent
 from recbole_mm.encoder import create_encoder
 from recbole_mm.errors import InputError
-from recbole_mm.items import catalogue as encode_module
+from recbole_mm.items import fill_stores as fill_module
 from recbole_mm.items.catalogue import encode_catalogue
 from recbole_mm.items.feature_store import FeatureStore
 from tests.planted import built, write_planted
@@ -141,7 +141,7 @@ def damage(path: Path, how: str) -> None:
 
 @pytest.mark.parametrize("how", ["empty", "cut", "longer", "bit", "name", "header"])
 def test_a_damaged_shard_is_made_anew(shop, encoder, tmp_path, how, monkeypatch, caplog):
-    monkeypatch.setattr(encode_module, "SHARD_ROWS", 4)
+    monkeypatch.setattr(fill_module, "SHARD_ROWS", 4)
     items = list(range(N))
     whole = encode_catalogue(encoder, content_of(shop, tmp_path, items), None, chunk_size=2)
     shards = sorted((whole.folder / "image").glob("*.safetensors"))

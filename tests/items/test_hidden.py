@@ -7,11 +7,11 @@ import pytest
 import torch
 
 from recbole_mm.errors import InputError
-from recbole_mm.items import catalogue as encode_module
+from recbole_mm.items import fill_stores as fill_module
 from recbole_mm.items import states as states_module
-from recbole_mm.items.encoded_items import EncodedItems
 from recbole_mm.items.feature_store import FeatureStore
 from recbole_mm.items.hidden_items import HiddenItems
+from recbole_mm.items.raw_items import RawItems
 from recbole_mm.items.states import StateTable
 from recbole_mm.quick_start import build_trainer, load_data_and_model
 from tests.planted import built, write_planted
@@ -44,9 +44,9 @@ def passed(model) -> tuple[dict, dict]:
 def test_features_gradients_and_training_are_those_without(shop, encoder):
     keys = {"encoder": encoder, "modalities": ENCODERS[encoder], "epochs": 1, "train_batch_size": 32}
     runs = []
-    for cached, kind in ((False, EncodedItems), (True, HiddenItems)):
+    for cached, kind in ((False, RawItems), (True, HiddenItems)):
         config, model, train, valid, _ = tuned(shop, cached, **keys)
-        assert type(model.item_features._items) is kind
+        assert type(model.item_features.encoded_items) is kind
         rows, gradients = passed(model)
         model.zero_grad()
         result = build_trainer(config, model).fit(train, valid, verbose=False, saved=False)
@@ -61,25 +61,25 @@ def test_features_gradients_and_training_are_those_without(shop, encoder):
 @pytest.mark.parametrize("encoder", ENCODERS)
 def test_rows_are_equal_to_the_bit_where_the_batch_is_that_of_the_store(shop, encoder):
     keys = {"encoder": encoder, "modalities": ENCODERS[encoder]}
-    plain, cached = (tuned(shop, c, **keys)[1].item_features._items for c in (False, True))
+    plain, cached = (tuned(shop, c, **keys)[1].item_features.encoded_items for c in (False, True))
     for m in plain.modalities:
         names = cached.inputs.digests(m)
-        assert len(cached._states[m]._shards) == 1
-        order = {int(row): i for i, (_, row) in enumerate(cached._states[m]._place.tolist()) if names[i]}
+        assert len(cached.states[m]._shards) == 1
+        order = {int(row): i for i, (_, row) in enumerate(cached.states[m]._place.tolist()) if names[i]}
         ids = torch.tensor([order[row] for row in sorted(order)])
         for mode in (True, False):
             plain.encoder.train(mode), cached.encoder.train(mode)
             with torch.set_grad_enabled(mode):
-                assert torch.equal(plain._rows(m, ids), cached._rows(m, ids))
+                assert torch.equal(*(items.forward(m, items.read(m, ids)) for items in (plain, cached)))
 
 
 def states_of(shop: Path, cache: Path, **keys) -> tuple[HiddenItems, dict[str, int]]:
     """The items over a cache of their own, and how many states were made now."""
     made = {}
-    fill = states_module.fill
+    fill = states_module.fill_stores
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(states_module, "fill", lambda *args: made.update(fill(*args)) or made)
-        items = tuned(shop, cache_dir=str(cache), **keys)[1].item_features._items
+        patch.setattr(states_module, "fill_stores", lambda *args: made.update(fill(*args)) or made)
+        items = tuned(shop, cache_dir=str(cache), **keys)[1].item_features.encoded_items
     return items, made
 
 
@@ -103,7 +103,7 @@ def test_states_are_made_once_and_never_taken_for_others(shop, tmp_path):
 
 
 def test_a_killed_run_goes_on(shop, tmp_path, monkeypatch):
-    monkeypatch.setattr(encode_module, "SHARD_ROWS", 8)
+    monkeypatch.setattr(fill_module, "SHARD_ROWS", 8)
     monkeypatch.setattr(states_module, "ITEMS_A_CALL", 4)
     whole, made = states_of(shop, tmp_path / "whole")
     add, added = FeatureStore.add, []
@@ -119,10 +119,10 @@ def test_a_killed_run_goes_on(shop, tmp_path, monkeypatch):
         states_of(shop, tmp_path / "cut")
     again, rest = states_of(shop, tmp_path / "cut")
     assert sum(rest.values()) == sum(made.values()) - sum(map(len, added)) > 0
-    for m, table in whole._states.items():
+    for m, table in whole.states.items():
         ids = whole.present[m].nonzero().squeeze(1)
         assert len(table._shards) > 3
-        assert torch.equal(table.rows(ids), again._states[m].rows(ids))
+        assert torch.equal(table.rows(ids), again.states[m].rows(ids))
 
 
 @pytest.mark.parametrize("keys", [{"feature_dtype": "fp16"}, {"encoder_precision": "bf16"}, {"encoder_chunk_size": 5}], ids=str)
@@ -139,7 +139,7 @@ def test_a_checkpoint_loads_with_its_states(shop, tmp_path):
     trainer.fit(train, valid, verbose=False, saved=True)
     result = trainer.evaluate(test)
     config, loaded, _, _, _, test = load_data_and_model(trainer.saved_model_file)
-    assert type(loaded.item_features._items) is HiddenItems
+    assert type(loaded.item_features.encoded_items) is HiddenItems
     assert build_trainer(config, loaded).evaluate(test, load_best_model=False) == result
     checkpoint = torch.load(trainer.saved_model_file, weights_only=True)["state_dict"]
     frozen = {name for name, p in loaded.named_parameters() if not p.requires_grad}

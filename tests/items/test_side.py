@@ -22,7 +22,7 @@ def test_it_starts_at_the_frozen_rows_and_trains_alone(planted_missing, encoder,
     frozen = built(planted_missing, **keys, encoder_training="pretrained")[1].item_features
     config, model, train, valid, _ = sided(planted_missing, **keys)
     features = model.item_features
-    assert type(features.encoder) is SideNetwork and not hasattr(features._items, "inputs")
+    assert type(features.encoder) is SideNetwork and not hasattr(features.encoded_items, "inputs")
     for m, rows in features.table().items():
         torch.testing.assert_close(rows, frozen.table()[m], rtol=1e-4, atol=1e-5)
     for reads in ("images", "texts"):
@@ -45,7 +45,7 @@ def test_it_learns_the_planted_taste_faster_than_over_frozen_rows(planted):
 
 
 def test_an_item_without_a_text_brings_nothing_of_one(planted_missing):
-    items = sided(planted_missing)[1].item_features._items
+    items = sided(planted_missing)[1].item_features.encoded_items
     with torch.no_grad():
         for parameter in items.encoder.parameters():
             parameter.add_(0.1 * torch.randn(parameter.shape, generator=torch.Generator().manual_seed(0)))

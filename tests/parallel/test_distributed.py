@@ -102,8 +102,8 @@ def test_processes_draw_their_own_numbers_beside_common_ones():
     def drawn() -> list[float]:
         torch.manual_seed(1)
         own = []
-        for Ranks.moment in range(2):
-            with Ranks.current().own_randomness():
+        for step in range(2):
+            with Ranks.current().own_randomness(step):
                 own.append(torch.rand(1).item())
         return [*own, torch.rand(1).item()]
 

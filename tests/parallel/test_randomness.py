@@ -55,5 +55,5 @@ def test_a_run_on_the_cpu_does_not_start_cuda(monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "_lazy_init", lambda: (_ for _ in ()).throw(AssertionError("CUDA was started")))
     set_random_state(random_state())
-    with Ranks(0, 2).own_randomness():
+    with Ranks(0, 2).own_randomness(0):
         torch.rand(1)

@@ -9,6 +9,8 @@ from torch.nn.utils import clip_grad_norm_
 
 from recbole_mm.errors import InputError
 from recbole_mm.items import encoded_items as encoded
+from recbole_mm.items import throughput
+from recbole_mm.items.throughput import bare_throughput
 from recbole_mm.parallel.ranks import Ranks, is_sharded
 from recbole_mm.parallel.sharding import clip_gradients, shard, total_norm, whole
 from recbole_mm.quick_start import build_trainer, load_data_and_model, run
@@ -114,11 +116,13 @@ def test_the_bare_encoder_is_timed_by_all_alike(shop):
 
     def speed() -> float:
         _, model, *_ = built(shop, **SLOW)
-        items, rank = model.item_features._items, Ranks.current().rank
-        assert items.bare_throughput() is None
+        items, rank = model.item_features.encoded_items, Ranks.current().rank
+        assert bare_throughput(items) is None
         items.largest_call = {"items": 7, "image": 0, "text": 7} if rank else {"items": 6, "image": 6, "text": 2}
-        items._pass = lambda inputs, timed=items._pass: timed(inputs) and (2.6, 2.4)[rank]
-        return items.bare_throughput()
+        timed = throughput.seconds_of_pass
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(throughput, "seconds_of_pass", lambda *given: timed(*given) and (2.6, 2.4)[rank])
+            return bare_throughput(items)
 
     assert together(2, speed) == [7 / 2.6, 7 / 2.4]
 
@@ -205,7 +209,7 @@ def test_what_cannot_be_sharded(shop, monkeypatch):
             built(shop, strategy="fsdp", **keys)
     monkeypatch.setattr(torch, "__version__", torch.torch_version.TorchVersion("2.8.1"))
     with pytest.raises(InputError, match="torch 2.9 or newer, not 2.8.1"):
-        shard(model.item_features.encoder, torch.device("cpu"))
+        shard(model.item_features.encoder, model.item_features.encoder.layers(), torch.device("cpu"))
     with pytest.raises(InputError, match="enable_scaler"):
         built(shop, strategy="fsdp", enable_scaler=True)
     with pytest.raises(InputError, match="strategy 'fdsp'.*fsdp"):

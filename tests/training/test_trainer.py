@@ -192,10 +192,10 @@ def test_the_bare_encoder_does_what_training_did(planted_missing, monkeypatch):
     """Of the items of a batch as many have a picture as of those that the bare encoder reads."""
     trainer, model, train, valid, _ = trainer_of(planted_missing, epochs=1)
     trainer.fit(train, valid, verbose=False, saved=False)
-    items, read = model.item_features._items, []
+    items, read = model.item_features.encoded_items, []
     assert items.largest_call["image"] < items.largest_call["items"] > items.largest_call["text"]
-    monkeypatch.setattr(items, "_forward", lambda m, inputs, forward=items._forward: read.append((m, len(inputs))) or forward(m, inputs))
-    assert items.bare_throughput() > 0
+    monkeypatch.setattr(items, "forward", lambda m, inputs, forward=items.forward: read.append((m, len(inputs))) or forward(m, inputs))
+    assert model.item_features.bare_throughput() > 0
     assert set(read[2:]) == {(m, items.largest_call[m]) for m in ("image", "text")} and 4 <= len(read) <= 8
 
 
