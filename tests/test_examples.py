@@ -1,0 +1,66 @@
+"""The examples run as they stand, and what they print is as they say."""
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from recbole_mm.data.demo import write_demo
+
+ROOT = Path(__file__).resolve().parents[1]
+RANDOM_RECALL = 20 / 384
+"""Of 20 items drawn at random, of the 384 or so that a user of the demo has not seen."""
+
+
+@pytest.fixture(scope="module")
+def shop(tmp_path_factory) -> Path:
+    """A folder that holds the demo."""
+    folder = tmp_path_factory.mktemp("shop")
+    write_demo(folder / "demo")
+    return folder
+
+
+@pytest.fixture()
+def printed(shop, tmp_path):
+    """What an example prints, run in a folder of its own whose data sets are those of all examples."""
+    (tmp_path / "dataset").symlink_to(shop)
+
+    def run(name: str) -> str:
+        environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
+        command = [sys.executable, ROOT / "examples" / name]
+        done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    return run
+
+
+def test_compare_three_models(printed):
+    rows = re.findall(r"^(\w+) +(0\.\d+) +(0\.\d+)$", printed("compare_three_models.py"), re.MULTILINE)
+    recalls = {name: float(recall) for name, recall, _ in rows}
+    assert list(recalls) == ["Pop", "BPR", "VBPR"] and min(recalls["BPR"], recalls["VBPR"]) > 3 * recalls["Pop"]
+
+
+def test_own_encoder(printed):
+    recalls = dict(re.findall(r"^(\w+): recall@20 (.*)$", printed("own_encoder.py"), re.MULTILINE))
+    assert set(recalls) == {"Pop", "CLIPRec"} and float(recalls["CLIPRec"]) > 4 * float(recalls["Pop"])
+
+
+def test_features_from_files(printed):
+    rows = re.findall(r"^VBPR over (.*): recall@20 (.*), of the items kept out of training (.*)$", printed("features_from_files.py"), re.M)
+    assert [names for names, *_ in rows] == ["words", "colours", "words and colours"]
+    assert all(float(recall) > 2 * RANDOM_RECALL for _, *recalls in rows for recall in recalls)
+
+
+def test_resume(printed):
+    *results, last = printed("resume.py").splitlines()
+    straight, stopped, resumed = (line.partition(": ")[2] for line in results)
+    assert resumed == straight != stopped and last == "resumed equals straight: True"
+
+
+def test_every_example_is_tested_here():
+    tests = Path(__file__).read_text(encoding="utf-8")
+    assert all(f'printed("{file.name}")' in tests for file in (ROOT / "examples").glob("*.py"))
