@@ -140,7 +140,7 @@ def _files(arguments: argparse.Namespace) -> list[str] | None:
 
 
 def _audit(arguments: argparse.Namespace, rest: list[str]) -> int:
-    from recbole_mm.audit.run_audit import main
+    from recbole_mm.audit.audit_command import main
 
     return main(arguments.model, arguments.dataset, _files(arguments), rest, arguments.json, arguments.shuffle_test)
 

@@ -42,8 +42,14 @@ class ItemContent:
     """
 
     def __init__(
-        self, tokens: Sequence[str], image_names: Sequence[str] | None, texts: Sequence[str] | None, image_dir: Path | None,
-        cache_dir: Path, max_broken_images: float = 0.01, show_progress: bool = False,
+        self,
+        tokens: Sequence[str],
+        image_names: Sequence[str] | None,
+        texts: Sequence[str] | None,
+        image_dir: Path | None,
+        cache_dir: Path,
+        max_broken_images: float = 0.01,
+        show_progress: bool = False,
     ):
         given = {"image": image_names, "text": texts}
         for modality, values in given.items():
@@ -125,8 +131,10 @@ class ItemContent:
         more = f"; and {len(broken) - len(shown)} more" if len(broken) > len(shown) else ""
         facts = f"{len(broken)} of {named} pictures cannot be used: {'; '.join(shown)}{more}"
         if len(broken) > self.max_broken_images * named:
-            raise InputError(f"{facts}. Repair or replace them, empty their image field, or raise max_broken_images "
-                             f"(now {self.max_broken_images:g}, a share).")
+            raise InputError(
+                f"{facts}. Repair or replace them, empty their image field, or raise max_broken_images "
+                f"(now {self.max_broken_images:g}, a share)."
+            )
         logger.warning("%s. These items are treated as having no picture.", facts)
 
     def _resolve(self, image_names: Sequence[str], image_dir: Path | None) -> list[Path | None]:

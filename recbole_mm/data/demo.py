@@ -108,9 +108,7 @@ def _top_up(rng: np.random.Generator, owned: np.ndarray, liking: np.ndarray, poo
 
 def _histories(rng: np.random.Generator, users: dict[str, dict], items: dict[str, dict]) -> list[list[int]]:
     """For each user the item numbers in order of time, cold ones last and within the test part."""
-    liking = np.array(
-        [[affinity(u["visual_style"], i) + affinity(u["textual_style"], i) for i in items.values()] for u in users.values()]
-    )
+    liking = np.array([[affinity(u["visual_style"], i) + affinity(u["textual_style"], i) for i in items.values()] for u in users.values()])
     cold = np.array([item["cold"] for item in items.values()])
     popularity = rng.normal(0.0, 0.4, len(items))
     lengths = np.clip(rng.normal(20.0, 4.0, len(users)).round(), 12, 30).astype(int)

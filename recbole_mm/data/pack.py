@@ -15,7 +15,7 @@ from PIL import Image
 from tqdm import tqdm
 
 from recbole_mm.data.image import BrokenImage, FileIndex, load_image, read_error
-from recbole_mm.data.journal import PackWriter, read_journal
+from recbole_mm.data.pack_writer import PackWriter, read_journal
 from recbole_mm.disk import locked
 from recbole_mm.parallel.read_ahead import read_ahead
 
@@ -71,7 +71,12 @@ class ImagePack:
 
     @classmethod
     def build(
-        cls, cache_dir: Path, paths: Sequence[Path | None], preprocess: Preprocess, key: str, size: tuple[int, int],
+        cls,
+        cache_dir: Path,
+        paths: Sequence[Path | None],
+        preprocess: Preprocess,
+        key: str,
+        size: tuple[int, int],
         show_progress: bool = False,
     ) -> tuple["ImagePack", np.ndarray, dict[int, str]]:
         """Opens the pack of this preprocessing and adds the pictures it lacks.

@@ -72,8 +72,10 @@ def _header(path: str | Path, cells: list[str]) -> list[str]:
     for cell in map(_unwrap, cells):
         name, colon, kind = (part.strip() for part in cell.partition(":"))
         if not (name and colon and kind) or ":" in kind:
-            raise InputError(f"{path}: line 1: header cell {cell!r} is not name:type; write e.g. title:token_seq, "
-                             "and check that field_separator is the one the file uses.")
+            raise InputError(
+                f"{path}: line 1: header cell {cell!r} is not name:type; write e.g. title:token_seq, "
+                "and check that field_separator is the one the file uses."
+            )
         if name in names:
             raise InputError(f"{path}: line 1: field {name!r} appears twice; rename or remove one of the two.")
         names.append(name)
@@ -93,9 +95,7 @@ def _unquoted_rows(lines: list[str], separator: str, width: int) -> Iterator[tup
             yield number, [_unwrap(cell) for cell in line.split(separator)]
 
 
-def _quoted_rows(
-    path: str | Path, lines: list[str], separator: str, width: int, misfits: list[int]
-) -> list[tuple[int, list[str]]]:
+def _quoted_rows(path: str | Path, lines: list[str], separator: str, width: int, misfits: list[int]) -> list[tuple[int, list[str]]]:
     """Rows of the csv reading; `misfits` are the numbers of the lines that do not fit when read unquoted.
 
     A bad row of one line is the bad line to report. One of several lines began at a stray quote that swallowed what follows,
@@ -120,5 +120,7 @@ def _quoted_rows(
                 fault = f"line {start} has a double quote without its partner"
             else:
                 fault = f"line {number} has {len(row if one_line else lines[number - 1].split(separator))} cells"
-            raise InputError(f"{path}: {fault}, the header has {width} cells; remove separators and line breaks from inside the "
-                             "cells, or put such cells in double quotes (a quote inside them doubled).")
+            raise InputError(
+                f"{path}: {fault}, the header has {width} cells; remove separators and line breaks from inside the "
+                "cells, or put such cells in double quotes (a quote inside them doubled)."
+            )

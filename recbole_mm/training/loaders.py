@@ -11,9 +11,9 @@ from recbole.utils import ModelType, set_color
 
 from recbole_mm.config.multimodal_config import MultiModalConfig
 from recbole_mm.config.registry import is_ours
+from recbole_mm.data.check_dataset import check_dataset
 from recbole_mm.data.dataset import MultiModalDataset
 from recbole_mm.data.demo import write_demo
-from recbole_mm.data.preflight import check_dataset
 from recbole_mm.errors import recbole_complaints
 from recbole_mm.evaluation.protocol import PHASES, find_cold_items, hold_out, masked_by_training, training_items_sampler
 from recbole_mm.parallel.ranks import Ranks

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from recbole_mm.audit.hashing import difference_hash, look_alikes, thumbnail
+from recbole_mm.audit.look_alikes import difference_hash, look_alikes, thumbnail
 from recbole_mm.cli import main
 from tests.audit.shops import N_ITEMS, Drawn, found, jpeg, png, scene
 

@@ -64,15 +64,18 @@ def test_16_bit_grayscale_is_scaled(tmp_path: Path) -> None:
         assert (loaded(tmp_path, Image.fromarray(deep), suffix) == gray(RAMP)).all()
 
 
-@pytest.mark.parametrize(("values", "expected"), [
-    (np.array([[0, 65535, 32768]], dtype=np.int32), [0, 255, 128]),
-    (np.array([[0, 255, 128]], dtype=np.int32), [0, 255, 128]),
-    (np.array([[-100, 100, 0]], dtype=np.int32), [0, 255, 128]),
-    (np.array([[0.0, 1.0, 0.2]], dtype=np.float32), [0, 255, 51]),
-    (np.array([[0.0, 255.0, 7.0]], dtype=np.float32), [0, 255, 7]),
-    (np.array([[-1.0, 1.0, np.nan]], dtype=np.float32), [0, 255, 128]),
-    (np.array([[1e6, 1e6, 1e6]], dtype=np.float32), [0, 0, 0]),
-])
+@pytest.mark.parametrize(
+    ("values", "expected"),
+    [
+        (np.array([[0, 65535, 32768]], dtype=np.int32), [0, 255, 128]),
+        (np.array([[0, 255, 128]], dtype=np.int32), [0, 255, 128]),
+        (np.array([[-100, 100, 0]], dtype=np.int32), [0, 255, 128]),
+        (np.array([[0.0, 1.0, 0.2]], dtype=np.float32), [0, 255, 51]),
+        (np.array([[0.0, 255.0, 7.0]], dtype=np.float32), [0, 255, 7]),
+        (np.array([[-1.0, 1.0, np.nan]], dtype=np.float32), [0, 255, 128]),
+        (np.array([[1e6, 1e6, 1e6]], dtype=np.float32), [0, 0, 0]),
+    ],
+)
 def test_32_bit_grayscale_is_scaled(tmp_path: Path, values: np.ndarray, expected: list[int]) -> None:
     assert loaded(tmp_path, Image.fromarray(values), "tif")[0, :, 0].tolist() == expected
 
@@ -97,7 +100,7 @@ def test_broken_files(tmp_path: Path) -> None:
     for suffix in ("png", "jpg", "gif"):
         Image.fromarray(noise).save(tmp_path / f"whole.{suffix}")
         data = (tmp_path / f"whole.{suffix}").read_bytes()
-        (tmp_path / "cut").write_bytes(data[:len(data) // 2])
+        (tmp_path / "cut").write_bytes(data[: len(data) // 2])
         with pytest.raises(BrokenImage, match="damaged"):
             load_image(tmp_path / "cut")
     for name, data, reason in (("zero", b"", "empty file"), ("page", b"<html>404</html>", "not a picture in a known format")):
@@ -125,18 +128,36 @@ def test_as_many_pixels_as_allowed(tmp_path: Path, monkeypatch) -> None:
     assert loaded(tmp_path, Image.new("RGB", (10, 10))).shape == (10, 10, 3)
 
 
-@pytest.mark.parametrize(("name", "inside"), [
-    ("a.jpg", "a.jpg"), ("a/../b.jpg", "b.jpg"), ("./a//b.jpg", "a/b.jpg"), ("a\\b.jpg", "a\\b.jpg"),
-    ("..a/b..jpg", "..a/b..jpg"),
-])
+@pytest.mark.parametrize(
+    ("name", "inside"),
+    [
+        ("a.jpg", "a.jpg"),
+        ("a/../b.jpg", "b.jpg"),
+        ("./a//b.jpg", "a/b.jpg"),
+        ("a\\b.jpg", "a\\b.jpg"),
+        ("..a/b..jpg", "..a/b..jpg"),
+    ],
+)
 def test_paths_inside(tmp_path: Path, name: str, inside: str) -> None:
     assert resolve_image_path(tmp_path, name) == tmp_path / inside
 
 
-@pytest.mark.parametrize("name", [
-    "../x.jpg", "a/../../x.jpg", "..", "/etc/passwd", "..\\x.jpg", "a\\..\\..\\x.jpg", "\\x.jpg", "C:\\x.jpg",
-    "\\\\host\\share\\x", "a/..\\../x.jpg", "x\0.jpg",
-])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "../x.jpg",
+        "a/../../x.jpg",
+        "..",
+        "/etc/passwd",
+        "..\\x.jpg",
+        "a\\..\\..\\x.jpg",
+        "\\x.jpg",
+        "C:\\x.jpg",
+        "\\\\host\\share\\x",
+        "a/..\\../x.jpg",
+        "x\0.jpg",
+    ],
+)
 def test_paths_outside(tmp_path: Path, name: str) -> None:
     with pytest.raises(InputError, match="outside image_dir"):
         resolve_image_path(tmp_path, name)

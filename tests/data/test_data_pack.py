@@ -189,9 +189,17 @@ def test_an_interrupt_keeps_what_was_done(tmp_path: Path, pictures) -> None:
     assert counting.calls == 20 - packed and torch.equal(pack.read(rows), pictures[1])
 
 
-@pytest.mark.parametrize("damage", [
-    "half journal line", "half pixel row", "garbage line", "no journal", "no pixels", "files.json",
-])
+@pytest.mark.parametrize(
+    "damage",
+    [
+        "half journal line",
+        "half pixel row",
+        "garbage line",
+        "no journal",
+        "no pixels",
+        "files.json",
+    ],
+)
 def test_a_damaged_pack_is_made_whole(tmp_path: Path, pictures, damage: str) -> None:
     paths, pixels = pictures
     build(tmp_path / "cache", paths[:10])
@@ -203,7 +211,7 @@ def test_a_damaged_pack_is_made_whole(tmp_path: Path, pictures, damage: str) -> 
         raw.write_bytes(raw.read_bytes() + bytes(50))
         journal.write_bytes(journal.read_bytes() + b"0" * 32 + b"\n")
     elif damage == "garbage line":
-        journal.write_bytes(journal.read_bytes()[:33 * 4] + bytes(33 * 6))
+        journal.write_bytes(journal.read_bytes()[: 33 * 4] + bytes(33 * 6))
     elif damage == "no journal":
         journal.unlink()
     elif damage == "no pixels":
@@ -247,7 +255,9 @@ def test_progress_bar_only_when_there_is_work(tmp_path: Path, pictures, capsys) 
 
 def start(cache: Path, folder: Path, delay: float) -> subprocess.Popen:
     return subprocess.Popen(
-        [sys.executable, "-c", CHILD, str(cache), str(folder), str(delay)], stdout=subprocess.PIPE, text=True,
+        [sys.executable, "-c", CHILD, str(cache), str(folder), str(delay)],
+        stdout=subprocess.PIPE,
+        text=True,
         env={**os.environ, "PYTHONPATH": str(ROOT)},
     )
 

@@ -6,21 +6,24 @@ from recbole_mm.data.text import clean_text, join_fields, read_item_table
 from recbole_mm.errors import InputError
 
 
-@pytest.mark.parametrize(("raw", "clean"), [
-    ("Tom &amp; Jerry", "Tom & Jerry"),
-    ("Tom &amp;amp; Jerry", "Tom & Jerry"),
-    ("caf&#233; &#x41;", "café A"),
-    ("R&D AT&T ?a=1&copy=2", "R&D AT&T ?a=1&copy=2"),
-    ("one<br>two<br/>three</p>", "one two three"),
-    ('<a href="x.html">Link</a> &lt;b&gt;bold&lt;/b&gt;', "Link bold"),
-    ("a < b and b > c, 1<2, I <3 you", "a < b and b > c, 1<2, I <3 you"),
-    ("mail <me@example.com>", "mail <me@example.com>"),
-    ("x<style>p {a: b}</style>y<!-- no <b> -->z", "x y z"),
-    (" tab\there\r\nline\x00null\x85next\u00a0end\u200b ", "tab here line null next end"),
-    ("Kept CASING 日本", "Kept CASING 日本"),
-    ("<br>", ""),
-    ("", ""),
-])
+@pytest.mark.parametrize(
+    ("raw", "clean"),
+    [
+        ("Tom &amp; Jerry", "Tom & Jerry"),
+        ("Tom &amp;amp; Jerry", "Tom & Jerry"),
+        ("caf&#233; &#x41;", "café A"),
+        ("R&D AT&T ?a=1&copy=2", "R&D AT&T ?a=1&copy=2"),
+        ("one<br>two<br/>three</p>", "one two three"),
+        ('<a href="x.html">Link</a> &lt;b&gt;bold&lt;/b&gt;', "Link bold"),
+        ("a < b and b > c, 1<2, I <3 you", "a < b and b > c, 1<2, I <3 you"),
+        ("mail <me@example.com>", "mail <me@example.com>"),
+        ("x<style>p {a: b}</style>y<!-- no <b> -->z", "x y z"),
+        (" tab\there\r\nline\x00null\x85next\u00a0end\u200b ", "tab here line null next end"),
+        ("Kept CASING 日本", "Kept CASING 日本"),
+        ("<br>", ""),
+        ("", ""),
+    ],
+)
 def test_clean_text(raw: str, clean: str) -> None:
     assert clean_text(raw) == clean
 
@@ -29,15 +32,18 @@ def test_clean_text_is_linear_on_unclosed_tags() -> None:
     assert clean_text("<a " * 2000).startswith("<a <a")
 
 
-@pytest.mark.parametrize(("values", "joined"), [
-    (["Toy Story (1995)", "A film"], "Toy Story (1995). A film"),
-    (["Really?", "Yes!", "Fine."], "Really? Yes! Fine."),
-    (['He said "no."', "End"], 'He said "no." End'),
-    (["", "  ", "only<br>"], "only"),
-    (["日本。", "ok"], "日本。 ok"),
-    ([], ""),
-    (["", ""], ""),
-])
+@pytest.mark.parametrize(
+    ("values", "joined"),
+    [
+        (["Toy Story (1995)", "A film"], "Toy Story (1995). A film"),
+        (["Really?", "Yes!", "Fine."], "Really? Yes! Fine."),
+        (['He said "no."', "End"], 'He said "no." End'),
+        (["", "  ", "only<br>"], "only"),
+        (["日本。", "ok"], "日本。 ok"),
+        ([], ""),
+        (["", ""], ""),
+    ],
+)
 def test_join_fields(values: list[str], joined: str) -> None:
     assert join_fields(values) == joined
 
@@ -49,7 +55,7 @@ def read(tmp_path, text: str | bytes, **options) -> dict[str, list[str]]:
 
 
 def test_plain_table_with_bom_crlf_and_blank_end(tmp_path) -> None:
-    table = read(tmp_path, "\ufeffitem_id:token\ttitle:token_seq\r\n007\tA 5\" pipe\r\n8\t\r\n\r\n\r\n")
+    table = read(tmp_path, '\ufeffitem_id:token\ttitle:token_seq\r\n007\tA 5" pipe\r\n8\t\r\n\r\n\r\n')
     assert table == {"item_id": ["007", "8"], "title": ['A 5" pipe', ""]}
     assert list(table) == ["item_id", "title"]
 
@@ -76,17 +82,20 @@ def test_other_encoding(tmp_path) -> None:
         read(tmp_path, "item_id:token\n", encoding="utf-9")
 
 
-@pytest.mark.parametrize(("text", "message"), [
-    ("", "empty"),
-    ("\n\n", "empty"),
-    ("item_id\ttitle\n", "header cell 'item_id' is not name:type"),
-    ("item_id:token,title:token\n", "not name:type.*field_separator"),
-    ("item_id:token\titem_id:token\n", "'item_id' appears twice"),
-    ("i:token\tt:token\n1\ta\n2\n3\tc\td\n", "line 3 has 1 cells, the header has 2"),
-    ('i:token\tt:token\n1\t"a\tb"\n2\tc\td\n', "line 3 has 3 cells, the header has 2"),
-    ('i:token\tt:token\n1\t"a\n2\tb\n3\n4\tc\n', "line 4 has 1 cells, the header has 2"),
-    ('i:token\tt:token\n1\t"a\tb"\n2\t"c\n', "line 3 has a double quote without its partner"),
-])
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "empty"),
+        ("\n\n", "empty"),
+        ("item_id\ttitle\n", "header cell 'item_id' is not name:type"),
+        ("item_id:token,title:token\n", "not name:type.*field_separator"),
+        ("item_id:token\titem_id:token\n", "'item_id' appears twice"),
+        ("i:token\tt:token\n1\ta\n2\n3\tc\td\n", "line 3 has 1 cells, the header has 2"),
+        ('i:token\tt:token\n1\t"a\tb"\n2\tc\td\n', "line 3 has 3 cells, the header has 2"),
+        ('i:token\tt:token\n1\t"a\n2\tb\n3\n4\tc\n', "line 4 has 1 cells, the header has 2"),
+        ('i:token\tt:token\n1\t"a\tb"\n2\t"c\n', "line 3 has a double quote without its partner"),
+    ],
+)
 def test_bad_tables(tmp_path, text: str, message: str) -> None:
     with pytest.raises(InputError, match=f"shop.item.*{message}") as caught:
         read(tmp_path, text)

@@ -56,7 +56,7 @@ def amazon_2014(folder: Path) -> dict[str, tuple[str, str]]:
     lines(folder / "reviews_Baby_5.json.gz", [json.dumps(row) for row in reviews], packed=True)
     lines(folder / "meta_Baby.json.gz", [repr(row) for row in meta], packed=True)
     pictures(folder / "images", [f"000{i}" for i in range(N_ITEMS)])
-    return {f"000{i}": (f"Tom's \"{i}\"", "Acme. Baby, Toys. Soft and warm") for i in range(N_ITEMS)}
+    return {f"000{i}": (f'Tom\'s "{i}"', "Acme. Baby, Toys. Soft and warm") for i in range(N_ITEMS)}
 
 
 def movielens(folder: Path) -> dict[str, tuple[str, str]]:

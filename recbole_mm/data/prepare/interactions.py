@@ -5,12 +5,12 @@ from pathlib import Path
 import duckdb
 
 from recbole_mm.data.prepare import sql
+from recbole_mm.data.prepare.input_table import InputTable
 from recbole_mm.data.prepare.load import load
 from recbole_mm.data.prepare.locate import find_column, need_column
 from recbole_mm.data.prepare.options import Options
 from recbole_mm.data.prepare.source import Source
 from recbole_mm.data.prepare.summary import Summary
-from recbole_mm.data.prepare.table import Table
 from recbole_mm.errors import InputError
 
 UNITS = {"s": 1.0, "ms": 1e3, "us": 1e6, "ns": 1e9}
@@ -18,7 +18,7 @@ TIME_SAMPLE = 10_000
 NUMBER = "CASE WHEN isfinite(TRY_CAST({0} AS DOUBLE)) THEN TRY_CAST({0} AS DOUBLE) END"
 
 
-def load_interactions(connection: duckdb.DuckDBPyConnection, table: Table, source: Source, options: Options, summary: Summary) -> None:
+def load_interactions(connection: duckdb.DuckDBPyConnection, table: InputTable, source: Source, options: Options, summary: Summary) -> None:
     """Creates ``raw``: u, i (tokens), rating, time (seconds), fault; in the order of the file.
 
     Raises:

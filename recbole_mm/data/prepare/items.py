@@ -11,13 +11,13 @@ import duckdb
 from tqdm import tqdm
 
 from recbole_mm.data.prepare import sql
+from recbole_mm.data.prepare.input_table import NESTED, InputTable
 from recbole_mm.data.prepare.load import load
 from recbole_mm.data.prepare.locate import find_column, need_column, text_columns
 from recbole_mm.data.prepare.options import Options
 from recbole_mm.data.prepare.pictures import Pictures
 from recbole_mm.data.prepare.source import Source
 from recbole_mm.data.prepare.summary import Summary
-from recbole_mm.data.prepare.table import NESTED, Table
 from recbole_mm.data.text import clean_text, join_fields
 
 CHUNK = 10_000
@@ -37,7 +37,7 @@ class ItemColumns:
         return list(dict.fromkeys([self.item, *self.texts, *([self.image] if self.image else []), *self.extra.values()]))
 
 
-def item_columns(table: Table, source: Source, options: Options, item_column: str) -> ItemColumns:
+def item_columns(table: InputTable, source: Source, options: Options, item_column: str) -> ItemColumns:
     """Which columns of the item table are what; the item's has the name it has among the interactions, or a common one.
 
     Raises:
@@ -54,7 +54,7 @@ def item_columns(table: Table, source: Source, options: Options, item_column: st
     return ItemColumns(item, tuple(texts), image, extra)
 
 
-def load_items(connection: duckdb.DuckDBPyConnection, table: Table, columns: ItemColumns, options: Options, summary: Summary) -> None:
+def load_items(connection: duckdb.DuckDBPyConnection, table: InputTable, columns: ItemColumns, options: Options, summary: Summary) -> None:
     """Creates ``meta``: the first row of every item in ``chosen`` (column i), with c0, c1, ... in the order of ``columns.all()``."""
     wanted = columns.all()
     cells = ", ".join(f"CASE WHEN chosen.i IS NOT NULL THEN c{n} END AS c{n}" for n in range(len(wanted)))

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import duckdb
 
 from recbole_mm.data.prepare import sql
-from recbole_mm.data.prepare.table import Table, not_utf8
+from recbole_mm.data.prepare.input_table import InputTable, not_utf8
 from recbole_mm.errors import InputError
 
 
@@ -18,7 +18,7 @@ class Loaded:
     first_bad: str
 
 
-def load(connection: duckdb.DuckDBPyConnection, table: Table, into: str, query: str, max_bad_rows: float) -> Loaded:
+def load(connection: duckdb.DuckDBPyConnection, table: InputTable, into: str, query: str, max_bad_rows: float) -> Loaded:
     """Creates the table ``into`` of ``query`` (over ``table.rows``, with its column ``fault``), in the order of the file.
 
     Raises:
@@ -43,7 +43,7 @@ def load(connection: duckdb.DuckDBPyConnection, table: Table, into: str, query: 
     return Loaded(rows, bad, first)
 
 
-def _rejects(connection: duckdb.DuckDBPyConnection, table: Table) -> tuple[int, int, str]:
+def _rejects(connection: duckdb.DuckDBPyConnection, table: InputTable) -> tuple[int, int, str]:
     """Rows that DuckDB's csv reader left out of its last scan: their number, the first one's line, and why."""
     if table.kind == "parquet":
         return 0, 0, ""

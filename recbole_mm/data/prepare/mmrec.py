@@ -6,16 +6,16 @@ import duckdb
 import yaml
 
 from recbole_mm.data.prepare import sql
-from recbole_mm.data.prepare.features import find_features, write_features
+from recbole_mm.data.prepare.input_table import InputTable, open_table
 from recbole_mm.data.prepare.interactions import NUMBER, write_interactions
 from recbole_mm.data.prepare.items import item_columns, load_items, write_items
 from recbole_mm.data.prepare.load import load
 from recbole_mm.data.prepare.locate import find_column, find_file, find_folder, need_column
 from recbole_mm.data.prepare.options import Options
 from recbole_mm.data.prepare.pictures import Pictures
+from recbole_mm.data.prepare.ready_features import find_features, write_features
 from recbole_mm.data.prepare.source import SOURCES, Layout
 from recbole_mm.data.prepare.summary import Summary
-from recbole_mm.data.prepare.table import Table, open_table
 from recbole_mm.errors import InputError, listed
 
 PARTS = ("train", "valid", "test")
@@ -79,7 +79,7 @@ def _interactions(options: Options) -> Path:
     return found[0]
 
 
-def _load(connection: duckdb.DuckDBPyConnection, table: Table, options: Options, summary: Summary) -> None:
+def _load(connection: duckdb.DuckDBPyConnection, table: InputTable, options: Options, summary: Summary) -> None:
     source = SOURCES["mmrec"]
     asked = {"user": options.user_column, "item": options.item_column, "rating": options.rating_column, "time": options.time_column}
     known = {"user": source.user, "item": source.item, "rating": source.rating, "time": source.time}

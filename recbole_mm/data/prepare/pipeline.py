@@ -9,6 +9,7 @@ from pathlib import Path
 import duckdb
 
 from recbole_mm.data.prepare import sql
+from recbole_mm.data.prepare.input_table import open_table
 from recbole_mm.data.prepare.interactions import filter_interactions, load_interactions, write_interactions
 from recbole_mm.data.prepare.items import item_columns, load_items, write_items
 from recbole_mm.data.prepare.locate import find_file, find_folder
@@ -18,7 +19,6 @@ from recbole_mm.data.prepare.output import REPORT, new_folder
 from recbole_mm.data.prepare.pictures import Pictures
 from recbole_mm.data.prepare.source import SOURCES, Layout, Source
 from recbole_mm.data.prepare.summary import Summary
-from recbole_mm.data.prepare.table import open_table
 from recbole_mm.errors import InputError, listed
 
 Found = tuple[Path, Layout]

@@ -5,26 +5,27 @@ from collections import Counter
 import numpy as np
 import pandas as pd
 
+from recbole_mm.audit.audited_data import AuditedData
 from recbole_mm.audit.report import Report
-from recbole_mm.audit.shop import Shop
 
 
-def audit_interactions(shop: Shop, report: Report) -> None:
-    numbers, inter = report.numbers["interactions"], shop.inter
+def check_interactions(data: AuditedData, report: Report) -> None:
+    numbers, inter = report.numbers["interactions"], data.inter
     nameless = int(inter[["user", "item"]].isna().any(axis=1).sum())
     whole = inter.dropna(subset=["user", "item"])
     user, item = pd.factorize(whole["user"])[0], pd.factorize(whole["item"])[0]
     numbers.update(_shape(user, item))
-    if shop.dataset is not None and len(shop.dataset.inter_feat) != len(inter):
-        feat, data = shop.dataset.inter_feat, shop.dataset
-        kept = _shape(*(np.unique(np.asarray(feat[field]), return_inverse=True)[1] for field in (data.uid_field, data.iid_field)))
+    if data.dataset is not None and len(data.dataset.inter_feat) != len(inter):
+        dataset = data.dataset
+        fields = (dataset.uid_field, dataset.iid_field)
+        kept = _shape(*(np.unique(np.asarray(dataset.inter_feat[field]), return_inverse=True)[1] for field in fields))
         numbers["after_filtering"] = {name: kept[name] for name in ("users", "items", "interactions", "k_core")}
     if nameless:
         report.add("warning", "interactions.nameless", f"{nameless:,} interactions lack a user or an item (RecBole reads '', NA, null "
                    "and the like as missing)", "take them out: with benchmark_filename they become one user or item")  # fmt: skip
-    _repeated(whole, user, item, numbers, report, shop.config["rm_dup_inter"])
-    _times(shop, numbers, report)
-    _item_file(shop, numbers, report)
+    _repeated(whole, user, item, numbers, report, data.config["rm_dup_inter"])
+    _times(data, numbers, report)
+    _item_file(data, numbers, report)
 
 
 def _shape(user: np.ndarray, item: np.ndarray) -> dict[str, object]:
@@ -51,33 +52,33 @@ def _repeated(whole: pd.DataFrame, user: np.ndarray, item: np.ndarray, numbers: 
                    f"rm_dup_inter: {removed} removes them" if removed else "set rm_dup_inter: first, unless repeats are meant")  # fmt: skip
 
 
-def _times(shop: Shop, numbers: dict, report: Report) -> None:
+def _times(data: AuditedData, numbers: dict, report: Report) -> None:
     """They matter where the split follows them."""
-    if "time" not in shop.inter:
+    if "time" not in data.inter:
         return
-    time = shop.inter["time"]
+    time = data.inter["time"]
     numbers["without_time_stamp"] = int(time.isna().sum())
-    if shop.config["benchmark_filename"] or shop.config["eval_args"]["order"] != "TO":
+    if data.config["benchmark_filename"] or data.config["eval_args"]["order"] != "TO":
         return
     if time.nunique() <= 1:
-        report.add("error", "interactions.constant_time", f"all interactions have the same {shop.config['TIME_FIELD']}, and eval_args "
+        report.add("error", "interactions.constant_time", f"all interactions have the same {data.config['TIME_FIELD']}, and eval_args "
                    "order is TO", "the split would follow the order of the file: give true time stamps, or set order: RO")  # fmt: skip
     elif time.isna().any():
         report.add("warning", "interactions.no_time", f"{time.isna().sum():,} interactions have no time stamp, and eval_args order is TO",
                    "RecBole gives them the mean time: complete them, or take them out")  # fmt: skip
 
 
-def _item_file(shop: Shop, numbers: dict, report: Report) -> None:
-    if shop.table is None:
+def _item_file(data: AuditedData, numbers: dict, report: Report) -> None:
+    if data.table is None:
         return
-    listed = shop.table[shop.config["ITEM_ID_FIELD"]]
-    without, idle = shop.rows < 0, set(listed) - set(shop.tokens)
+    listed = data.table[data.config["ITEM_ID_FIELD"]]
+    without, idle = data.rows < 0, set(listed) - set(data.tokens)
     numbers.update(item_file_rows=len(listed), items_not_in_item_file=int(without.sum()), item_file_only=len(idle))
     if without.any():
         most = 2 * without.sum() > len(without)
         report.add("error" if most else "warning", "items.not_in_item_file",
                    f"{without.sum():,} of {len(without):,} items have no row in the .item file", "they have neither picture nor text: "
-                   + ("the two files name their items differently" if most else "add their rows"), shop.named(without))  # fmt: skip
+                   + ("the two files name their items differently" if most else "add their rows"), data.named(without))  # fmt: skip
     if idle:
         report.add("info", "items.idle", f"{len(idle):,} items of the .item file are not in the catalogue: they have no interaction that "
                    "filters leave", "nothing, unless they should be recommended (load_col: {item: [item_id]})", sorted(idle))  # fmt: skip

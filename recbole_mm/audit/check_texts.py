@@ -6,8 +6,8 @@ import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
+from recbole_mm.audit.audited_data import AuditedData
 from recbole_mm.audit.report import NAMED, Report, named_items
-from recbole_mm.audit.shop import Shop
 from recbole_mm.data.text import join_fields
 
 FEW_WORDS, TYPICAL_LIMIT, TOKENS_A_WORD = 3, 77, 1.3  # words; tokens that CLIP reads; of English text in CLIP's vocabulary
@@ -16,20 +16,20 @@ CONTINUED = "\u0080-\u00bf\u0152\u0153\u0160\u0161\u0178\u017d\u2013-\u203a\u20a
 MOJIBAKE = re.compile(f"[\u00c2\u00c3][{CONTINUED}]|\u00e2\u20ac|\u00f0\u0178|\ufffd")
 
 
-def audit_texts(shop: Shop, report: Report) -> np.ndarray:
+def check_texts(data: AuditedData, report: Report) -> np.ndarray:
     """Returns bool (n_items,): which have a text."""
-    if shop.table is None:
-        return np.zeros(len(shop.tokens), dtype=bool)
-    asked = list(shop.config["text_field"] or [])
-    fields = [field for field in asked if field in shop.table]
-    absent = [field for field in asked if field not in shop.table]
-    if absent and "text_field" in shop.config.external_config_dict:
-        report.add("error", "texts.no_column", f"the .item file has no column '{absent[0]}' (text_field); it has {', '.join(shop.table)}",
+    if data.table is None:
+        return np.zeros(len(data.tokens), dtype=bool)
+    asked = list(data.config["text_field"] or [])
+    fields = [field for field in asked if field in data.table]
+    absent = [field for field in asked if field not in data.table]
+    if absent and "text_field" in data.config.external_config_dict:
+        report.add("error", "texts.no_column", f"the .item file has no column '{absent[0]}' (text_field); it has {', '.join(data.table)}",
                    "set text_field to some of them")  # fmt: skip
     if not fields:
-        return np.zeros(len(shop.tokens), dtype=bool)
-    raw = list(zip(*(shop.column(field) for field in fields), strict=True))
-    bar = tqdm(raw, desc="Reading texts", unit="text", ncols=100, leave=False, disable=not shop.config["show_progress"])
+        return np.zeros(len(data.tokens), dtype=bool)
+    raw = list(zip(*(data.column(field) for field in fields), strict=True))
+    bar = tqdm(raw, desc="Reading texts", unit="text", ncols=100, leave=False, disable=not data.config["show_progress"])
     texts = [join_fields(parts) for parts in bar]
     words = np.array([len(text.split()) for text in texts])
     present = words > 0
@@ -45,14 +45,14 @@ def audit_texts(shop: Shop, report: Report) -> np.ndarray:
          "put what matters first (the order of text_field); the rest is cut off"),
         ("html", "info", _matches(HTML, together), "texts hold HTML", "nothing: tags and entities are taken out when texts are read"),
         ("html_left", "warning", _matches(HTML, texts), "texts still hold HTML after cleaning", "clean them at the source"),
-        ("mojibake", "warning", _matches(MOJIBAKE, together), "texts look as if read in the wrong encoding (as in 'CafÃ©')",
+        ("mojibake", "warning", _matches(MOJIBAKE, together), "texts fact as if read in the wrong encoding (as in 'CafÃ©')",
          "save them again from the source, as UTF-8"),
     )  # fmt: skip
     for code, level, found, message, action in kinds:
         numbers[code] = int(found.sum())
         if found.any():
-            report.add(level, f"texts.{code}", f"{found.sum():,} {message}", action, shop.named(found))
-    _repeated(shop, texts, present, report)
+            report.add(level, f"texts.{code}", f"{found.sum():,} {message}", action, data.named(found))
+    _repeated(data, texts, present, report)
     return present
 
 
@@ -60,8 +60,8 @@ def _matches(pattern: re.Pattern, texts: list[str]) -> np.ndarray:
     return np.array([pattern.search(text) is not None for text in texts], dtype=bool)
 
 
-def _repeated(shop: Shop, texts: list[str], present: np.ndarray, report: Report) -> None:
-    here = pd.Series(np.array(shop.tokens, dtype=object)[present])
+def _repeated(data: AuditedData, texts: list[str], present: np.ndarray, report: Report) -> None:
+    here = pd.Series(np.array(data.tokens, dtype=object)[present])
     found = [group.tolist() for _, group in here.groupby(np.array(texts, dtype=object)[present]) if len(group) > 1]
     found.sort(key=len, reverse=True)
     report.numbers["texts"]["duplicates"] = {"items": sum(map(len, found)), "groups": len(found)}

@@ -3,14 +3,14 @@
 import json
 from collections.abc import Sequence
 
-from recbole_mm.audit.features import audit_features
-from recbole_mm.audit.interactions import audit_interactions
-from recbole_mm.audit.items import audit_items
-from recbole_mm.audit.pictures import audit_pictures
+from recbole_mm.audit.audited_data import AuditedData, locate, open_data
+from recbole_mm.audit.check_features import check_features
+from recbole_mm.audit.check_interactions import check_interactions
+from recbole_mm.audit.check_items import check_items
+from recbole_mm.audit.check_pictures import check_pictures
+from recbole_mm.audit.check_split import check_split
+from recbole_mm.audit.check_texts import check_texts
 from recbole_mm.audit.report import Report
-from recbole_mm.audit.shop import Shop, locate, open_shop
-from recbole_mm.audit.split import audit_split
-from recbole_mm.audit.texts import audit_texts
 from recbole_mm.config.catalogue_config import CatalogueConfig
 from recbole_mm.config.multimodal_config import MultiModalConfig
 from recbole_mm.errors import InputError
@@ -44,30 +44,30 @@ def audit(config: MultiModalConfig, shuffle: bool = False) -> Report:
         InputError: there is no such data set.
     """
     report = Report(config["dataset"], str(locate(config)))
-    shop = open_shop(config, report)
-    if shop is None:
+    data = open_data(config, report)
+    if data is None:
         return report
-    audit_interactions(shop, report)
-    audit_items(shop, audit_pictures(shop, report), audit_texts(shop, report), report)
-    audit_features(shop, report)
-    if shop.dataset is not None:
-        _audit_split(shop, report, shuffle)
+    check_interactions(data, report)
+    check_items(data, check_pictures(data, report), check_texts(data, report), report)
+    check_features(data, report)
+    if data.dataset is not None:
+        _audit_split(data, report, shuffle)
     return report
 
 
-def _audit_split(shop: Shop, report: Report, shuffle: bool) -> None:
+def _audit_split(data: AuditedData, report: Report, shuffle: bool) -> None:
     try:
-        training = audit_split(shop, report)
+        training = check_split(data, report)
     except InputError as error:
         report.add("error", "split.impossible", f"a run cannot split it: {error}", "see the message")
         return
     if shuffle and report.sound:
-        from recbole_mm.audit.shuffle import shuffle_test
+        from recbole_mm.audit.shuffle_test import shuffle_test
 
         for key, value in SMALL.items():
-            shop.config[key] = value
+            data.config[key] = value
         try:
-            shuffle_test(shop.config, training, report)
+            shuffle_test(data.config, training, report)
         except InputError as error:
             report.add("warning", "shuffle_test.impossible", f"the shuffle test cannot be made: {error}", "see the message")
     elif shuffle:

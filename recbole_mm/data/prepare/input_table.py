@@ -25,7 +25,7 @@ JSON_SAMPLE = 1000
 
 
 @dataclass(frozen=True)
-class Table:
+class InputTable:
     """A file, its kind, its columns as users call them, the SQL that scans it, which columns are lists or objects, and the character
     that quotes cells."""
 
@@ -69,7 +69,7 @@ class Table:
 def open_table(
     connection: duckdb.DuckDBPyConnection, path: Path, layout: Layout, scratch: Path,
     encoding: str | None = None, delimiter: str | None = None, quote: str | None = None,
-) -> Table:  # fmt: skip
+) -> InputTable:  # fmt: skip
     """The table in a file, by the ending of its name; ``scratch`` is a folder for a rewritten copy where one is needed.
 
     Raises:
@@ -102,7 +102,7 @@ def not_utf8(path: Path, where: str = "") -> InputError:
     return InputError(f"{path}{where} is not UTF-8; say what it is with --encoding=NAME, for example latin-1, cp1252 or utf-16")
 
 
-def _parquet(connection: duckdb.DuckDBPyConnection, path: Path) -> Table:
+def _parquet(connection: duckdb.DuckDBPyConnection, path: Path) -> InputTable:
     scan = f"read_parquet({sql.text(path)})"
     with sql.complaints(path):
         described = connection.execute(f"DESCRIBE SELECT * FROM {scan}").fetchall()
@@ -110,10 +110,10 @@ def _parquet(connection: duckdb.DuckDBPyConnection, path: Path) -> Table:
     nested = frozenset(row[0] for row in described if row[1].endswith("]") or row[1].startswith(("STRUCT", "MAP")))
     whole = [f"CASE WHEN {sql.name(c)} = floor({sql.name(c)}) THEN format('{{:.0f}}', {sql.name(c)}) ELSE {sql.name(c)}::VARCHAR END "
              f"AS {sql.name(c)}" for c, kind, *_ in described if kind in ("DOUBLE", "FLOAT")]  # fmt: skip
-    return Table(path, "parquet", columns, f"(SELECT * REPLACE ({', '.join(whole)}) FROM {scan})" if whole else scan, nested)
+    return InputTable(path, "parquet", columns, f"(SELECT * REPLACE ({', '.join(whole)}) FROM {scan})" if whole else scan, nested)
 
 
-def _json_lines(path: Path, source: Path) -> Table:
+def _json_lines(path: Path, source: Path) -> InputTable:
     columns: dict[str, None] = {}
     with open_text(source, "utf-8-sig", errors="replace") as lines:
         for line in islice(lines, JSON_SAMPLE):
@@ -125,13 +125,13 @@ def _json_lines(path: Path, source: Path) -> Table:
     if not columns:
         raise InputError(f"{path}: no JSON object in the first {JSON_SAMPLE} lines; it must hold one object a line")
     options = f"columns = {{'line': 'VARCHAR'}}, header = false, delim = {sql.text(NESTED)}, quote = '', escape = '', strict_mode = false"
-    return Table(path, "jsonl", tuple(columns), f"read_csv({sql.text(source)}, auto_detect = false, {options}, {_REJECTS})")
+    return InputTable(path, "jsonl", tuple(columns), f"read_csv({sql.text(source)}, auto_detect = false, {options}, {_REJECTS})")
 
 
 _REJECTS = "store_rejects = true, rejects_limit = 100000"
 
 
-def _csv(path: Path, source: Path, kind: str, layout: Layout, delimiter: str | None, quote: str | None) -> Table:
+def _csv(path: Path, source: Path, kind: str, layout: Layout, delimiter: str | None, quote: str | None) -> InputTable:
     quote = layout.quote if quote is None else quote
     with open_text(source, "utf-8-sig") as lines:
         head = lines.readline()
@@ -144,7 +144,7 @@ def _csv(path: Path, source: Path, kind: str, layout: Layout, delimiter: str | N
         f"read_csv({sql.text(source)}, auto_detect = false, columns = {{{named}}}, header = {str(not layout.columns).lower()}, "
         f"delim = {sql.text(delimiter)}, quote = {sql.text(quote)}, escape = {sql.text(quote)}, strict_mode = true, {_REJECTS})"
     )
-    return Table(path, kind, tuple(columns), scan, quote=quote)
+    return InputTable(path, kind, tuple(columns), scan, quote=quote)
 
 
 def _cells(line: str, delimiter: str, quote: str) -> list[str]:

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import numpy as np
 
+from recbole_mm.audit.audited_data import AuditedData
+from recbole_mm.audit.feature_statistics import Statistics, measure
 from recbole_mm.audit.report import NAMED, Report
-from recbole_mm.audit.shop import Shop
-from recbole_mm.audit.statistics import Statistics, measure
 from recbole_mm.errors import InputError
 from recbole_mm.feature.formats import Rows, open_rows
 from recbole_mm.feature.ids import row_tokens
@@ -15,47 +15,47 @@ from recbole_mm.feature.ids import row_tokens
 NOT_WHILE_TRAINING = "a run stops here"
 
 
-def audit_features(shop: Shop, report: Report) -> None:
-    for modality, file in (shop.config["feature_files"] or {}).items():
-        path = shop.folder / file
+def check_features(data: AuditedData, report: Report) -> None:
+    for modality, file in (data.config["feature_files"] or {}).items():
+        path = data.folder / file
         try:
-            rows, tokens = _open(shop, modality, path)
-            _tokens(shop, modality, tokens, report)
-            measured = measure(rows, modality, path, bool(shop.config["show_progress"]))
+            rows, tokens = _open(data, modality, path)
+            _tokens(data, modality, tokens, report)
+            measured = measure(rows, modality, path, bool(data.config["show_progress"]))
         except InputError as error:
             report.add("error", "features.unusable", f"{modality}: {error}", NOT_WHILE_TRAINING)
             continue
         numbers = report.numbers["features"][modality]
         numbers |= {"rows": rows.count, "dims": rows.width, "dtype": _dtype(path), **measured.numbers()}
-        _values(shop, modality, tokens, measured, report)
+        _values(data, modality, tokens, measured, report)
 
 
-def _open(shop: Shop, modality: str, path: Path) -> tuple[Rows, list[str]]:
-    ids, field = shop.config["feature_ids"], shop.config["ITEM_ID_FIELD"]
+def _open(data: AuditedData, modality: str, path: Path) -> tuple[Rows, list[str]]:
+    ids, field = data.config["feature_ids"], data.config["ITEM_ID_FIELD"]
     rows = open_rows(path, modality, field)
     if rows.tokens is not None:
         return rows, rows.tokens
     ids = ids.get(modality) if isinstance(ids, dict) else ids
-    return rows, row_tokens(path, rows.count, ids, shop.folder, field, set(shop.tokens))
+    return rows, row_tokens(path, rows.count, ids, data.folder, field, set(data.tokens))
 
 
-def _tokens(shop: Shop, modality: str, tokens: list[str], report: Report) -> None:
+def _tokens(data: AuditedData, modality: str, tokens: list[str], report: Report) -> None:
     """Which items the rows belong to. Rows are found by token, so that their order is told but is no fault."""
-    known, there = set(shop.tokens), set(tokens)
-    without = [token for token in shop.tokens if token not in there]
+    known, there = set(data.tokens), set(tokens)
+    without = [token for token in data.tokens if token not in there]
     foreign = [token for token in tokens if token not in known]
-    order = shop.table[shop.config["ITEM_ID_FIELD"]] if shop.table else shop.tokens
+    order = data.table[data.config["ITEM_ID_FIELD"]] if data.table else data.tokens
     differs = next((i for i, (a, b) in enumerate(zip(tokens, order, strict=False)) if a != b), None)
     natural = "as the items" if differs is None else f"other than the items from row {differs} on: {tokens[differs]}, not {order[differs]}"
     report.numbers["features"][modality] = {
-        "items_without": {"items": len(without), "share_of_items": len(without) / max(len(shop.tokens), 1)},
+        "items_without": {"items": len(without), "share_of_items": len(without) / max(len(data.tokens), 1)},
         "rows_of_no_item": len(foreign),
         "order": natural,
     }
     if without:
-        most = 2 * len(without) > len(shop.tokens)
+        most = 2 * len(without) > len(data.tokens)
         has = f"; the file has {', '.join(foreign[:NAMED]) or 'no others'}" if most else ""
-        report.add("error" if most else "warning", "features.items_without", f"{modality}: {len(without):,} of {len(shop.tokens):,} items "
+        report.add("error" if most else "warning", "features.items_without", f"{modality}: {len(without):,} of {len(data.tokens):,} items "
                    f"have no row{has}", "it is the wrong file, or names items differently" if most else
                    "a run counts them as missing (see the key missing)", without)  # fmt: skip
     if foreign:
@@ -67,8 +67,8 @@ def _tokens(shop: Shop, modality: str, tokens: list[str], report: Report) -> Non
                    f"leave the right one of each; {NOT_WHILE_TRAINING}", twice)  # fmt: skip
 
 
-def _values(shop: Shop, modality: str, tokens: list[str], measured: Statistics, report: Report) -> None:
-    known, names = set(shop.tokens), np.array(tokens, dtype=object)
+def _values(data: AuditedData, modality: str, tokens: list[str], measured: Statistics, report: Report) -> None:
+    known, names = set(data.tokens), np.array(tokens, dtype=object)
     here = np.array([token in known for token in tokens])
     kinds = (
         ("not_finite", "error", ~measured.finite, "have NaN or infinite numbers", f"make them again; {NOT_WHILE_TRAINING}"),

@@ -12,7 +12,7 @@ import numpy as np
 from PIL import Image
 from tqdm import tqdm
 
-from recbole_mm.audit.hashing import difference_hash, thumbnail
+from recbole_mm.audit.look_alikes import difference_hash, thumbnail
 from recbole_mm.data.image import BrokenImage, load_image, read_error
 
 BLOCK = 1024
@@ -20,7 +20,7 @@ ONE_COLOUR = 5  # levels of 255: a smaller standard deviation in every channel i
 SAME_FORMAT = {"MPO": "JPEG"}
 
 
-class Look(NamedTuple):
+class PictureFacts(NamedTuple):
     """``reason``: why the file cannot be used, in which case nothing but ``digest`` is told. ``size`` in pixels (width, height),
     upright; ``format``, Pillow's name for the content; ``right_name``: the extension fits it; ``plain``: (nearly) of one colour."""
 
@@ -34,32 +34,32 @@ class Look(NamedTuple):
     thumbnail: np.ndarray | None = None
 
 
-def look_at(path: Path) -> Look:
+def picture_facts(path: Path) -> PictureFacts:
     """Decodes one picture file just as a run does."""
     try:
         data = path.read_bytes()
     except OSError as error:
-        return Look(read_error(error), "")
+        return PictureFacts(read_error(error), "")
     digest = blake2b(data, digest_size=16).hexdigest()
     try:
         image = load_image(BytesIO(data))
         with Image.open(BytesIO(data)) as header:
             kind = SAME_FORMAT.get(header.format, header.format or "")
     except BrokenImage as error:
-        return Look(str(error), digest)
+        return PictureFacts(str(error), digest)
     expected = Image.registered_extensions().get(path.suffix.lower(), kind)
     small = np.asarray(image.resize((32, 32), Image.Resampling.BOX), dtype=np.float32).reshape(-1, 3)
     plain = bool((small.std(0) < ONE_COLOUR).all())
     right_name = SAME_FORMAT.get(expected, expected) == kind
-    return Look(None, digest, image.size, kind, right_name, plain, difference_hash(image), thumbnail(image))
+    return PictureFacts(None, digest, image.size, kind, right_name, plain, difference_hash(image), thumbnail(image))
 
 
-def look_at_all(paths: Sequence[Path], show_progress: bool) -> Iterator[Look]:
-    """``look_at`` of each, in order, several at a time."""
+def facts_of_all(paths: Sequence[Path], show_progress: bool) -> Iterator[PictureFacts]:
+    """``picture_facts`` of each, in order, several at a time."""
     workers = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     bar = tqdm(total=len(paths), desc="Looking at pictures", unit="picture", ncols=100, leave=False, disable=not show_progress)
     with bar, ThreadPoolExecutor(workers) as pool:
         for start in range(0, len(paths), BLOCK):
-            for look in pool.map(look_at, paths[start : start + BLOCK]):
+            for facts in pool.map(picture_facts, paths[start : start + BLOCK]):
                 bar.update()
-                yield look
+                yield facts

@@ -4,10 +4,10 @@ from collections import Counter
 
 import numpy as np
 
-from recbole_mm.audit.hashing import look_alikes
-from recbole_mm.audit.look import Look, look_at_all
+from recbole_mm.audit.audited_data import AuditedData
+from recbole_mm.audit.look_alikes import look_alikes
+from recbole_mm.audit.picture_facts import PictureFacts, facts_of_all
 from recbole_mm.audit.report import NAMED, Report, named_items
-from recbole_mm.audit.shop import Shop
 from recbole_mm.data.image import resolve_image_path
 from recbole_mm.errors import InputError
 
@@ -15,17 +15,17 @@ TINY, EXTREME_RATIO = 32, 3.0  # pixels a side; longer to shorter side
 PLACEHOLDER_SHARE, PLACEHOLDER_ITEMS = 0.01, 5
 
 
-def audit_pictures(shop: Shop, report: Report) -> np.ndarray:
+def check_pictures(data: AuditedData, report: Report) -> np.ndarray:
     """Returns bool (n_items,): which have a picture that can be used."""
-    none = np.zeros(len(shop.tokens), dtype=bool)
-    field = shop.config["image_field"]
-    if shop.table is None or field not in shop.table:
-        if shop.table is not None and "image_field" in shop.config.external_config_dict and field:
-            report.add("error", "pictures.no_column", f"the .item file has no column '{field}' (image_field), only {', '.join(shop.table)}",
+    none = np.zeros(len(data.tokens), dtype=bool)
+    field = data.config["image_field"]
+    if data.table is None or field not in data.table:
+        if data.table is not None and "image_field" in data.config.external_config_dict and field:
+            report.add("error", "pictures.no_column", f"the .item file has no column '{field}' (image_field), only {', '.join(data.table)}",
                        "set image_field to one of them")  # fmt: skip
         return none
-    names = [name.strip() for name in shop.column(field)]
-    folder = shop.folder / (shop.config["image_dir"] or "images")
+    names = [name.strip() for name in data.column(field)]
+    folder = data.folder / (data.config["image_dir"] or "images")
     named = np.array([bool(name) for name in names], dtype=bool)
     if not named.any():
         return none
@@ -42,70 +42,70 @@ def audit_pictures(shop: Shop, report: Report) -> np.ndarray:
     if outside:
         report.add("error", "pictures.outside", f"{len(outside):,} picture paths lead out of {folder}", "a run refuses them: put the "
                    "pictures below image_dir, and name them by their path in it",
-                   [f"{shop.tokens[i]} ({names[i]})" for i in outside])  # fmt: skip
+                   [f"{data.tokens[i]} ({names[i]})" for i in outside])  # fmt: skip
     files = {path: at for at, path in enumerate(dict.fromkeys(paths.values()))}
-    seen = list(look_at_all(list(files), bool(shop.config["show_progress"])))
-    looks = {i: seen[files[path]] for i, path in paths.items()}
-    whole = {i: look for i, look in looks.items() if look.reason is None}
-    formats = Counter(look.format for look in seen if look.reason is None)
+    seen = list(facts_of_all(list(files), bool(data.config["show_progress"])))
+    facts = {i: seen[files[path]] for i, path in paths.items()}
+    whole = {i: fact for i, fact in facts.items() if fact.reason is None}
+    formats = Counter(fact.format for fact in seen if fact.reason is None)
     report.numbers["pictures"].update(named=int(named.sum()), files=len(files), usable=len(whole), formats=dict(formats.most_common()))
-    _broken(shop, {i: look for i, look in looks.items() if look.reason is not None}, names, int(named.sum()), report)
-    _odd(shop, whole, names, report)
+    _broken(data, {i: fact for i, fact in facts.items() if fact.reason is not None}, names, int(named.sum()), report)
+    _odd(data, whole, names, report)
     if whole:
-        _same(shop, whole, report)
+        _same(data, whole, report)
     usable = none.copy()
     usable[list(whole)] = True
     return usable
 
 
-def _broken(shop: Shop, broken: dict[int, Look], names: list[str], n_named: int, report: Report) -> None:
-    missing = [i for i, look in broken.items() if look.reason == "no such file"]
+def _broken(data: AuditedData, broken: dict[int, PictureFacts], names: list[str], n_named: int, report: Report) -> None:
+    missing = [i for i, fact in broken.items() if fact.reason == "no such file"]
     damaged = [i for i in broken if i not in set(missing)]
     report.numbers["pictures"].update(missing_files=len(missing), unreadable=len(damaged))
-    share = shop.config["max_broken_images"]
+    share = data.config["max_broken_images"]
     too_many = len(broken) > share * n_named
     level = "error" if too_many else "warning"
     limit = f"over max_broken_images ({share:g} of {n_named:,}), a run stops" if too_many else "a run treats them as having no picture"
     if missing:
         report.add(level, "pictures.missing", f"{len(missing):,} pictures are not there", f"{limit}: bring the files, or empty their "
-                   "image field", [f"{shop.tokens[i]} ({names[i]})" for i in missing])  # fmt: skip
+                   "image field", [f"{data.tokens[i]} ({names[i]})" for i in missing])  # fmt: skip
     if damaged:
         report.add(level, "pictures.broken", f"{len(damaged):,} pictures cannot be read", f"{limit}: replace them, or empty their image "
-                   "field", [f"{shop.tokens[i]} ({names[i]}: {broken[i].reason})" for i in damaged])  # fmt: skip
+                   "field", [f"{data.tokens[i]} ({names[i]}: {broken[i].reason})" for i in damaged])  # fmt: skip
 
 
-def _odd(shop: Shop, looks: dict[int, Look], names: list[str], report: Report) -> None:
+def _odd(data: AuditedData, facts: dict[int, PictureFacts], names: list[str], report: Report) -> None:
     """Those that can be read, and are still suspicious."""
-    sizes = {i: f"{look.size[0]} x {look.size[1]}" for i, look in looks.items()}
+    sizes = {i: f"{fact.size[0]} x {fact.size[1]}" for i, fact in facts.items()}
     kinds = (
-        ("tiny", "warning", lambda look: min(look.size) < TINY, sizes, f"pictures are smaller than {TINY} pixels a side",
+        ("tiny", "warning", lambda fact: min(fact.size) < TINY, sizes, f"pictures are smaller than {TINY} pixels a side",
          "find larger ones, or empty their image field: an encoder sees a blur"),
-        ("extreme_ratio", "warning", lambda look: max(look.size) > EXTREME_RATIO * min(look.size), sizes,
+        ("extreme_ratio", "warning", lambda fact: max(fact.size) > EXTREME_RATIO * min(fact.size), sizes,
          f"pictures are more than {EXTREME_RATIO:g} times as long as wide", "crop or pad them: an encoder reads their middle alone"),
-        ("one_colour", "warning", lambda look: look.plain, names, "pictures are (nearly) of one colour",
+        ("one_colour", "warning", lambda fact: fact.plain, names, "pictures are (nearly) of one colour",
          "look at them: placeholders tell nothing, and an empty image field is better"),
-        ("wrong_extension", "info", lambda look: not look.right_name, {i: look.format for i, look in looks.items()},
+        ("wrong_extension", "info", lambda fact: not fact.right_name, {i: fact.format for i, fact in facts.items()},
          "pictures have another format than their name says", "nothing: the content counts"),
     )  # fmt: skip
     for code, level, odd, detail, message, action in kinds:
-        found = [i for i, look in looks.items() if odd(look)]
+        found = [i for i, fact in facts.items() if odd(fact)]
         report.numbers["pictures"][code] = len(found)
         if found:
-            report.add(level, f"pictures.{code}", f"{len(found):,} {message}", action, [f"{shop.tokens[i]} ({detail[i]})" for i in found])
+            report.add(level, f"pictures.{code}", f"{len(found):,} {message}", action, [f"{data.tokens[i]} ({detail[i]})" for i in found])
 
 
-def _same(shop: Shop, looks: dict[int, Look], report: Report) -> None:
+def _same(data: AuditedData, facts: dict[int, PictureFacts], report: Report) -> None:
     """Groups of items with the same picture: byte by byte, or to the eye."""
-    ids = np.array(list(looks))
-    by_bytes = np.unique([looks[i].digest for i in ids], return_inverse=True)[1]
+    ids = np.array(list(facts))
+    by_bytes = np.unique([facts[i].digest for i in ids], return_inverse=True)[1]
     first = np.unique(by_bytes, return_index=True)[1]
-    distinct = [looks[i] for i in ids[first]]
-    hashes = np.array([look.hash for look in distinct], dtype=np.uint64)
-    groups = look_alikes(hashes, np.stack([look.thumbnail for look in distinct]))
-    plain = np.array([look.plain for look in distinct])
+    distinct = [facts[i] for i in ids[first]]
+    hashes = np.array([fact.hash for fact in distinct], dtype=np.uint64)
+    groups = look_alikes(hashes, np.stack([fact.thumbnail for fact in distinct]))
+    plain = np.array([fact.plain for fact in distinct])
     by_eye = np.where(plain, groups.max() + 1 + np.arange(len(groups)), groups)[by_bytes]
     numbers, largest = report.numbers["pictures"], max(PLACEHOLDER_ITEMS, PLACEHOLDER_SHARE * len(ids))
-    byte_groups, eye_groups = _groups(shop, ids, by_bytes), _groups(shop, ids, by_eye)
+    byte_groups, eye_groups = _groups(data, ids, by_bytes), _groups(data, ids, by_eye)
     eye_groups = [group for group in eye_groups if group not in byte_groups]
     for code, found, what in (("duplicate", byte_groups, "the same file content"), ("look_alike", eye_groups, "look the same")):
         members = sum(map(len, found))
@@ -121,8 +121,8 @@ def _same(shop: Shop, looks: dict[int, Look], report: Report) -> None:
                        "empty the image field of these items, so that they count as having no picture", group)  # fmt: skip
 
 
-def _groups(shop: Shop, ids: np.ndarray, keys: np.ndarray) -> list[list[str]]:
+def _groups(data: AuditedData, ids: np.ndarray, keys: np.ndarray) -> list[list[str]]:
     """Tokens of the groups of two and more, the largest first."""
     order = np.argsort(keys, kind="stable")
     parts = np.split(ids[order], np.flatnonzero(np.diff(keys[order])) + 1)
-    return [[shop.tokens[i] for i in part] for part in sorted(parts, key=len, reverse=True) if len(part) > 1]
+    return [[data.tokens[i] for i in part] for part in sorted(parts, key=len, reverse=True) if len(part) > 1]

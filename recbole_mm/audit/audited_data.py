@@ -9,9 +9,9 @@ import pandas as pd
 from recbole.utils import init_seed
 
 from recbole_mm.audit.report import Report
+from recbole_mm.data.check_dataset import check_dataset
 from recbole_mm.data.dataset import MultiModalDataset
 from recbole_mm.data.demo import write_demo
-from recbole_mm.data.preflight import check_dataset
 from recbole_mm.data.text import read_item_table
 from recbole_mm.errors import InputError, one_line, recbole_complaints
 
@@ -24,7 +24,7 @@ class BareDataset(MultiModalDataset):
 
 
 @dataclass
-class Shop:
+class AuditedData:
     """A data set under audit.
 
     Attributes:
@@ -75,7 +75,7 @@ def interaction_files(config) -> list[Path]:
     return [folder / f"{name}{part and '.'}{part}.inter" for part in config["benchmark_filename"] or [""]]
 
 
-def open_shop(config, report: Report) -> Shop | None:
+def open_data(config, report: Report) -> AuditedData | None:
     """Reads the tables. Those that cannot be read are findings; None where interactions are among them."""
     folder = Path(config["data_path"])
     try:
@@ -97,7 +97,7 @@ def open_shop(config, report: Report) -> Shop | None:
     for row, token in enumerate(table[config["ITEM_ID_FIELD"]] if table else []):
         row_of.setdefault(token, row)
     rows = np.array([row_of.get(token, -1) for token in tokens], dtype=np.int64)
-    return Shop(config, folder, inter, table, dataset, tokens, counts, rows)
+    return AuditedData(config, folder, inter, table, dataset, tokens, counts, rows)
 
 
 def _read_interactions(config) -> pd.DataFrame:
