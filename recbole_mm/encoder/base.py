@@ -3,43 +3,74 @@
 import hashlib
 import json
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 
 import torch
 from PIL import Image
 from torch import Tensor, nn
 
+from recbole_mm.encoder.digests import digest_of
 from recbole_mm.encoder.losses import image_text_contrastive
 from recbole_mm.errors import InputError
 
 Inputs = Tensor | tuple[Tensor, Tensor]
 
 
-class ItemEncoder(nn.Module, ABC):
-    """A network that turns item pictures and texts into rows of features.
-
-    A subclass sets the attributes below and implements ``forward``, ``towers``, ``head``, ``geometry`` and ``describe``; with
-    pictures also ``preprocess_image``, with texts also ``tokenize``, where both lie in one space also ``similarity``.
+class FeatureNetwork(nn.Module, ABC):
+    """A network of towers of blocks that end in rows of features: an encoder, or a side network beside a frozen encoder.
 
     Attributes:
         name: how the user asked for it, for messages.
-        modalities: what it encodes: "image", "text", and "joint" if it can read a picture and a text in one pass.
-        output_dims: modality -> width of its rows.
-        aligned: image and text rows lie in one space, so that ``similarity`` and ``contrastive_loss`` have a meaning.
-        image_size: (height, width) in pixels, None without pictures.
-        image_mean, image_std: per RGB channel, for pixels scaled to 0..1.
-        pad_id: the token id that pads texts, None without texts.
+        aligned: image and text rows lie in one space, so that ``contrastive_loss`` has a meaning.
         from_scratch: its weights are random (a tiny encoder's), so it wants larger learning rates than a pretrained one.
+        adapters: bottlenecks that a tuning has put after modules of the network; each names its module as ``site``.
     """
 
     name: str = "encoder"
+    aligned: bool = False
+    from_scratch: bool = False
+    adapters: Sequence[nn.Module]
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.adapters = ()
+
+    @abstractmethod
+    def towers(self) -> list[list[nn.Module]]:
+        """The transformer blocks (or stages) of each tower, in order from input to output, the image tower first. An encoder whose
+        modalities share their blocks has one tower. ``forward`` calls them as modules, so that their hooks run."""
+
+    @abstractmethod
+    def head(self) -> list[str]:
+        """Names of the parameters that come after the last block on the way to the rows: final norms and projections."""
+
+    @abstractmethod
+    def contrastive_loss(self, features: dict[str, Tensor], same: Tensor | None = None) -> Tensor:
+        """Symmetric contrastive loss over image and text rows, (n, d) each, of items that have both. ``same``: bool (n, n), the pairs of
+        items that share their picture or their text, and so are not each other's negatives."""
+
+
+class ItemEncoder(FeatureNetwork):
+    """A network that turns item pictures and texts into rows of features.
+
+    A subclass sets the attributes below and implements ``forward``, ``towers``, ``head``, ``geometry`` and ``describe``; with
+    pictures also ``preprocess_image``, with texts also ``tokenize``, where both lie in one space also ``similarity``. One that reads a
+    picture and a text in one pass is a ``JointEncoder``. Everything else has a default that claims nothing.
+
+    Attributes:
+        modalities: what it encodes: "image", "text", and "joint" for both in one pass.
+        output_dims: modality -> width of its rows.
+        image_size: (height, width) in pixels, None without pictures.
+        image_mean, image_std: per RGB channel, for pixels scaled to 0..1.
+        pad_id: the token id that pads texts, None without texts.
+    """
+
     modalities: tuple[str, ...] = ()
     output_dims: dict[str, int] = {}
-    aligned: bool = False
     image_size: tuple[int, int] | None = None
     image_mean: tuple[float, ...] = (0.0, 0.0, 0.0)
     image_std: tuple[float, ...] = (1.0, 1.0, 1.0)
     pad_id: int | None = None
-    from_scratch: bool = False
 
     @abstractmethod
     def forward(self, inputs: dict[str, Inputs]) -> dict[str, Tensor]:
@@ -50,17 +81,8 @@ class ItemEncoder(nn.Module, ABC):
                 device. The modalities are independent of each other, and so are the items.
 
         Returns:
-            One (n, output_dims[m]) row an item for every modality given, in the dtype of the weights, NOT L2-normalised.
+            (n, output_dims[m]), one row per item, for every modality given, in the dtype of the weights, NOT L2-normalised.
         """
-
-    @abstractmethod
-    def towers(self) -> list[list[nn.Module]]:
-        """The transformer blocks (or stages) of each tower in order from input to output, the image tower first. An encoder
-        whose modalities share their blocks has one tower. ``forward`` calls them as modules, so that their hooks run."""
-
-    @abstractmethod
-    def head(self) -> list[str]:
-        """Names of the parameters that come after the last block on the way to the rows: final norms and projections."""
 
     def layers(self) -> list[nn.Module]:
         """All blocks in order from input to output; of two towers, the image tower's come first."""
@@ -80,7 +102,8 @@ class ItemEncoder(nn.Module, ABC):
         return list(dict.fromkeys(found))
 
     def adapter_sites(self) -> list[str]:
-        """Names of the modules whose output a bottleneck adapter refines: the blocks, unless a modality has experts of its own."""
+        """Names of the modules whose output a bottleneck adapter refines: the blocks, or modules inside of them where each modality has
+        an expert of its own. The output is a tensor, (n, ..., d) or (n, d, h, w), or a tuple that begins with one."""
         names = {module: name for name, module in self.named_modules()}
         return [names[block] for block in self.layers()]
 
@@ -111,14 +134,28 @@ class ItemEncoder(nn.Module, ABC):
         raise InputError(f"{self.name} does not read texts")
 
     def pooled(self, modality: str, hidden: Tensor, inputs: Inputs) -> Tensor:
-        """A block's output of n items, (n, L, d) or (n, d, h, w) -> (n, d): at the position that rows of the modality are made of, or
-        else the mean over all. ``inputs`` are what the items were encoded from."""
+        """A block's output for n items, (n, d), (n, L, d) or (n, d, h, w) -> (n, d): at the position that rows of the modality are made
+        of, or else the mean over all positions. ``inputs`` are what the items were encoded from."""
+        if hidden.dim() == 2:
+            return hidden
         return hidden.flatten(2).mean(2) if hidden.dim() == 4 else hidden.mean(1)
 
     def similarity(self) -> tuple[Tensor, Tensor | None]:
         """The encoder's own (positive scale, bias or None) for cosines of its image and text rows, with their graph; made of parameters
-        of one number each, the only ones that are whole outside of ``forward`` where an encoder is sharded."""
-        raise NotImplementedError(f"{type(self).__name__} has no image-text similarity")
+        of one number each, the only ones that are whole outside of ``forward`` where an encoder is sharded.
+
+        Raises:
+            InputError: it has none.
+        """
+        raise InputError(f"{self.name} brings no scale for the similarity of pictures and texts, so it has no contrastive loss")
+
+    def weights_module(self) -> nn.Module:
+        """The part whose state dict is the weights file that ``backend:name@file`` reads, for export.
+
+        Raises:
+            InputError: no single file holds this encoder's weights.
+        """
+        raise InputError(f"{self.name} names no weights file that it could be read from again: keep the checkpoint")
 
     @staticmethod
     def shorten(token_ids: Tensor, pad_id: int) -> Tensor:
@@ -134,14 +171,10 @@ class ItemEncoder(nn.Module, ABC):
     def fingerprint(self) -> str:
         """32 hexadecimal digits over architecture, weights (names, dtypes, shapes, bytes) and preprocessing (geometry, mean,
         std, tokenizer). The same in every process and on every device; any change of any part changes it."""
-        digest = hashlib.blake2b(_canonical({"geometry": self.geometry(), **self.describe()}), digest_size=16)
-        for key, tensor in sorted(self.state_dict().items()):
-            digest.update(f"\0{key}\0{tensor.dtype}\0{tuple(tensor.shape)}\0".encode())
-            digest.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy())
-        return digest.hexdigest()
+        return digest_of(sorted(self.state_dict().items()), _canonical({"geometry": self.geometry(), **self.describe()}))
 
     def contrastive_loss(self, features: dict[str, Tensor], same: Tensor | None = None) -> Tensor:
-        """Symmetric image-text contrastive loss over the rows given, under the encoder's own scale (see ``contrastive``).
+        """Symmetric image-text contrastive loss over the rows given, under the encoder's own scale (see ``image_text_contrastive``).
 
         Args:
             features: what ``forward`` returned for items that have both a picture and a text: "image" and "text", (n, d) each.

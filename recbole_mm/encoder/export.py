@@ -19,24 +19,26 @@ def export_weights(encoder: ItemEncoder, file: str | Path) -> None:
     """
     check_exportable(encoder)
     merged = merge_lora(copy.deepcopy(encoder).cpu())
-    save_file({name: tensor.detach().clone().contiguous() for name, tensor in merged.model.state_dict().items()}, str(file))
+    state = merged.weights_module().state_dict()
+    save_file({name: tensor.detach().clone().contiguous() for name, tensor in state.items()}, str(file))
 
 
 def check_exportable(encoder: ItemEncoder) -> None:
     """Can all that trains be exported?
 
     Raises:
-        InputError: adapters, which no released architecture has; or two encoders in one (``separate``): export ``encoder.image``
-            and ``encoder.text``; a side network; or trained layers after the model (sentence-transformers' Dense), which are files of
-            their own.
+        InputError: no single file holds the encoder (of ``separate``, export ``encoder.image`` and ``encoder.text``); adapters, which
+            no released architecture has; a side network; or trained layers after the model (sentence-transformers' Dense), which are
+            files of their own.
     """
-    if hasattr(encoder, "adapters"):
-        raise InputError(f"{encoder.name} has adapters, which cannot be merged into its weights: keep the checkpoint, or tune by lora")
     if not isinstance(encoder, ItemEncoder):
         raise InputError("a side network is no encoder's weights: keep the checkpoint")
-    if not hasattr(encoder, "model"):
-        raise InputError(f"{encoder.name} is several encoders: export each of them")
-    beside = [name for name, parameter in encoder.named_parameters() if parameter.requires_grad and not name.startswith("model.")]
+    held = set(encoder.weights_module().parameters())
+    if encoder.adapters:
+        raise InputError(f"{encoder.name} has adapters, which cannot be merged into its weights: keep the checkpoint, or tune by lora")
+    beside = [name for name, parameter in encoder.named_parameters() if parameter.requires_grad and parameter not in held]
     if beside:
-        raise InputError(f"{encoder.name} trains layers that its model's weights file does not hold ({listed(beside)}): keep the "
-                         "checkpoint, or tune by lora")
+        raise InputError(
+            f"{encoder.name} trains layers that its model's weights file does not hold ({listed(beside)}): keep the "
+            "checkpoint, or tune by lora"
+        )

@@ -92,7 +92,11 @@ def image_text_matching(
 
 
 def mask_tokens(
-    token_ids: Tensor, special: Tensor | Sequence[int], mask_id: int, vocab_size: int, probability: float = 0.15,
+    token_ids: Tensor,
+    special: Tensor | Sequence[int],
+    mask_id: int,
+    vocab_size: int,
+    probability: float = 0.15,
     generator: Generator | None = None,
 ) -> tuple[Tensor, Tensor]:
     """BERT's corruption (Devlin et al. 2019): each token is chosen with ``probability``; of the chosen, 80 % become ``mask_id``,

@@ -8,8 +8,9 @@ from typing import Protocol
 import torch
 from torch import Tensor, nn
 
-from recbole_mm.encoder.base import Inputs, ItemEncoder
+from recbole_mm.encoder.base import Inputs
 from recbole_mm.encoder.geometry import SquashImage
+from recbole_mm.encoder.joint import JointEncoder
 from recbole_mm.encoder.losses import clamped_exp
 from recbole_mm.encoder.pretraining import PretrainingHeads
 
@@ -19,9 +20,7 @@ PROBES = ["", "A red cotton T-shirt, size XL (2-pack)!!", "Café & crème brûl�
 class Tokenizer(Protocol):
     """Texts -> int64 (n, L), cut by token and padded to the longest.
 
-    Attributes:
-        special_ids: tokens that stand for no part of a text: padding, start, end.
-        mask_id: the token that stands for a hidden one; None where the vocabulary has none.
+    ``special_ids`` and ``mask_id``: see ``JointEncoder``.
     """
 
     special_ids: tuple[int, ...]
@@ -30,7 +29,7 @@ class Tokenizer(Protocol):
     def __call__(self, texts: list[str]) -> Tensor: ...
 
 
-class MultiwayEncoder(ItemEncoder):
+class MultiwayEncoder(JointEncoder):
     """A multiway transformer: shared blocks with experts a modality.
 
     Rows: the projections of the image and of the text [CLS] (before they are L2-normalised for the contrastive loss), and the
@@ -42,13 +41,9 @@ class MultiwayEncoder(ItemEncoder):
         tokenizer: pads with ``pad_id``.
         from_scratch: its weights are random.
         pretraining_heads: kept beside the encoder, where they were asked for.
-
-    Attributes:
-        text_first: a joint pass has the text's positions before the picture's.
     """
 
     modalities = ("image", "text", "joint")
-    text_first = False
     aligned = True
     image_mean = image_std = (0.5, 0.5, 0.5)
     pad_id = 0
@@ -59,6 +54,7 @@ class MultiwayEncoder(ItemEncoder):
         super().__init__()
         self.pretraining_heads = pretraining_heads
         self.name, self.model, self.tokenizer, self.from_scratch = name, model, tokenizer, from_scratch
+        self.vocabulary_size, self.mask_id, self.special_ids = model.config.vocab_size, tokenizer.mask_id, tokenizer.special_ids
         size = model.config.image_size
         self.image_size = (size, size)
         self.output_dims = dict.fromkeys(self.modalities, model.config.embed_dim)
@@ -69,8 +65,6 @@ class MultiwayEncoder(ItemEncoder):
         """(n, embed_dim) of normalised pixels, of token ids, or of both in one pass; nothing L2-normalised."""
 
     def read_pairs(self, pixels: Tensor, token_ids: Tensor) -> tuple[Tensor, Tensor]:
-        """Pictures, uint8 (n, 3, H, W), each with a text, int64 (n, L): what ``pretraining_heads`` take, the joint rows (n, d) and the
-        texts' tokens (n, L, d)."""
         output = self.model.encode_joint(self.normalise(pixels, self.model.logit_scale.dtype), token_ids, token_ids != self.pad_id)
         length = token_ids.shape[1]
         return output.cls_feats, output.features[:, :length] if self.text_first else output.features[:, -length:]
@@ -94,6 +88,9 @@ class MultiwayEncoder(ItemEncoder):
 
     def tokenize(self, texts: list[str]) -> Tensor:
         return self.tokenizer(list(texts)) if texts else torch.zeros(0, 1, dtype=torch.int64)
+
+    def weights_module(self) -> nn.Module:
+        return self.model
 
     def towers(self) -> list[list[nn.Module]]:
         return [list(self.model.blocks)]

@@ -3,8 +3,9 @@
 from collections.abc import Callable
 from typing import NamedTuple
 
-import torch
 from torch import nn
+
+from recbole_mm.encoder.seeding import seeded
 
 INIT_STD = 0.02
 
@@ -25,8 +26,7 @@ class PretrainingHeads(NamedTuple):
 
 def drawn(make: Callable[[], nn.Module], seed: int) -> nn.Module:
     """A new head, its weights normal with a standard deviation of 0.02 and its biases zero; the global random state stays as it is."""
-    with torch.random.fork_rng(devices=[]):
-        torch.default_generator.manual_seed(seed)  # torch.manual_seed would also reseed the GPUs
+    with seeded(seed):
         head = make()
         for module in head.modules():
             if isinstance(module, nn.Linear):

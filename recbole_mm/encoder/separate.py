@@ -1,12 +1,10 @@
 """One image encoder and one text encoder side by side: the modality-specific baseline of CLIPRec's paper."""
 
-from collections.abc import Callable
-
-import torch
 from torch import Tensor, nn
 
 from recbole_mm.encoder.base import ItemEncoder
 from recbole_mm.encoder.factory import create_encoder, options_of, parse_name, register_backend
+from recbole_mm.encoder.probe import probe_inputs
 from recbole_mm.encoder.trace import trace
 from recbole_mm.errors import InputError, listed
 
@@ -56,6 +54,9 @@ class SeparateEncoder(ItemEncoder):
     def pooled(self, modality: str, hidden: Tensor, inputs: Tensor) -> Tensor:
         return dict(self._parts())[modality].pooled(modality, hidden, inputs)
 
+    def weights_module(self) -> nn.Module:
+        raise InputError(f"{self.name} is several encoders: export each of them")
+
     def towers(self) -> list[list[nn.Module]]:
         return [tower for modality, part in self._parts() for i, tower in enumerate(part.towers()) if i in self._tower_numbers[modality]]
 
@@ -80,13 +81,20 @@ class SeparateEncoder(ItemEncoder):
 
     def _names_of(self, kind: str) -> list[str]:
         """The parts' own lists, less the modules that their modality does not pass through."""
-        return [f"{modality}.{name}" for modality, part in self._parts() for name in getattr(part, kind)()
-                if any(f"{name}.{inner}" in self._used[modality] for inner, _ in part.get_submodule(name).named_parameters())]
+        return [
+            f"{modality}.{name}"
+            for modality, part in self._parts()
+            for name in getattr(part, kind)()
+            if any(f"{name}.{inner}" in self._used[modality] for inner, _ in part.get_submodule(name).named_parameters())
+        ]
 
     def _own_towers(self, modality: str, part: ItemEncoder) -> list[int]:
         names = {parameter: name for name, parameter in part.named_parameters()}
-        return [i for i, tower in enumerate(part.towers())
-                if any(names[parameter] in self._used[modality] for block in tower for parameter in block.parameters())]
+        return [
+            i
+            for i, tower in enumerate(part.towers())
+            if any(names[parameter] in self._used[modality] for block in tower for parameter in block.parameters())
+        ]
 
 
 @register_backend("separate", whole=True)
@@ -110,8 +118,10 @@ def split_name(name: str) -> dict[str, str]:
         pieces = name.removeprefix(f"{first}=").split(f",{second}=")
         if name.startswith(f"{first}=") and len(pieces) == 2 and all(piece.strip() for piece in pieces):
             return {first: pieces[0].strip(), second: pieces[1].strip()}
-    raise InputError(f"encoder 'separate:{name}' is not of the form {FORM}, e.g. "
-                     "separate:image=hf:microsoft/resnet-50,text=hf:sentence-transformers/all-MiniLM-L6-v2")
+    raise InputError(
+        f"encoder 'separate:{name}' is not of the form {FORM}, e.g. "
+        "separate:image=hf:microsoft/resnet-50,text=hf:sentence-transformers/all-MiniLM-L6-v2"
+    )
 
 
 def _create(name: str, seed: int, options: dict[str, bool]) -> ItemEncoder:
@@ -121,9 +131,5 @@ def _create(name: str, seed: int, options: dict[str, bool]) -> ItemEncoder:
 
 def _used(modality: str, part: ItemEncoder) -> set[str]:
     """Names of the parameters that the modality's rows depend on."""
-    probe: dict[str, Callable[[], Tensor]] = {
-        "image": lambda: torch.full((1, 3, *part.image_size), 99, dtype=torch.uint8),
-        "text": lambda: part.tokenize(["a probe"]),
-    }
-    inputs = {modality: probe[modality]()}
+    inputs = {modality: probe_inputs(part, modality, n=1)}
     return set(trace(part, lambda: part(inputs)[modality]).parameters)

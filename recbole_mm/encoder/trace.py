@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor, nn
 
+from recbole_mm.encoder.hooks import hooked
+
 
 @dataclass
 class Trace:
@@ -28,24 +30,19 @@ def trace(module: nn.Module, run: Callable[[], Tensor]) -> Trace:
     Blocks are sought in the outermost nn.ModuleList and nn.Sequential of ``module``: a list inside a block is part of the block.
     """
     lists = {name: _members(part, name) for name, part in _outermost_lists(module)}
-    outputs: dict[str, list[Tensor]] = {}
+    outputs: dict[nn.Module, list[Tensor]] = {}
 
-    def note(name: str) -> Callable:
-        return lambda _, __, output: outputs.__setitem__(name, list(_tensors(output)))
+    def note(part: nn.Module, _: tuple, output: object) -> None:
+        outputs[part] = list(_tensors(output))
 
-    hooks = [part.register_forward_hook(note(name)) for members in lists.values() for name, part in members.items()]
-    try:
-        with torch.enable_grad():
-            rows = run()
-    finally:
-        for hook in hooks:
-            hook.remove()
+    with torch.enable_grad(), hooked([part for members in lists.values() for part in members.values()], note):
+        rows = run()
     reached = parameters_behind([rows])
     sizes = {name: sum(p.numel() for part in members.values() for p in set(part.parameters()) & reached) for name, members in lists.items()}
     largest = max(sizes, key=sizes.get, default=None)
     blocks = lists[largest] if largest is not None and sizes[largest] else {}
     inside = {parameter for block in blocks.values() for parameter in block.parameters()}
-    last = next((outputs[name] for name in reversed(blocks) if name in outputs), [])
+    last = next((outputs[part] for part in reversed(blocks.values()) if part in outputs), [])
     after = parameters_behind([rows], stop=last) - inside
     names = dict(module.named_parameters())
     return Trace([n for n, p in names.items() if p in reached], list(blocks), [n for n, p in names.items() if p in after])

@@ -118,8 +118,9 @@ def reading(label: str, path: Path) -> Iterator[None]:
                 f"{label}: {path} is a TorchScript program (as OpenAI's original files are), which is never run; take the same weights "
                 "as safetensors from the hub repository that open_clip lists"
             ) from error
-        raise InputError(f"{label}: {path} is not a readable weights file: {_fault(error)}; it takes safetensors, or a torch file of "
-                         "tensors alone") from error
+        raise InputError(
+            f"{label}: {path} is not a readable weights file: {_fault(error)}; it takes safetensors, or a torch file of tensors alone"
+        ) from error
 
 
 def _fault(error: Exception) -> str:

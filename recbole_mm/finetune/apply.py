@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 from recbole_mm.encoder import ItemEncoder
 from recbole_mm.encoder.export import check_exportable
+from recbole_mm.encoder.joint import JointEncoder
 from recbole_mm.encoder.tuning.tune import tune
 from recbole_mm.finetune.choose import Chooser
 from recbole_mm.finetune.retrieval import told
@@ -62,7 +63,8 @@ def finetune(config, dataset, encoder: ItemEncoder, chunk_size: int | None, expo
         logger.info("pictures or texts are shared so widely that held-out pairs share some with the training pairs")
     with Ranks.current().first_one_first():
         report, reused = load_or_tune(stage, folder, show_progress)
-    encoder.pretraining_heads = None
+    if isinstance(encoder, JointEncoder):
+        encoder.pretraining_heads = None
     encoder.eval().requires_grad_(False)
     logger.info(_summary(report, folder, reused))
     return Tuned(encoder, report, folder, reused)

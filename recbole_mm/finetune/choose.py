@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from recbole_mm.data.text import clean_text
 from recbole_mm.data.tokens import user_tokens
 from recbole_mm.encoder import ItemEncoder
+from recbole_mm.encoder.joint import JointEncoder
 from recbole_mm.encoder.pretraining import PretrainingHeads, drawn
 from recbole_mm.errors import InputError, listed
 from recbole_mm.finetune.copurchases import Copurchases
@@ -60,7 +61,7 @@ class Chooser:
 
     def _mlm(self) -> Objective:
         pairs, heads = self._pairs(), self._heads()
-        if self.encoder.tokenizer.mask_id is None:
+        if self.encoder.mask_id is None:
             raise InputError(f"the tokenizer of {self.encoder.name} has no mask token")
         return MaskedLanguage(pairs, heads)
 
@@ -97,7 +98,8 @@ class Chooser:
         return pairs
 
     def _heads(self) -> PretrainingHeads:
-        heads = getattr(self.encoder, "pretraining_heads", None)
-        if heads is None:
+        if "joint" not in self.encoder.modalities:
             raise InputError(f"{self.encoder.name} does not read pictures and texts in one pass")
-        return heads
+        if not isinstance(self.encoder, JointEncoder) or self.encoder.pretraining_heads is None:
+            raise InputError(f"{self.encoder.name} has no heads for it (see JointEncoder)")
+        return self.encoder.pretraining_heads

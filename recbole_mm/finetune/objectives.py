@@ -1,10 +1,9 @@
 """What fine-tuning optimises: a loss over the units of a batch each, with the head it needs."""
 
-from hashlib import blake2b
-
 import torch
 from torch import Tensor, nn
 
+from recbole_mm.encoder.digests import digest_of
 from recbole_mm.encoder.losses import (
     IGNORED,
     clce_loss,
@@ -40,11 +39,7 @@ class Objective(nn.Module):
 
     def digest(self) -> str:
         """Names the head as it starts, and what data it brings."""
-        digest = blake2b(digest_size=16)
-        for name, tensor in [*sorted(self.state_dict().items()), *self.data().items()]:
-            digest.update(f"\0{name}\0{tensor.dtype}\0{tuple(tensor.shape)}\0".encode())
-            digest.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy())
-        return digest.hexdigest()
+        return digest_of([*sorted(self.state_dict().items()), *self.data().items()])
 
     def data(self) -> dict[str, Tensor]:
         """What it reads besides pictures and texts."""
@@ -82,11 +77,10 @@ class MaskedLanguage(Objective):
         self.head, self.drawn = heads.words, "words" in heads.drawn
 
     def forward(self, batch: Batch) -> Tensor:
-        (pixels, tokens), tokenizer = batch.inputs, batch.encoder.tokenizer
-        vocabulary = batch.encoder.model.config.vocab_size
-        corrupted, labels = mask_tokens(tokens, tokenizer.special_ids, tokenizer.mask_id, vocabulary, generator=batch.generator)
+        (pixels, tokens), encoder = batch.inputs, batch.encoder
+        corrupted, labels = mask_tokens(tokens, encoder.special_ids, encoder.mask_id, encoder.vocabulary_size, generator=batch.generator)
         hidden = labels != IGNORED
-        words = batch.in_chunks(lambda p, t, masked: batch.encoder.read_pairs(p, t)[1][masked], pixels, corrupted, hidden)
+        words = batch.in_chunks(lambda p, t, masked: encoder.read_pairs(p, t)[1][masked], pixels, corrupted, hidden)
         return masked_language_loss(self.head(words), labels[hidden])
 
 

@@ -14,6 +14,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from recbole_mm.disk import remove_left, write_whole
+from recbole_mm.encoder.digests import tensor_bytes
 
 DTYPES = {"fp32": torch.float32, "fp16": torch.float16}
 logger = getLogger(__name__)
@@ -100,5 +101,5 @@ class FeatureStore:
 
 def _checksum(rows: Tensor, named: dict[str, list[str]]) -> str:
     digest = blake2b(f"{rows.dtype} {tuple(rows.shape)} {json.dumps(named, sort_keys=True)}".encode(), digest_size=16)
-    digest.update(rows.reshape(-1).view(torch.uint8).numpy())
+    digest.update(tensor_bytes(rows))
     return digest.hexdigest()

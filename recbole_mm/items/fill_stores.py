@@ -12,7 +12,7 @@ from tqdm import tqdm
 from recbole_mm.data.content import ItemContent
 from recbole_mm.encoder import ItemEncoder
 from recbole_mm.encoder.base import Inputs
-from recbole_mm.encoder.frozen.cut import resized
+from recbole_mm.encoder.frozen.cut import with_length
 from recbole_mm.errors import InputError
 from recbole_mm.items.encoding_cost import EncodingCost
 from recbole_mm.items.feature_store import FeatureStore
@@ -72,7 +72,7 @@ class BatchEncoder:
         for shard in shards:
             parts = [self._encode_batch(modality, *next(ready)) for _ in _slices(shard, self.chunk_size)]
             longest = max(part.shape[1] for part in parts)
-            yield shard, torch.cat([resized(part, longest) for part in parts])
+            yield shard, torch.cat([with_length(part, longest) for part in parts])
 
     def _encode_batch(self, modality: str, ids: Tensor, values: Inputs) -> Tensor:
         fresh = set(ids.tolist()) - self._seen

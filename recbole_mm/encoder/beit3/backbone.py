@@ -58,7 +58,11 @@ class Backbone(nn.Module):
         self.encoder = Encoder(config)
 
     def forward(
-        self, pixels: Tensor | None, token_ids: Tensor | None, attention_mask: Tensor | None, recompute: bool = False,
+        self,
+        pixels: Tensor | None,
+        token_ids: Tensor | None,
+        attention_mask: Tensor | None,
+        recompute: bool = False,
         cls_only: bool = False,
     ) -> tuple[Tensor, Tensor]:
         """Position 0 before the final norm, (n, D), and all positions after it, (n, L, D): a picture's first, then a text's.

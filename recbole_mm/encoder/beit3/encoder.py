@@ -14,6 +14,7 @@ from recbole_mm.encoder.beit3.tokenizer import PAD, BEiT3Tokenizer
 from recbole_mm.encoder.factory import register_backend
 from recbole_mm.encoder.multiway import MultiwayEncoder
 from recbole_mm.encoder.pretraining import PretrainingHeads, drawn
+from recbole_mm.encoder.seeding import seeded
 from recbole_mm.encoder.weights import read_weights
 from recbole_mm.errors import InputError
 
@@ -26,6 +27,7 @@ class BEiT3Encoder(MultiwayEncoder):
     their image and text rows lie in no space trained to be one: ``aligned`` is then False."""
 
     pad_id = PAD
+    text_first = False
 
     def __init__(
         self, name: str, model: BEiT3, tokenizer: BEiT3Tokenizer, from_scratch: bool, pretraining_heads: PretrainingHeads | None = None
@@ -78,7 +80,7 @@ def create_beit3(
     label = f"beit3:{name}" + (f"@{source}" if source else "")
     config = BEiT3Config.named(name, **({} if image_size is None else {"image_size": image_size}))
     path = find_weights(label, name, source)
-    model = _random(config, seed) if path is None else _load(label, path, config, native=image_size is None)
+    model = _random(config, seed) if path is None else _from_file(label, path, config, native=image_size is None)
     spm = find_spm(label, name, path, tokenizer)
     pieces = BEiT3Tokenizer(label, spm, model.config.max_text_len, model.config.vocab_size)
     model.gradient_checkpointing = gradient_checkpointing
@@ -97,12 +99,11 @@ def _pretraining_heads(label: str, path: Path | None, config: BEiT3Config, seed:
 
 
 def _random(config: BEiT3Config, seed: int) -> BEiT3:
-    with torch.random.fork_rng(devices=[]):
-        torch.default_generator.manual_seed(seed)  # torch.manual_seed would also reseed the GPUs
+    with seeded(seed):
         return BEiT3(config)
 
 
-def _load(label: str, path: Path, config: BEiT3Config, native: bool) -> BEiT3:
+def _from_file(label: str, path: Path, config: BEiT3Config, native: bool) -> BEiT3:
     """``native``: at the resolution of the file rather than of ``config``."""
     state = read_weights(label, path)
     try:

@@ -8,7 +8,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from recbole_mm.encoder.base import Inputs, ItemEncoder
-from recbole_mm.encoder.frozen.probe import executed, probe_inputs, randomness
+from recbole_mm.encoder.hooks import hidden_of, hooked, with_hidden
+from recbole_mm.encoder.joint import JointEncoder
+from recbole_mm.encoder.probe import executed, probe_inputs, randomness
 from recbole_mm.errors import InputError
 
 ADVICE = "set cache_hidden_states: False"
@@ -42,6 +44,8 @@ class CutEncoder:
         self._below: dict[str, dict[nn.Module, object]] = {}
         self._blank_pictures: dict[str, bool] = {}
         self.widths: dict[str, int] = {}
+        if "joint" in modalities and not isinstance(encoder, JointEncoder):
+            raise InputError(f"{encoder.name} does not say in which order it reads a picture and its text (see JointEncoder): {ADVICE}")
         for m in modalities:
             outputs = self._outputs(m, probe_inputs(encoder, m))
             if outputs:
@@ -54,12 +58,12 @@ class CutEncoder:
         """What the encoder's ``forward`` takes of n items -> their hidden states, (n, L, d), or (n, d, h, w) of a convolutional
         network. A joint pass has the picture's positions before the text's, whatever the encoder's own order."""
         last = list(self._below[modality])[-1]
-        with _hooked([last], _leave):
+        with hooked([last], _leave):
             try:
                 self.encoder({modality: inputs})
             except _Reached as reached:
-                hidden = _first(reached.output)
-        return hidden.roll(-self._text_length(inputs[1]), 1) if self._text_first(modality) else hidden
+                hidden = hidden_of(reached.output)
+        return hidden.roll(-self._text_length(inputs[1]), 1) if self._texthidden_of(modality) else hidden
 
     def upper(self, modality: str, hidden: Tensor, token_ids: Tensor | None = None) -> Tensor:
         """(n, output_dims[modality]) rows of n items.
@@ -70,13 +74,13 @@ class CutEncoder:
         """
         hidden = hidden.to(next(self.encoder.parameters()).dtype)
         inputs = token_ids if modality == "text" else self._blank(modality, len(hidden), hidden.device)
-        text_length = self._text_length(token_ids) if self._text_first(modality) else 0
+        text_length = self._text_length(token_ids) if self._texthidden_of(modality) else 0
 
         def hand_on(block: nn.Module, *args, **kwargs) -> object:
             x = args[0] if args else next(iter(kwargs.values()))
             if block is last:
-                x = hidden if modality == "image" else resized(hidden, x.shape[1]).roll(text_length, 1)
-            return _like(below[block], x)
+                x = hidden if modality == "image" else with_length(hidden, x.shape[1]).roll(text_length, 1)
+            return with_hidden(below[block], x)
 
         below = self._below[modality]
         last = list(below)[-1]
@@ -92,7 +96,7 @@ class CutEncoder:
             order.append(block)
             outputs[block] = output
 
-        with torch.no_grad(), _hooked(self.encoder.layers(), note):
+        with torch.no_grad(), hooked(self.encoder.layers(), note):
             self.encoder({modality: inputs})
         below = {block: outputs[block] for block in order if block in self._frozen}
         if len(order) > len(outputs) or order[: len(below)] != list(below):
@@ -123,7 +127,7 @@ class CutEncoder:
         n = 1 if self._blank_pictures[modality] else n
         return torch.zeros(1, 3, *self.encoder.image_size, dtype=torch.uint8, device=device).expand(n, -1, -1, -1)
 
-    def _text_first(self, modality: str) -> bool:
+    def _texthidden_of(self, modality: str) -> bool:
         return modality == "joint" and self.encoder.text_first
 
     def _text_length(self, token_ids: Tensor) -> int:
@@ -134,30 +138,11 @@ def _leave(block: nn.Module, args: tuple, output: object) -> None:
     raise _Reached(output)
 
 
-def resized(hidden: Tensor, length: int) -> Tensor:
+def with_length(hidden: Tensor, length: int) -> Tensor:
     """(n, L, ...) -> (n, length, ...), cut or padded with zeros."""
     if hidden.shape[1] == length:
         return hidden
     return F.pad(hidden, (*[0, 0] * (hidden.dim() - 2), 0, length - hidden.shape[1]))
-
-
-def _first(output: object) -> Tensor:
-    return output[0] if isinstance(output, tuple) else output
-
-
-def _like(output: object, hidden: Tensor) -> object:
-    """``hidden`` in the place that it has in a block's output."""
-    return (hidden, *output[1:]) if isinstance(output, tuple) else hidden
-
-
-@contextmanager
-def _hooked(modules: list[nn.Module], hook) -> Iterator[None]:
-    handles = [module.register_forward_hook(hook) for module in modules]
-    try:
-        yield
-    finally:
-        for handle in handles:
-            handle.remove()
 
 
 @contextmanager

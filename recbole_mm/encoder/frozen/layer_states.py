@@ -6,7 +6,8 @@ import torch
 from torch import Tensor, nn
 
 from recbole_mm.encoder.base import Inputs, ItemEncoder
-from recbole_mm.encoder.frozen.probe import probe_inputs
+from recbole_mm.encoder.hooks import hidden_of, hooked
+from recbole_mm.encoder.probe import probe_inputs
 
 SHALLOW = 6
 """Blocks of a tower up to which all are used; of a deeper one every second, counted from the last."""
@@ -31,8 +32,8 @@ class LayerStates:
     def _passed(self, modality: str) -> list[nn.Module]:
         """The blocks used, in order."""
         passed: list[nn.Module] = []
-        hooks = [block.register_forward_hook(lambda block, *_: passed.append(block)) for block in self.encoder.layers()]
-        self._run(modality, probe_inputs(self.encoder, modality), hooks)
+        with hooked(self.encoder.layers(), lambda block, *_: passed.append(block)):
+            self._rows(modality, probe_inputs(self.encoder, modality))
         blocks = list(dict.fromkeys(passed))
         return blocks if len(blocks) <= SHALLOW else blocks[::-2][::-1]
 
@@ -40,15 +41,12 @@ class LayerStates:
         outputs: dict[nn.Module, Tensor] = {}
 
         def note(block: nn.Module, args: tuple, output: object) -> None:
-            outputs[block] = self.encoder.pooled(modality, output[0] if isinstance(output, tuple) else output, inputs)
+            outputs[block] = self.encoder.pooled(modality, hidden_of(output), inputs)
 
-        rows = self._run(modality, inputs, [block.register_forward_hook(note) for block in self._blocks[modality]])
+        with hooked(self._blocks[modality], note):
+            rows = self._rows(modality, inputs)
         return [rows, *(outputs[block] for block in self._blocks[modality])]
 
     @torch.no_grad()
-    def _run(self, modality: str, inputs: Inputs, hooks: list) -> Tensor:
-        try:
-            return self.encoder({modality: inputs})[modality]
-        finally:
-            for hook in hooks:
-                hook.remove()
+    def _rows(self, modality: str, inputs: Inputs) -> Tensor:
+        return self.encoder({modality: inputs})[modality]

@@ -15,6 +15,7 @@ from recbole_mm.encoder.hf.sentence import Sentence, pool, read_sentence
 from recbole_mm.encoder.hf.source import find_folder
 from recbole_mm.encoder.hf.text import HfTokens, load_tokenizer, longest_text
 from recbole_mm.encoder.losses import clamped_exp
+from recbole_mm.encoder.probe import probe_inputs
 from recbole_mm.encoder.trace import trace
 from recbole_mm.errors import InputError, one_line
 
@@ -69,6 +70,9 @@ class HfEncoder(ItemEncoder):
             return pool(hidden, self.tokens.read(inputs)[1], self.pooling[:1])
         return hidden[:, 0] if self._has_cls and hidden.dim() == 3 else super().pooled(modality, hidden, inputs)
 
+    def weights_module(self) -> nn.Module:
+        return self.model
+
     def towers(self) -> list[list[nn.Module]]:
         return [[self.get_submodule(name) for name in names] for names in self._blocks]
 
@@ -96,7 +100,7 @@ class HfEncoder(ItemEncoder):
         if scale is None:
             if isinstance(getattr(self.model, "temperature", None), Tensor):  # ALIGN's
                 return 1 / self.model.temperature, None
-            raise InputError(f"{self.name} brings no scale for the similarity of pictures and texts, so it has no contrastive loss")
+            return super().similarity()
         return (clamped_exp(scale), None) if bias is None else (scale.exp(), bias)
 
     def _images(self, values: Tensor, dtype: torch.dtype) -> Tensor:
@@ -123,9 +127,9 @@ class HfEncoder(ItemEncoder):
         """Widths, blocks, head and idle parameters, from one probe of each modality."""
         self._blocks, self._head, used = [], [], set()
         for modality in self.modalities:
-            probe = self.tokens(["a probe"]) if modality == "text" else _noise(self.image_size)
             try:
                 self.output_dims = {**self.output_dims, modality: 0}
+                probe = probe_inputs(self, modality, n=1)
                 found = trace(self, lambda m=modality, x=probe: self({m: x})[m])
                 with torch.no_grad():
                     first, second = self({modality: probe})[modality], self({modality: probe})[modality]
@@ -164,8 +168,9 @@ def create_hf(
             with quiet():
                 encoder.model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
         except ValueError as error:
-            raise InputError(f"{label}: a {encoder.model.config.model_type} model has no gradient checkpointing; "
-                             "set gradient_checkpointing: False") from error
+            raise InputError(
+                f"{label}: a {encoder.model.config.model_type} model has no gradient checkpointing; set gradient_checkpointing: False"
+            ) from error
     return encoder
 
 
@@ -190,11 +195,6 @@ def _build(label: str, folder: Path, trust: bool) -> HfEncoder:
 def _vectors(output: object) -> Tensor:
     """What get_*_features gives: the vectors (transformers 4), or an output that holds them (5)."""
     return output if isinstance(output, Tensor) else output.pooler_output
-
-
-def _noise(size: tuple[int, int]) -> Tensor:
-    """A picture whose patches all differ: uint8 (1, 3, H, W)."""
-    return torch.randint(0, 256, (1, 3, *size), generator=torch.Generator().manual_seed(0), dtype=torch.uint8)
 
 
 def _stable(settings: object) -> object:

@@ -17,8 +17,20 @@ ARITHMETIC = ("do_rescale", "do_normalize", "include_top")
 """Steps after the geometry; the last is EfficientNet's second normalisation."""
 
 NOT_GEOMETRY = {
-    *ARITHMETIC, "image_mean", "image_std", "rescale_factor", "rescale_offset", "auto_map", "processor_class", "_processor_class",
-    "image_processor_type", "feature_extractor_type", "return_tensors", "device", "data_format", "input_data_format",
+    *ARITHMETIC,
+    "image_mean",
+    "image_std",
+    "rescale_factor",
+    "rescale_offset",
+    "auto_map",
+    "processor_class",
+    "_processor_class",
+    "image_processor_type",
+    "feature_extractor_type",
+    "return_tensors",
+    "device",
+    "data_format",
+    "input_data_format",
     "transformers_version",
 }
 Normalisation = tuple[tuple[float, ...], tuple[float, ...]]
@@ -53,8 +65,10 @@ class HfImage:
             raise InputError(f"{label}: its image processor fails on a plain picture ({one_line(error)})") from error
         if any(pixels.dim() != 3 or pixels.shape != ours[0].shape or pixels.shape[0] != 3 for pixels in ours):
             shapes = " and ".join(str(tuple(pixels.shape)) for pixels in ours)
-            raise InputError(f"{label}: its image processor gives {shapes} for pictures of two shapes; only encoders with one fixed "
-                             "resolution are supported (of SigLIP2, those without naflex in their name)")
+            raise InputError(
+                f"{label}: its image processor gives {shapes} for pictures of two shapes; only encoders with one fixed "
+                "resolution are supported (of SigLIP2, those without naflex in their name)"
+            )
         self.size = tuple(ours[0].shape[1:])
         fits = (found for found in (_stated(processor), _fitted(ours, theirs)) if _error(found, ours, theirs) < 0.6 / 255)
         found = next(fits, None)

@@ -115,8 +115,14 @@ def load_model(label: str, folder: Path, config: object, found: type, *, pooler:
     options = {} if pooler or not optional else {"add_pooling_layer": False}
     try:
         model, info = found.from_pretrained(
-            str(folder), config=config, output_loading_info=True, weights_only=True, ignore_mismatched_sizes=True,
-            **{_dtype_argument(): torch.float32}, **_local(trust_remote_code), **options,
+            str(folder),
+            config=config,
+            output_loading_info=True,
+            weights_only=True,
+            ignore_mismatched_sizes=True,
+            **{_dtype_argument(): torch.float32},
+            **_local(trust_remote_code),
+            **options,
         )
     except Exception as error:
         raise InputError(f"{label}: {folder} cannot be loaded as a {config.model_type} model ({one_line(error)})") from error

@@ -58,8 +58,10 @@ def read_sentence(label: str, folder: Path) -> Sentence:
         return Sentence(modules[0][1])
     dense = kinds.count("Dense")
     if kinds not in ([*["Transformer", "Pooling"], *["Dense"] * dense], [*["Transformer", "Pooling"], *["Dense"] * dense, "Normalize"]):
-        raise InputError(f"{label}: {folder / 'modules.json'} chains {listed(kinds)}; supported are Transformer, Pooling, any number of "
-                         "Dense, and Normalize at the end")
+        raise InputError(
+            f"{label}: {folder / 'modules.json'} chains {listed(kinds)}; supported are Transformer, Pooling, any number of "
+            "Dense, and Normalize at the end"
+        )
     found = Sentence(modules[0][1], _pooling(label, modules[1][1] / "config.json"))
     found.dense = nn.Sequential(*(_dense(label, path) for kind, path in modules if kind == "Dense"))
     if (found.folder / "sentence_bert_config.json").is_file():

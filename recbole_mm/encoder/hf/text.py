@@ -79,9 +79,7 @@ def load_tokenizer(label: str, folder: Path, trust_remote_code: bool) -> object:
     from transformers import AutoTokenizer
 
     try:
-        tokenizer = AutoTokenizer.from_pretrained(
-            str(folder), trust_remote_code=trust_remote_code, local_files_only=not trust_remote_code
-        )
+        tokenizer = AutoTokenizer.from_pretrained(str(folder), trust_remote_code=trust_remote_code, local_files_only=not trust_remote_code)
         wanted = [name for kind, name in tokenizer.vocab_files_names.items() if kind != "tokenizer_file"]
         lacking = [name for name in wanted if not (folder / name).is_file()]
         if lacking and not trust_remote_code and not (folder / "tokenizer.json").is_file():

@@ -90,6 +90,9 @@ class OpenClipEncoder(ItemEncoder):
             return super().pooled(modality, hidden, inputs)
         return hidden[torch.arange(len(hidden), device=hidden.device), position.expand(len(hidden))]
 
+    def weights_module(self) -> nn.Module:
+        return self.model
+
     def towers(self) -> list[list[nn.Module]]:
         return [_blocks(self.model.visual), _blocks(self._text_tower)]
 

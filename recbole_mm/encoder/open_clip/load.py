@@ -4,12 +4,12 @@ import copy
 from contextlib import nullcontext
 from dataclasses import asdict
 
-import torch
 from torch import nn
 
 from recbole_mm.encoder.hub import hub_access
 from recbole_mm.encoder.open_clip.source import CONFIG_NAME, COPY_CACHE, Source
 from recbole_mm.encoder.open_clip.tags import PREPROCESS_KEYS
+from recbole_mm.encoder.seeding import seeded
 from recbole_mm.encoder.weights import misfit, shapes_of, weight_shapes
 from recbole_mm.errors import InputError, listed, one_line
 
@@ -23,11 +23,10 @@ def build_model(source: Source, seed: int) -> nn.Module:
     Raises:
         InputError: the configuration or the weights do not fit open_clip.
     """
-    with torch.random.fork_rng(devices=[]):
-        torch.default_generator.manual_seed(seed)  # torch.manual_seed would also reseed the GPUs
+    with seeded(seed):
         model = _construct(source)
     if source.weights is not None:
-        _load(model, source)
+        _load_weights(model, source)
     return model
 
 
@@ -96,8 +95,7 @@ def _construct(source: Source) -> nn.Module:
     except Exception as error:
         if hub_text and isinstance(error, OSError):
             raise InputError(
-                f"{source.label}: its text tower needs the configuration of the hub repository {hub_text} "
-                f"({one_line(error)}); {COPY_CACHE}"
+                f"{source.label}: its text tower needs the configuration of the hub repository {hub_text} ({one_line(error)}); {COPY_CACHE}"
             ) from error
         if source.tokenizer and source.tokenizer.startswith(("local-dir:", "hf-hub:")):
             cause = f"{type(error).__name__}: {one_line(error)}"
@@ -105,7 +103,7 @@ def _construct(source: Source) -> nn.Module:
         raise
 
 
-def _load(model: nn.Module, source: Source) -> None:
+def _load_weights(model: nn.Module, source: Source) -> None:
     import open_clip
 
     found = weight_shapes(source.label, source.weights)

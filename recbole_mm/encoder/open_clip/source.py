@@ -59,8 +59,10 @@ def _from_folder(label: str, folder: Path) -> Source:
     if not found:
         raise InputError(f"{label}: {folder} holds no weights; save them there as open_clip_model.safetensors")
     if not named and len(found) > 1:
-        raise InputError(f"{label}: {folder} holds several weights files ({listed(p.name for p in found)}); "
-                         "name the right one open_clip_model" + found[0].suffix)
+        raise InputError(
+            f"{label}: {folder} holds several weights files ({listed(p.name for p in found)}); "
+            "name the right one open_clip_model" + found[0].suffix
+        )
     return Source(label, config, preprocess, (named or found)[0], f"local-dir:{folder}")
 
 
@@ -135,8 +137,10 @@ def _read_config(label: str, path: Path) -> tuple[dict, dict]:
         config, preprocess = whole["model_cfg"], whole.get("preprocess_cfg", {})
         embed_dim, vision, text = config["embed_dim"], config["vision_cfg"], config["text_cfg"]
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise InputError(f"{label}: {path} is not open_clip's: it needs model_cfg with embed_dim, vision_cfg and text_cfg "
-                         f"({type(error).__name__}: {one_line(error)})") from error
+        raise InputError(
+            f"{label}: {path} is not open_clip's: it needs model_cfg with embed_dim, vision_cfg and text_cfg "
+            f"({type(error).__name__}: {one_line(error)})"
+        ) from error
     if not (isinstance(embed_dim, int) and isinstance(vision, dict) and isinstance(text, dict) and isinstance(preprocess, dict)):
         raise InputError(f"{label}: {path}: embed_dim must be an integer, vision_cfg, text_cfg and preprocess_cfg objects")
     return config, preprocess

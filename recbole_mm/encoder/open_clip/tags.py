@@ -41,8 +41,10 @@ class Architecture:
         """
         tag = tag.lower().replace("-", "_")
         if tag not in self.usable and self.twin and (tag in self.tags or tag in self._twins_tags):
-            raise InputError(f"{label}: these weights were trained with {_activation(not self.quick)}, and {self.name} computes "
-                             f"{_activation(self.quick)}: use open_clip:{self.twin}@{source}")
+            raise InputError(
+                f"{label}: these weights were trained with {_activation(not self.quick)}, and {self.name} computes "
+                f"{_activation(self.quick)}: use open_clip:{self.twin}@{source}"
+            )
         return self.usable.get(tag)
 
     def preprocess_of_file(self, label: str, path: Path, beside: tuple[dict, dict] | None) -> dict:
@@ -64,7 +66,9 @@ class Architecture:
         if not known:
             logger.warning(
                 "%s does not say how its pictures are prepared, and %s has no tags: assuming CLIP's way (shortest side, centre crop, "
-                "bicubic, CLIP's mean and std); put the file beside an open_clip_config.json to say otherwise", path, self.name,
+                "bicubic, CLIP's mean and std); put the file beside an open_clip_config.json to say otherwise",
+                path,
+                self.name,
             )
         return next(iter(known.values()), {})
 
@@ -72,11 +76,15 @@ class Architecture:
         quick = bool(config.get("quick_gelu"))
         if quick != self.quick:
             instead = f"open_clip:{self.twin}@{path} or " if self.twin else ""
-            raise InputError(f"{label}: the open_clip_config.json beside it says {_activation(quick)}, and {self.name} computes "
-                             f"{_activation(self.quick)}: use {instead}open_clip:local-dir:{path.parent}")
+            raise InputError(
+                f"{label}: the open_clip_config.json beside it says {_activation(quick)}, and {self.name} computes "
+                f"{_activation(self.quick)}: use {instead}open_clip:local-dir:{path.parent}"
+            )
         if known and json.dumps(_whole(preprocess), sort_keys=True) not in known:
-            raise InputError(f"{label}: the preprocess_cfg of the open_clip_config.json beside it is not that of {self.name}'s tags: "
-                             f"use open_clip:local-dir:{path.parent}, or say whose weights they are: open_clip:{self.name}@<tag>={path}")
+            raise InputError(
+                f"{label}: the preprocess_cfg of the open_clip_config.json beside it is not that of {self.name}'s tags: "
+                f"use open_clip:local-dir:{path.parent}, or say whose weights they are: open_clip:{self.name}@<tag>={path}"
+            )
 
     def _expect_activation(self, label: str, path: Path) -> None:
         """Only the name of a lone file can tell with which activation it was trained."""
@@ -90,12 +98,19 @@ class Architecture:
                 quick[family] = members.pop()
         named = [tag for tag in quick if _letters(tag) in _letters(path.name)]
         if not named:
-            logger.warning("%s does not say with which activation it was trained; %s computes %s, and %s the other one",
-                           path, self.name, _activation(self.quick), self.twin)
+            logger.warning(
+                "%s does not say with which activation it was trained; %s computes %s, and %s the other one",
+                path,
+                self.name,
+                _activation(self.quick),
+                self.twin,
+            )
         elif quick[tag := max(named, key=len)] != self.quick:
-            raise InputError(f"{label}: {path.name} is named like {tag}'s weights, which were trained with {_activation(not self.quick)}, "
-                             f"and {self.name} computes {_activation(self.quick)}: use open_clip:{self.twin}@{path}, or say whose weights "
-                             f"they are: open_clip:{self.name}@<tag>={path}")
+            raise InputError(
+                f"{label}: {path.name} is named like {tag}'s weights, which were trained with {_activation(not self.quick)}, "
+                f"and {self.name} computes {_activation(self.quick)}: use open_clip:{self.twin}@{path}, or say whose weights "
+                f"they are: open_clip:{self.name}@<tag>={path}"
+            )
 
 
 def _tags(name: str | None) -> dict[str, dict]:

@@ -4,6 +4,8 @@ import torch
 from torch import Tensor, nn
 
 from recbole_mm.encoder.base import ItemEncoder
+from recbole_mm.encoder.hooks import hidden_of, hooked, with_hidden
+from recbole_mm.encoder.probe import probe_inputs
 
 
 class Adapter(nn.Module):
@@ -28,16 +30,14 @@ class Adapter(nn.Module):
         return (hidden + self.up(nn.functional.gelu(self.down(hidden)))).movedim(-1, self.channels)
 
     def refine(self, module: nn.Module, inputs: tuple, output: object) -> object:
-        """The forward hook: the module's output, or the first of several, through the adapter."""
-        if isinstance(output, tuple):
-            return (self(output[0]), *output[1:])
-        return self(output)
+        """The forward hook: the module's hidden states go through the adapter."""
+        return with_hidden(output, self(hidden_of(output)))
 
 
 def add_adapters(encoder: ItemEncoder, dim: int) -> None:
     """One at each of the encoder's ``adapter_sites``, as submodules of ``encoder.adapters``, in place.
 
-    Their widths are those of what the sites give on a blank picture and an empty text.
+    Their widths are those of what the sites give for a probe of each modality.
     """
     sites = {name: encoder.get_submodule(name) for name in encoder.adapter_sites()}
     shapes = _output_shapes(encoder, sites)
@@ -52,33 +52,18 @@ def add_adapters(encoder: ItemEncoder, dim: int) -> None:
 
 def _output_shapes(encoder: ItemEncoder, sites: dict[str, nn.Module]) -> dict[str, tuple[int, ...]]:
     """What each site puts out, in the order of ``sites``; those that nothing passes through are left out."""
-    found: dict[str, tuple[int, ...]] = {}
+    found: dict[nn.Module, tuple[int, ...]] = {}
 
-    def note(name: str):
-        return lambda module, inputs, output: found.__setitem__(name, tuple((output[0] if isinstance(output, tuple) else output).shape))
+    def note(module: nn.Module, _: tuple, output: object) -> None:
+        found[module] = tuple(hidden_of(output).shape)
 
-    hooks = [module.register_forward_hook(note(name)) for name, module in sites.items()]
     training = encoder.training
     try:
-        with torch.no_grad():
-            encoder.eval()(_blank(encoder))
+        with torch.no_grad(), hooked(sites.values(), note):
+            encoder.eval()({m: probe_inputs(encoder, m, n=1) for m in encoder.modalities})
     finally:
         encoder.train(training)
-        for hook in hooks:
-            hook.remove()
-    return {name: found[name] for name in sites if name in found}
-
-
-def _blank(encoder: ItemEncoder) -> dict:
-    device = next(encoder.parameters()).device
-    inputs = {}
-    if "image" in encoder.modalities:
-        inputs["image"] = torch.zeros(1, 3, *encoder.image_size, dtype=torch.uint8, device=device)
-    if "text" in encoder.modalities:
-        inputs["text"] = encoder.tokenize(["a"]).to(device)
-    if "joint" in encoder.modalities:
-        inputs["joint"] = (inputs["image"], inputs["text"])
-    return inputs
+    return {name: found[module] for name, module in sites.items() if module in found}
 
 
 def _channels_last(module: nn.Module) -> bool:

@@ -6,13 +6,13 @@ from collections.abc import Callable
 
 from torch.nn import Parameter
 
-from recbole_mm.encoder.base import ItemEncoder
+from recbole_mm.encoder.base import FeatureNetwork
 from recbole_mm.encoder.tuning.tunings import tuning_class
 
 AUTO_LEARNING_RATE = {"scratch": 1e-3, "few": 1e-4, "all": 1e-5}
 
 
-def auto_learning_rate(encoder: ItemEncoder, tuning: str) -> float:
+def auto_learning_rate(encoder: FeatureNetwork, tuning: str) -> float:
     """By what trains: random weights, a few new (or bias) parameters beside pretrained ones, or pretrained weights themselves.
 
     ``tuning``: the value of ``encoder_tuning``.
@@ -20,7 +20,7 @@ def auto_learning_rate(encoder: ItemEncoder, tuning: str) -> float:
     return AUTO_LEARNING_RATE["scratch" if encoder.from_scratch else "few" if tuning_class(tuning).few else "all"]
 
 
-def parameter_groups(encoder: ItemEncoder, learning_rate: float, weight_decay: float, layer_decay: float = 1.0) -> list[dict]:
+def parameter_groups(encoder: FeatureNetwork, learning_rate: float, weight_decay: float, layer_decay: float = 1.0) -> list[dict]:
     """The encoder's trainable parameters as an optimiser's groups; one group a rate and weight decay.
 
     Norms, biases and other vectors do not decay. Below the head, which has ``learning_rate``, every block's rate is ``layer_decay``
@@ -53,13 +53,13 @@ def schedule_factor(step: int, warmup_steps: int, total_steps: int | None = None
     return 0.5 * (1 + math.cos(math.pi * min(1.0, done)))
 
 
-def _depths(encoder: ItemEncoder) -> dict[str, int]:
+def _depths(encoder: FeatureNetwork) -> dict[str, int]:
     """How many layers lie above a parameter: 0 in the head, 1 in a tower's last block, ..., one more than its blocks in its embeddings."""
     towers = encoder.towers()
     above = {id(p): len(tower) - place for tower in towers for place, block in enumerate(tower) for p in block.parameters()}
-    for adapter in getattr(encoder, "adapters", ()):
-        block = above[id(next(encoder.get_submodule(adapter.site).parameters()))]
-        above |= {id(p): block for p in adapter.parameters()}
+    depth_of = {module: len(tower) - place for tower in towers for place, block in enumerate(tower) for module in block.modules()}
+    for adapter in encoder.adapters:
+        above |= {id(p): depth_of[encoder.get_submodule(adapter.site)] for p in adapter.parameters()}
     head, towers_of = set(encoder.head()), _towers_of(encoder, set(above))
 
     def depth(name: str, parameter: Parameter) -> int:
@@ -70,7 +70,7 @@ def _depths(encoder: ItemEncoder) -> dict[str, int]:
     return {name: depth(name, parameter) for name, parameter in encoder.named_parameters()}
 
 
-def _towers_of(encoder: ItemEncoder, inside: set[int]) -> Callable[[str], list[int]]:
+def _towers_of(encoder: FeatureNetwork, inside: set[int]) -> Callable[[str], list[int]]:
     """Which towers a parameter outside of the blocks feeds: the one around whose blocks it lies; if none, those around whose blocks no
     parameter lies (the text tower of open_clip's models), or else all."""
     names = {module: name.split(".") for name, module in encoder.named_modules()}

@@ -6,8 +6,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from recbole_mm.encoder.base import ItemEncoder
+from recbole_mm.encoder.base import FeatureNetwork, ItemEncoder
 from recbole_mm.encoder.losses import image_text_contrastive
+from recbole_mm.encoder.seeding import seeded
 from recbole_mm.encoder.tuning.adapter import Adapter
 
 PAIR = ("image", "text")
@@ -38,7 +39,7 @@ class Ladder(nn.Module):
         return hidden
 
 
-class SideNetwork(nn.Module):
+class SideNetwork(FeatureNetwork):
     """IISAN's decoupled tuning (Fu et al., arXiv 2404.02059): a side network in each modality, and one between pictures and texts.
 
     A row is the frozen encoder's own plus a linear map, zero at the start, of what the modality's ladder and the one between the
@@ -62,8 +63,7 @@ class SideNetwork(nn.Module):
         self.name, self._widths = f"the side network of {encoder.name}", {m: list(parts) for m, parts in widths.items()}
         self.pair = set(PAIR) <= set(widths)
         self.aligned = encoder.aligned and self.pair
-        with torch.random.fork_rng(devices=[]):
-            torch.default_generator.manual_seed(seed)
+        with seeded(seed):
             self.ladders = nn.ModuleDict({m: Ladder(parts[1:], dim) for m, parts in widths.items()})
             if self.pair:
                 self._between(dim)

@@ -68,9 +68,7 @@ class Block(nn.Module):
             setattr(self, f"norm2_{expert}", nn.LayerNorm(dim, eps=NORM_EPS))
             setattr(self, f"mlp_{expert}", Expert(dim, int(config.mlp_ratio * dim)))
 
-    def forward(
-        self, x: Tensor, mode: str, text_len: int, bias: Tensor | None, padding: Tensor | None, first: bool = False
-    ) -> Tensor:
+    def forward(self, x: Tensor, mode: str, text_len: int, bias: Tensor | None, padding: Tensor | None, first: bool = False) -> Tensor:
         """
         Args:
             x: (n, L, dim).

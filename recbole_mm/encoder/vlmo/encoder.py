@@ -8,6 +8,7 @@ from torch import Tensor
 from recbole_mm.encoder.factory import register_backend
 from recbole_mm.encoder.multiway import MultiwayEncoder
 from recbole_mm.encoder.pretraining import PretrainingHeads, drawn
+from recbole_mm.encoder.seeding import seeded
 from recbole_mm.encoder.vlmo.config import VLMoConfig
 from recbole_mm.encoder.vlmo.load import source_window
 from recbole_mm.encoder.vlmo.model import VLMo
@@ -71,9 +72,8 @@ def create_vlmo(
     changes = {} if image_size is None else {"image_size": image_size}
     config = VLMoConfig.named(name, **changes)
     weights = _weights(label, name, source)
-    with torch.random.fork_rng(devices=[]):
-        torch.default_generator.manual_seed(seed)  # torch.manual_seed would also reseed the GPUs
-        model = VLMo(config) if weights is None else _load(label, name, weights, changes)
+    with seeded(seed):
+        model = VLMo(config) if weights is None else _from_file(label, name, weights, changes)
     heads = _pretraining_heads(model, seed, weights is None) if pretraining_heads else None
     model.drop_pretraining_heads()
     if config.relative_position_bias:
@@ -106,7 +106,7 @@ def _weights(label: str, name: str, source: str | None) -> Path | None:
     return path
 
 
-def _load(label: str, name: str, path: Path, changes: dict) -> VLMo:
+def _from_file(label: str, name: str, path: Path, changes: dict) -> VLMo:
     state = read_weights(label, path)
     config = VLMoConfig.named(name, **changes)
     window = source_window(state, config)

@@ -21,9 +21,7 @@ POSITION_IDS = "text_embeddings.position_ids"
 PRETRAIN_HEADS = ("itc_vl_text_proj", "itc_vl_image_proj", "logit_vl_scale", "itm_score", "mlm_score")
 
 
-def fit(
-    state_dict: Mapping[str, object], wanted: Mapping[str, Tensor], config: VLMoConfig
-) -> tuple[dict[str, Tensor], VLMoConfig, bool]:
+def fit(state_dict: Mapping[str, object], wanted: Mapping[str, Tensor], config: VLMoConfig) -> tuple[dict[str, Tensor], VLMoConfig, bool]:
     """See ``VLMo.load_released_state_dict``.
 
     Args:

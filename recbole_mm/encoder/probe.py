@@ -11,15 +11,15 @@ from recbole_mm.encoder.base import Inputs, ItemEncoder
 TEXTS = ["a red wool scarf", "boots", "silk dress for the evening in the town by the sea"]
 
 
-def probe_inputs(encoder: ItemEncoder, modality: str) -> Inputs:
-    """Three pictures of noise, three texts of unlike lengths, or both, as the encoder's ``forward`` takes them."""
+def probe_inputs(encoder: ItemEncoder, modality: str, n: int = 3) -> Inputs:
+    """Up to three pictures of noise, texts of unlike lengths, or both, as the encoder's ``forward`` takes them."""
     device = next(encoder.parameters()).device
     made = []
     if modality != "text":
         generator = torch.Generator().manual_seed(0)
-        made.append(torch.randint(0, 256, (len(TEXTS), 3, *encoder.image_size), generator=generator, dtype=torch.uint8).to(device))
+        made.append(torch.randint(0, 256, (n, 3, *encoder.image_size), generator=generator, dtype=torch.uint8).to(device))
     if modality != "image":
-        made.append(encoder.tokenize(TEXTS).to(device))
+        made.append(encoder.tokenize(TEXTS[:n]).to(device))
     return tuple(made) if len(made) > 1 else made[0]
 
 
