@@ -1,12 +1,14 @@
 """encoder_tuning: exactly the announced parameters train, for every backend."""
 
 import copy
+from dataclasses import asdict
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
 
+from recbole_mm.config import keys
 from recbole_mm.encoder import ItemEncoder, create_encoder
 from recbole_mm.encoder.export import export_weights
 from recbole_mm.encoder.tuning.lora import LowRank, merge_lora
@@ -162,9 +164,14 @@ def test_a_tuning_reads_its_own_keys():
     assert Tuning.from_config(config) == LastK(last_k=3)
     assert Tuning.from_config({**config, "encoder_tuning": "lora"}) == Lora(lora_rank=4, lora_alpha=2)
     assert [name for name, kind in TUNINGS.items() if kind.few] == ["lora", "adapter", "bitfit"]
-    assert tuning_of_key() == {
-        "encoder_last_k": "last_k", "lora_rank": "lora", "lora_alpha": "lora", "adapter_dim": "adapter", "side_dim": "side",
-    }  # fmt: skip
+
+
+def test_the_table_of_keys_agrees_on_what_belongs_to_which_tuning():
+    """But for cache_hidden_states, which is not a size of last_k: it says how its frozen blocks are run."""
+    assert tuple(TUNINGS) == keys.TUNINGS
+    assert {**tuning_of_key(), "cache_hidden_states": "last_k"} == keys.TUNING_KEYS
+    for kind in TUNINGS.values():
+        assert {name: keys.KEYS[key].default for key, name in kind.keys().items()} == asdict(kind())
 
 
 @pytest.mark.parametrize("kind", ["open_clip", "vlmo", "beit3"])
