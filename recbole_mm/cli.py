@@ -1,11 +1,18 @@
-"""The console command ``recbole-mm`` and the script ``run_recbole_mm.py``."""
+"""The console command ``recbole-mm`` and the script ``run_recbole_mm.py``.
+
+A command imports what it runs only once its arguments are in order, so help and wrong usage are answered without loading torch.
+"""
 
 import argparse
 import sys
+import textwrap
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from logging import getLogger
 
+from recbole_mm.config.parse import parse_settings
+from recbole_mm.config.registry import our_models, require_dataset, require_model
 from recbole_mm.errors import InputError
 
 EPILOG = """\
@@ -15,70 +22,73 @@ any other setting is --key=value, RecBole's and recbole_mm's alike, for example
 
 precedence: overall < model < data set properties < config files < command line
 keys of recbole_mm and their defaults: properties/overall.yaml and properties/model/<Model>.yaml
-models: CLIPRec, VLMoRec, BEiT3Rec, VBPR, LightGCNM, MMGCN, MMGCL, SLMRec, LATTICE, BM3, FREEDOM, MGCN,
+models: {ours},
         and every model of RecBole (BPR, LightGCN, ItemKNN, SASRec, ...)
 """
 
 
+@dataclass(frozen=True)
+class Command:
+    """One of the commands.
+
+    Attributes:
+        function: gets the parsed arguments and the remaining ones, which are settings, and returns the exit status.
+        help: what it does, for the list of commands.
+        description: what it does, for its own help.
+        options: its own options besides those of a run, with argparse's keyword arguments.
+        takes_run: whether it takes the keys and files of a run. Otherwise it parses its arguments itself.
+    """
+
+    function: Callable[[argparse.Namespace, list[str]], int]
+    help: str
+    description: str = ""
+    options: Mapping[str, dict] = field(default_factory=dict)
+    takes_run: bool = True
+
+
 def main(argv: list[str] | None = None) -> int:
-    """Runs a command. Returns the exit status: 0, or 2 for bad input (said in one line)."""
-    parser = argparse.ArgumentParser(prog="recbole-mm", description="RecBole items with pictures and words.")
-    commands = parser.add_subparsers(dest="command", required=True)
-    _add_run(commands.add_parser("run", **_RUN_HELP))
-    extract = commands.add_parser("extract", **_EXTRACT_HELP)
-    _add_run(extract)
-    extract.add_argument("--output", help="a folder that gets one <modality>.safetensors each, with the item tokens of its rows")
-    finetune = commands.add_parser("finetune", **_FINETUNE_HELP)
-    _add_run(finetune)
-    finetune.add_argument("--output", help="a .safetensors file that gets the tuned weights, for --encoder=backend:name@file")
-    audit = commands.add_parser("audit", **_AUDIT_HELP)
-    _add_run(audit)
-    audit.add_argument("--json", action="store_true", help="print one JSON object")
-    audit.add_argument("--shuffle-test", action="store_true", help="train a small VBPR on true and on permuted features as well")
-    commands.add_parser("prepare", add_help=False, allow_abbrev=False)  # its options are read in data/prepare
+    """Runs a command. Returns the exit status: 0, 1 for an audit that found errors, 2 for bad input (told in one line)."""
+    parser = argparse.ArgumentParser(prog="recbole-mm", description="RecBole for items with pictures and texts.")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    for name, command in COMMANDS.items():
+        _add_options(commands.add_parser(name, help=command.help, add_help=command.takes_run, **_texts(command)), command)
     arguments, rest = parser.parse_known_args(argv)
-    own = {"run": _run, "extract": _extract, "finetune": _finetune, "audit": _audit, "prepare": _prepare}
-    return _guarded(arguments, rest, own[arguments.command])
+    return _guarded(COMMANDS[arguments.command], arguments, rest)
 
 
 def main_run(argv: list[str] | None = None) -> int:
-    """``run`` by itself, as RecBole's run_recbole.py is called."""
-    parser = argparse.ArgumentParser(prog="run_recbole_mm.py", **_RUN_HELP)
-    _add_run(parser)
-    return _guarded(*parser.parse_known_args(argv))
+    """The command ``run`` by itself, called as RecBole's run_recbole.py is."""
+    command = COMMANDS["run"]
+    parser = argparse.ArgumentParser(prog="run_recbole_mm.py", **_texts(command))
+    _add_options(parser, command)
+    return _guarded(command, *parser.parse_known_args(argv))
 
 
-_EXTRACT_HELP = {
-    "description": "Encode the catalogue of a data set once, into the cache that runs with encoder_training: pretrained (or finetuned) "
-    "read, and export it. Takes the keys and files of a run; goes on where a killed one stopped; under torchrun, processes share the work.",
-    "allow_abbrev": False,
-}
-_FINETUNE_HELP = {
-    "description": "Adapt an encoder to a data set's own pictures and texts, once, for all runs with encoder_training: finetuned. Takes "
-    "the keys and files of a run (finetune_epochs, finetune_weights, encoder_tuning, ...); goes on where a killed one stopped.",
-    "allow_abbrev": False,
-}
-_AUDIT_HELP = {
-    "description": "Is this data set sound? Takes the keys and files of a run; exit status 1 where something would corrupt a result.",
-    "allow_abbrev": False,
-}
-_RUN_HELP = {
-    "description": "Train and test a recommender: one of recbole_mm's, or one of RecBole's on the same data and split.",
-    "epilog": EPILOG,
-    "formatter_class": argparse.RawDescriptionHelpFormatter,
-    "allow_abbrev": False,
-}
+def _texts(command: Command) -> dict[str, object]:
+    epilog = EPILOG.format(ours=", ".join(our_models())) if command.takes_run else None
+    description, layout = textwrap.fill(command.description, 100), argparse.RawDescriptionHelpFormatter
+    return {"description": description, "epilog": epilog, "formatter_class": layout, "allow_abbrev": False}
 
 
-def _add_run(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--model", "-m", help="name of the model, for example CLIPRec or BPR")
-    parser.add_argument("--dataset", "-d", help="name of the data set: the folder <data_path>/<dataset>; 'demo' is drawn on first use")
-    parser.add_argument("--config_files", help="YAML files, separated by spaces (quoted) or commas")
+def _add_options(parser: argparse.ArgumentParser, command: Command) -> None:
+    if command.takes_run:
+        parser.add_argument("--model", "-m", help="name of the model, for example CLIPRec or BPR")
+        parser.add_argument("--dataset", "-d", help="name of the data set: the folder <data_path>/<dataset>; 'demo' is drawn on first use")
+        parser.add_argument("--config_files", type=_file_list, help="YAML files, separated by spaces (quoted) or commas")
+    for name, keywords in command.options.items():
+        parser.add_argument(name, **keywords)
 
 
-def _guarded(arguments: argparse.Namespace, rest: list[str], command: Callable[[argparse.Namespace, list[str]], int] | None = None) -> int:
+def _file_list(text: str) -> list[str] | None:
+    return text.replace(",", " ").split() or None
+
+
+def _guarded(command: Command, arguments: argparse.Namespace, rest: list[str]) -> int:
+    """The command's exit status; 2 for bad input and 130 for an interrupt, each told in one line."""
     try:
-        return (command or _run)(arguments, rest)
+        if command.takes_run:
+            _check_usage(command, arguments, rest)
+        return command.function(arguments, rest)
     except (InputError, OSError) as error:
         if "--state=DEBUG" in rest:
             traceback.print_exc()
@@ -90,11 +100,20 @@ def _guarded(arguments: argparse.Namespace, rest: list[str], command: Callable[[
         return 130
 
 
-def _run(arguments: argparse.Namespace, rest: list[str]) -> int:
+def _check_usage(command: Command, arguments: argparse.Namespace, settings: list[str]) -> None:
+    """What can be said of a run's arguments before anything is loaded. Config files may name the model and the data set as well."""
+    parse_settings(settings)
+    if arguments.model or command.function is _run and not arguments.config_files:
+        require_model(arguments.model)
+    if not arguments.config_files:
+        require_dataset(arguments.dataset)
+
+
+def _run(arguments: argparse.Namespace, settings: list[str]) -> int:
     from recbole_mm.parallel.ranks import Ranks
     from recbole_mm.quick_start import run_command
 
-    run_command(arguments.model, arguments.dataset, _files(arguments), rest)
+    run_command(arguments.model, arguments.dataset, arguments.config_files, settings)
     ranks = Ranks.current()
     if ranks.rank == 0:
         getLogger().info(_next_step(arguments))
@@ -102,7 +121,15 @@ def _run(arguments: argparse.Namespace, rest: list[str]) -> int:
     return 0
 
 
-def _extract(arguments: argparse.Namespace, rest: list[str]) -> int:
+def _next_step(arguments: argparse.Namespace) -> str:
+    if arguments.dataset != "demo":
+        return "next: --model=BPR (or LightGCN, ItemKNN, ...) with the same --topk and --valid_metric compares on the same split"
+    if arguments.model not in our_models():
+        return "next: --model=CLIPRec --dataset=demo reads the pictures and texts as well"
+    return "next: --model=BPR --dataset=demo for ids alone, --use_id=False for cold items, or your own pictures (README, 'Your own data')"
+
+
+def _extract(arguments: argparse.Namespace, settings: list[str]) -> int:
     from recbole_mm.config.catalogue_config import EXTRACTION, CatalogueConfig
     from recbole_mm.feature.extract import extract
     from recbole_mm.parallel.ranks import Ranks
@@ -110,7 +137,7 @@ def _extract(arguments: argparse.Namespace, rest: list[str]) -> int:
     from recbole_mm.training.loaders import create_dataset, training_dataset
     from recbole_mm.training.log import starting
 
-    config = CatalogueConfig(arguments.model, arguments.dataset, _files(arguments), rest, EXTRACTION)
+    config = CatalogueConfig(arguments.model, arguments.dataset, arguments.config_files, settings, EXTRACTION)
     finetuned = config["encoder_training"] == "finetuned"
     with starting():
         start(config)
@@ -119,7 +146,7 @@ def _extract(arguments: argparse.Namespace, rest: list[str]) -> int:
     return 0
 
 
-def _finetune(arguments: argparse.Namespace, rest: list[str]) -> int:
+def _finetune(arguments: argparse.Namespace, settings: list[str]) -> int:
     from recbole_mm.config.catalogue_config import FINE_TUNING, CatalogueConfig
     from recbole_mm.finetune.tune_and_export import finetune
     from recbole_mm.parallel.ranks import Ranks
@@ -127,7 +154,7 @@ def _finetune(arguments: argparse.Namespace, rest: list[str]) -> int:
     from recbole_mm.training.loaders import training_dataset
     from recbole_mm.training.log import starting
 
-    config = CatalogueConfig(arguments.model, arguments.dataset, _files(arguments), rest, FINE_TUNING)
+    config = CatalogueConfig(arguments.model, arguments.dataset, arguments.config_files, settings, FINE_TUNING)
     with starting():
         start(config)
         finetune(config, training_dataset(config), arguments.output)
@@ -135,30 +162,52 @@ def _finetune(arguments: argparse.Namespace, rest: list[str]) -> int:
     return 0
 
 
-def _files(arguments: argparse.Namespace) -> list[str] | None:
-    return (arguments.config_files or "").replace(",", " ").split() or None
-
-
-def _audit(arguments: argparse.Namespace, rest: list[str]) -> int:
+def _audit(arguments: argparse.Namespace, settings: list[str]) -> int:
     from recbole_mm.audit.audit_command import main
 
-    return main(arguments.model, arguments.dataset, _files(arguments), rest, arguments.json, arguments.shuffle_test)
+    return main(arguments.model, arguments.dataset, arguments.config_files, settings, arguments.json, arguments.shuffle_test)
 
 
-def _prepare(arguments: argparse.Namespace, rest: list[str]) -> int:
+def _prepare(_: argparse.Namespace, rest: list[str]) -> int:
     from recbole_mm.data.prepare.pipeline import main
 
     return main(rest)
 
 
-def _next_step(arguments: argparse.Namespace) -> str:
-    from recbole_mm.config.registry import our_models
-
-    if arguments.dataset != "demo":
-        return "next: --model=BPR (or LightGCN, ItemKNN, ...) and the same --topk and --valid_metric compare on the same split"
-    if arguments.model not in our_models():
-        return "next: --model=CLIPRec --dataset=demo reads the pictures and texts as well"
-    return "next: --model=BPR --dataset=demo for ids alone, --use_id=False for cold items, or your own pictures (README, 'Your own data')"
+COMMANDS = {
+    "run": Command(
+        _run,
+        "train and test a recommender",
+        "Train and test a recommender: one of recbole_mm's, or one of RecBole's on the same data and split.",
+    ),
+    "extract": Command(
+        _extract,
+        "encode a data set's pictures and texts once",
+        "Encode the pictures and texts of a data set once, into the cache that runs with encoder_training: pretrained (or finetuned) read, "
+        "and export the features. It takes the keys and files of a run. Killed and started again, it continues where it stopped. Under "
+        "torchrun, the processes share the work.",
+        {"--output": {"help": "a folder that gets one <modality>.safetensors per modality, with the item tokens of its rows"}},
+    ),
+    "finetune": Command(
+        _finetune,
+        "adapt an encoder to a data set's pictures and texts",
+        "Adapt an encoder to a data set's own pictures and texts, once for all runs with encoder_training: finetuned. It takes the keys "
+        "and files of a run (finetune_epochs, finetune_weights, encoder_tuning, ...). Killed and started again, it continues "
+        "where it stopped.",
+        {"--output": {"help": "a .safetensors file that gets the tuned weights, for --encoder=backend:name@file"}},
+    ),
+    "audit": Command(
+        _audit,
+        "check whether a data set is sound",
+        "Check whether a data set is sound. It takes the keys and files of a run. The exit status is 1 if something would corrupt "
+        "a result.",
+        {
+            "--json": {"action": "store_true", "help": "print one JSON object"},
+            "--shuffle-test": {"action": "store_true", "help": "also train a small VBPR on the true features and on permuted ones"},
+        },
+    ),
+    "prepare": Command(_prepare, "make a data set of your own tables and pictures, or of a published data set", takes_run=False),
+}
 
 
 if __name__ == "__main__":

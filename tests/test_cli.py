@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from recbole_mm.cli import main, main_run
+from recbole_mm.cli import COMMANDS, main, main_run
+from recbole_mm.model import OUR_MODELS
 from tests.planted import settings, write_planted
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -158,11 +159,56 @@ def test_yaml_that_is_none(tmp_path, capsys):
     fails(capsys, ["--model=CLIPRec", "--dataset=demo", f"--config_files={tmp_path / 'a.yaml'}"], "a.yaml", "YAML")
 
 
+def answered_without_torch(*arguments: str, script: str | None = None) -> tuple[int, str]:
+    """The exit status of a command in a process of its own, and what it printed; fails if it has loaded torch."""
+    call = f"runpy.run_path({script!r}, run_name='__main__')" if script else "sys.exit(recbole_mm.cli.main())"
+    code = (
+        "import atexit, os, runpy, sys, recbole_mm.cli\n"
+        "atexit.register(lambda: 'torch' in sys.modules and os._exit(77))\n"
+        f"sys.argv[1:] = {list(arguments)!r}\n{call}"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT)
+    assert done.returncode != 77, "torch was loaded"
+    return done.returncode, done.stdout + done.stderr
+
+
 def test_help_shows_what_a_recbole_user_expects():
-    script = [sys.executable, ROOT / "run_recbole_mm.py", "--help"]
-    shown = subprocess.run(script, capture_output=True, text=True, check=True).stdout
+    status, shown = answered_without_torch("--help", script=str(ROOT / "run_recbole_mm.py"))
+    assert status == 0
     for word in ("--model", "--dataset", "--config_files", "--key=value", "--encoder", "topk"):
         assert word in shown
+
+
+def test_help_lists_the_models_that_there_are():
+    status, shown = answered_without_torch("run", "--help")
+    assert status == 0 and all(model in shown for model in OUR_MODELS)
+
+
+def test_help_lists_the_commands():
+    status, shown = answered_without_torch("--help")
+    assert status == 0 and all(f"  {command} " in shown for command in COMMANDS)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status", "fact"),
+    [
+        (["prepare", "--help"], 0, "--interactions"),
+        (["extract", "--help"], 0, "--output"),
+        ([], 2, "COMMAND"),
+        (["rnu"], 2, "rnu"),
+        (["run"], 2, "no model"),
+        (["run", "--model=VBRP", "--dataset=demo"], 2, "'VBPR'"),
+        (["run", "--model=VBPR"], 2, "no data set"),
+        (["audit"], 2, "no data set"),
+        (["run", "--model=VBPR", "--dataset=demo", "epochs=3"], 2, "--key=value"),
+        (["run", "--model=VBPR", "--dataset=demo", "--epochs=3", "--epochs=4"], 2, "twice"),
+        (["prepare", "--outptu=x"], 2, "--output"),
+    ],
+    ids=str,
+)
+def test_help_and_wrong_usage_are_answered_without_torch(arguments, status, fact):
+    found, shown = answered_without_torch(*arguments)
+    assert found == status and fact in shown
 
 
 def test_subcommand_and_script_take_the_same_arguments(shop, capsys):

@@ -15,10 +15,10 @@ from recbole_mm.config.checks import check_values
 from recbole_mm.config.keys import KEYS
 from recbole_mm.config.kinds import EVERY_MODEL
 from recbole_mm.config.known_keys import check_keys, foreign_keys, known_keys, our_keys
-from recbole_mm.config.parse import parse_container, parse_scalar
+from recbole_mm.config.parse import parse_container, parse_scalar, parse_settings
 from recbole_mm.config.properties import RECBOLE_PROPERTIES, properties_dir
-from recbole_mm.config.registry import get_model, is_ours, list_models
-from recbole_mm.errors import InputError, nearest, recbole_complaints
+from recbole_mm.config.registry import get_model, is_ours, require_dataset, require_model
+from recbole_mm.errors import InputError, recbole_complaints
 from recbole_mm.parallel.device import choose_device
 
 compat.apply()
@@ -108,21 +108,11 @@ class MultiModalConfig(Config):
         return config_dict
 
     def _load_cmd_line(self) -> dict:
-        strict = self._command_line is not None
-        arguments = self._command_line if strict else sys.argv[1:]
-        known = {}
-        for argument in arguments:
-            key, separator, value = argument.removeprefix("--").partition("=")
-            if not argument.startswith("--") or not separator:
-                if strict:
-                    raise InputError(f"argument '{argument}': settings are written --key=value")
-                continue
-            if not strict and key not in known_keys():
-                continue
-            if known.get(key, value) != value:
-                raise InputError(f"--{key} is given twice, as '{known[key]}' and as '{value}'")
-            known[key] = value
-        return self._convert_config_dict(known)
+        arguments = self._command_line
+        if arguments is None:  # whatever else a program of the user's own takes is not ours to read
+            settings = (argument for argument in sys.argv[1:] if argument.startswith("--") and "=" in argument)
+            arguments = [argument for argument in settings if argument[2:].partition("=")[0] in known_keys()]
+        return self._convert_config_dict(parse_settings(arguments))
 
     def _merge_external_config_dict(self) -> None:
         super()._merge_external_config_dict()
@@ -132,16 +122,10 @@ class MultiModalConfig(Config):
     def _get_model_and_dataset(self, model: str | type | None, dataset: str | None) -> tuple[str, type, str]:
         model = model or self.external_config_dict.get("model")
         dataset = dataset or self.external_config_dict.get("dataset")
-        if not model:
-            raise InputError("no model: give --model=NAME, for example --model=CLIPRec")
-        if not dataset:
-            raise InputError("no data set: give --dataset=NAME, for example --dataset=demo")
-        if not isinstance(model, str):
-            name, model_class = model.__name__, model
-        else:
-            name, model_class = model, get_model(model)
-            if model_class is None:
-                raise InputError(f"no model named '{model}' in recbole_mm or RecBole{nearest(model, list_models())}")
+        if not isinstance(model, type):
+            require_model(model)
+        require_dataset(dataset)
+        name, model_class = (model.__name__, model) if isinstance(model, type) else (model, get_model(model))
         check_keys(self.external_config_dict, model_class)
         self._leave_aside(foreign_keys(self.external_config_dict, model_class))
         return name, model_class, str(dataset)

@@ -1,6 +1,7 @@
-"""Values that are written as text, on the command line or by hyper-tuning: what they mean."""
+"""Settings that are written as text, on the command line or by hyper-tuning: what they mean."""
 
 import ast
+from collections.abc import Iterable
 
 import yaml
 
@@ -9,6 +10,23 @@ from recbole_mm.config.kinds import NAMES
 from recbole_mm.errors import InputError
 
 LIST_KEYS = {"metrics", "benchmark_filename"} | {name for name, key in KEYS.items() if key.kind is NAMES}
+
+
+def parse_settings(arguments: Iterable[str]) -> dict[str, str]:
+    """Settings on a command line, ``--key=value``, as text by key.
+
+    Raises:
+        InputError: an argument is not of this form, or gives a key a second value.
+    """
+    settings: dict[str, str] = {}
+    for argument in arguments:
+        key, equals, value = argument.removeprefix("--").partition("=")
+        if not argument.startswith("--") or not equals:
+            raise InputError(f"argument '{argument}': settings are written --key=value")
+        if settings.get(key, value) != value:
+            raise InputError(f"--{key} is given twice, as '{settings[key]}' and as '{value}'")
+        settings[key] = value
+    return settings
 
 
 def parse_scalar(text: str) -> object:

@@ -6,7 +6,7 @@ from functools import lru_cache
 from pathlib import Path
 
 from recbole_mm.config.properties import RECBOLE_PROPERTIES, properties_dir
-from recbole_mm.errors import InputError
+from recbole_mm.errors import InputError, nearest
 
 MODEL_ROOM = Path(__file__).resolve().parents[1] / "model"
 
@@ -20,8 +20,8 @@ class OurModel:
 
 @lru_cache
 def our_models() -> dict[str, str]:
-    """The names of our recommenders and the modules that define them. A recommender is a class in a file below ``model/`` whose default
-    settings are in ``properties/model/<name>.yaml``."""
+    """The names of our recommenders and the modules that define them. A recommender is a class in a file below ``model/`` that has a
+    property file ``properties/model/<name>.yaml``. No model is imported to find them."""
     names, found = {file.stem for file in (properties_dir() / "model").glob("*.yaml")}, {}
     for file in sorted(MODEL_ROOM.rglob("*.py")):
         module = ".".join(("recbole_mm", *file.relative_to(MODEL_ROOM.parent).with_suffix("").parts))
@@ -33,6 +33,20 @@ def our_models() -> dict[str, str]:
 def list_models() -> list[str]:
     """The names of all models that ``--model`` takes, ours first."""
     return [*our_models(), *sorted(file.stem for file in (RECBOLE_PROPERTIES / "model").glob("*.yaml"))]
+
+
+def require_model(name: str | None) -> None:
+    """Raises InputError: no name, or neither recbole_mm nor RecBole has a model of this name."""
+    if not name:
+        raise InputError("no model: give --model=NAME, for example --model=CLIPRec")
+    if name not in list_models():
+        raise InputError(f"no model named '{name}' in recbole_mm or RecBole{nearest(str(name), list_models())}")
+
+
+def require_dataset(name: str | None) -> None:
+    """Raises InputError: no name."""
+    if not name:
+        raise InputError("no data set: give --dataset=NAME, for example --dataset=demo")
 
 
 def get_model(name: str) -> type | None:

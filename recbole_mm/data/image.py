@@ -7,14 +7,16 @@ import posixpath
 import time
 from io import BytesIO
 from pathlib import Path, PureWindowsPath
-from typing import BinaryIO
+from typing import TYPE_CHECKING, BinaryIO
 
 import numpy as np
-import torch
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from recbole_mm.disk import write_whole
 from recbole_mm.errors import InputError
+
+if TYPE_CHECKING:
+    import torch
 
 DEFAULT_SIZE = (224, 224)
 SETTLED_NS = 2_000_000_000
@@ -119,8 +121,10 @@ def links_out(folder: Path, name: str) -> bool:
     return os.path.commonpath([root, os.path.realpath(os.path.join(folder, name))]) != root
 
 
-def default_geometry(image: Image.Image) -> torch.Tensor:
+def default_geometry(image: Image.Image) -> "torch.Tensor":
     """uint8 (3, 224, 224) of an RGB image: shortest side to 224 (bicubic), centre crop. Used while no encoder is attached."""
+    import torch  # the command prepare reads this module, and needs no torch
+
     height, width = DEFAULT_SIZE
     fitted = ImageOps.fit(image, (width, height), Image.Resampling.BICUBIC)
     return torch.from_numpy(np.array(fitted)).permute(2, 0, 1).contiguous()
