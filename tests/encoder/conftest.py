@@ -1,6 +1,5 @@
 """Shared by the encoder tests."""
 
-import json
 import os
 import subprocess
 import sys
@@ -36,35 +35,12 @@ def tiny():
 
 @pytest.fixture(scope="session")
 def small_config():
+    """open_clip's configuration of a small architecture."""
     return {
         "embed_dim": 24,
         "vision_cfg": {"image_size": [32, 48], "layers": 2, "width": 32, "head_width": 16, "patch_size": 16},
         "text_cfg": {"context_length": 16, "vocab_size": 49408, "width": 32, "heads": 2, "layers": 1},
     }
-
-
-@pytest.fixture()
-def architecture(small_config, tmp_path, monkeypatch):
-    """``architecture(name, tags, **changes)`` teaches open_clip a small architecture for the length of a test."""
-    import open_clip
-    from open_clip import factory, pretrained
-
-    for registry in (factory._MODEL_CONFIGS, pretrained._PRETRAINED):
-        for key in list(registry):
-            monkeypatch.setitem(registry, key, registry[key])
-    monkeypatch.setattr(factory, "_MODEL_CONFIG_PATHS", list(factory._MODEL_CONFIG_PATHS))
-    monkeypatch.setattr(factory, "_MODEL_CONFIGS", dict(factory._MODEL_CONFIGS))
-    monkeypatch.setattr(pretrained, "_PRETRAINED", dict(pretrained._PRETRAINED))
-
-    def add(name, tags=None, **changes):
-        path = tmp_path / f"{name}.json"
-        path.write_text(json.dumps({**small_config, **changes}))
-        open_clip.add_model_config(path)
-        if tags:
-            pretrained._PRETRAINED[name] = tags
-        return name
-
-    return add
 
 
 @pytest.fixture(scope="session")

@@ -8,7 +8,7 @@ from safetensors.torch import load_file
 
 from recbole_mm.encoder.beit3 import BEiT3, BEiT3Config
 
-ORACLE = Path(__file__).parents[1] / "oracle"
+ORACLE = Path(__file__).parent / "oracle"
 SIZES = {"embed_dim": 64, "depth": 3, "num_heads": 4, "mlp_ratio": 4, "image_size": 32, "patch_size": 8, "vocab_size": 100}
 
 

@@ -8,7 +8,7 @@ import torch
 
 from recbole_mm.encoder.beit3 import BEiT3, BEiT3Config
 
-ORACLE = Path(__file__).parents[1] / "oracle"
+ORACLE = Path(__file__).parent / "oracle"
 
 
 def passes(model, oracle, dtype=torch.float32):

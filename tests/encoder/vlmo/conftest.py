@@ -9,7 +9,7 @@ from safetensors import safe_open
 
 from recbole_mm.encoder.vlmo import VLMo, VLMoConfig
 
-ORACLE = Path(__file__).parents[1] / "oracle"
+ORACLE = Path(__file__).parent / "oracle"
 SMALL = {"embed_dim": 24, "depth": 3, "num_heads": 2, "image_size": 32, "patch_size": 16, "vocab_size": 40, "max_text_len": 12}
 
 

@@ -9,7 +9,7 @@ import torch
 from recbole_mm.encoder.vlmo import VLMo, VLMoConfig, position
 
 NAMES = ["vlmo_tiny", "vlmo_tiny_plus"]
-SHAPES = json.loads((Path(__file__).parents[1] / "oracle" / "vlmo_state_dict_shapes.json").read_text())
+SHAPES = json.loads((Path(__file__).parent / "oracle" / "vlmo_state_dict_shapes.json").read_text())
 
 
 def answers(model, given):

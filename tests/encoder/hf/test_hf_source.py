@@ -182,7 +182,7 @@ def test_only_what_is_needed_is_downloaded(originals, monkeypatch, file, taken):
 
     import huggingface_hub
 
-    from recbole_mm.encoder.hf.encoder import source as hf_source
+    from recbole_mm.encoder.hf import source as hf_source
 
     asked = {}
     listing = SimpleNamespace(siblings=[SimpleNamespace(rfilename=name) for name in (file, "tf_model.h5", "config.json")])

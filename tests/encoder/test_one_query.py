@@ -80,7 +80,7 @@ def test_vlmo_with_its_vision_language_experts_left_out():
 @pytest.mark.parametrize("custom", [False, True], ids=["CLIP", "CustomTextCLIP"])
 def test_open_clips_towers_give_their_own_rows(custom, text, tuning, small_config, tmp_path, batch):
     from recbole_mm.encoder.open_clip.block import PooledBlock
-    from tests.encoder.test_encoder_openclip import model_of, write_folder
+    from tests.encoder.open_clip.test_open_clip_encoder import model_of, write_folder
 
     config = {**small_config, "text_cfg": {**small_config["text_cfg"], **text, "layers": 2}, "custom_text": custom}
     encoder = create_encoder(f"open_clip:local-dir:{write_folder(tmp_path / 'folder', config, model_of(config))}").double()
@@ -98,12 +98,16 @@ def test_open_clips_towers_give_their_own_rows(custom, text, tuning, small_confi
 
 @pytest.mark.parametrize(
     "changes",
-    [{"vision_cfg": {"pool_type": "avg"}}, {"vision_cfg": {"attentional_pool": True}}, {"vision_cfg": {"qk_norm": True}},
-     {"text_cfg": {"embed_cls": True}, "custom_text": True}],
+    [
+        {"vision_cfg": {"pool_type": "avg"}},
+        {"vision_cfg": {"attentional_pool": True}},
+        {"vision_cfg": {"qk_norm": True}},
+        {"text_cfg": {"embed_cls": True}, "custom_text": True},
+    ],
     ids=str,
 )
 def test_towers_that_need_every_position_compute_it(changes, small_config, tmp_path, batch):
-    from tests.encoder.test_encoder_openclip import model_of, write_folder
+    from tests.encoder.open_clip.test_open_clip_encoder import model_of, write_folder
 
     changed = {key: {**small_config[key], **value} if isinstance(value, dict) else value for key, value in changes.items()}
     config = {**small_config, **changed}

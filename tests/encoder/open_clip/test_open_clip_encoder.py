@@ -177,8 +177,13 @@ def test_weights_that_cannot_be_had(monkeypatch):
     monkeypatch.setattr(constants, "ENDPOINT", "http://127.0.0.1:9")
     monkeypatch.setattr(hub, "_unreachable_until", 0.0)
     started = time.monotonic()
-    refuses("open_clip:ViT-B-16-quickgelu@openai", "no network", "timm/vit_base_patch16_clip_224.openai",
-            "open_clip:ViT-B-16-quickgelu@openai=/path/to/file", "HF_HOME")
+    refuses(
+        "open_clip:ViT-B-16-quickgelu@openai",
+        "no network",
+        "timm/vit_base_patch16_clip_224.openai",
+        "open_clip:ViT-B-16-quickgelu@openai=/path/to/file",
+        "HF_HOME",
+    )
     refuses("open_clip:hf-hub:org/repo", "no network", "repository org/repo", "open_clip:local-dir:/folder")
     assert time.monotonic() - started < 5
     assert constants.HF_HUB_OFFLINE is False

@@ -102,16 +102,34 @@ def test_pixels_are_the_processors_own(folder, pictures, picture, kind):
     assert pixels.dtype == torch.uint8 and encoder.image_size == tuple(pixels.shape[2:])
     mean, std = torch.tensor([encoder.image_mean, encoder.image_std]).view(2, 3, 1, 1)
     assert ((encoder.normalise(pixels, torch.float32) - processed(folder(kind), pictures)) * std).abs().max() <= 1 / 255 + 1e-6
-    odd = [picture(1, 1), picture(5000, 20), picture(20, 5000), picture(3, 70), picture(70, 3), picture(9, 9).convert("P"),
-           picture(9, 9).convert("CMYK"), picture(9, 9).convert("L")]
+    odd = [
+        picture(1, 1),
+        picture(5000, 20),
+        picture(20, 5000),
+        picture(3, 70),
+        picture(70, 3),
+        picture(9, 9).convert("P"),
+        picture(9, 9).convert("CMYK"),
+        picture(9, 9).convert("L"),
+    ]
     assert torch.isfinite(rows_of(encoder, odd)).all()
 
 
 def test_another_rescaling_is_folded_into_the_normalisation(folder, pictures, tmp_path):
     path = hf_folders.write_resnet(tmp_path / "f")
-    for changes, mean in (({"do_normalize": False}, (0.0,) * 3), ({"rescale_factor": 1 / 127.5}, (0.24, 0.225, 0.205)),
-                          ({"image_processor_type": "EfficientNetImageProcessor", "rescale_offset": True, "include_top": False,
-                            "size": {"height": 48, "width": 48}}, (1.48, 1.45, 1.41))):
+    for changes, mean in (
+        ({"do_normalize": False}, (0.0,) * 3),
+        ({"rescale_factor": 1 / 127.5}, (0.24, 0.225, 0.205)),
+        (
+            {
+                "image_processor_type": "EfficientNetImageProcessor",
+                "rescale_offset": True,
+                "include_top": False,
+                "size": {"height": 48, "width": 48},
+            },
+            (1.48, 1.45, 1.41),
+        ),
+    ):
         hf_folders._convnext_processor(path)
         settings = hf_folders.json.loads((path / "preprocessor_config.json").read_text())
         hf_folders._json(path / "preprocessor_config.json", {**settings, **changes})
