@@ -92,7 +92,7 @@ class FREEDOM(ItemGraphRecommender):
         ids = self.item_embedding.weight
         adjacency = self.training_adjacency if self.training else self.adjacency
         users, items = light_gcn(adjacency, self.user_embedding.weight, ids, self.n_layers)
-        return users, items + propagate(self.item_graph, ids, self.n_item_layers, "last")
+        return users, items + propagate(self.item_graph, ids, self.n_item_layers)
 
     def build_item_graph(self, features: dict[str, Tensor]) -> SparseMatrix:
         """S."""

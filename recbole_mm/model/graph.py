@@ -41,26 +41,26 @@ class InteractionGraph:
         """How many pairs each user (n_users,) and each item (n_items,) is in."""
         return torch.bincount(self.users, minlength=self.n_users), torch.bincount(self.items, minlength=self.n_items)
 
-    def edge_weights(self, normalisation: str = "symmetric") -> Tensor:
-        """(E,) of each pair: ``symmetric`` 1 / sqrt(d_u d_i), ``row`` 1 / d_u, ``none`` 1."""
+    def edge_weights(self) -> Tensor:
+        """1 / sqrt(d_u d_i) for each pair: (E,)."""
         of_users, of_items = self.degrees()
-        return _normalise(normalisation, of_users[self.users].float(), of_items[self.items].float())
+        return (of_users[self.users].float() * of_items[self.items].float()).rsqrt()
 
     def adjacency(self, normalisation: str = "symmetric", self_loops: bool = False) -> SparseMatrix:
-        """The square matrix over users and items: D^-1/2 A D^-1/2 (``symmetric``), D^-1 A (``row``), or A (``none``), where
-        ``self_loops`` puts A + I for A (and its degrees for A's)."""
+        """The square matrix over users and items: D^-1/2 A D^-1/2 (``symmetric``) or D^-1 A (``row``). With ``self_loops``, A + I takes
+        the place of A, and its degrees that of A's."""
         nodes = self.n_users + self.n_items
         rows, columns = torch.cat([self.users, self.items + self.n_users]), torch.cat([self.items + self.n_users, self.users])
         if self_loops:
             loops = torch.arange(nodes, device=rows.device)
             rows, columns = torch.cat([rows, loops]), torch.cat([columns, loops])
         degrees = torch.bincount(rows, minlength=nodes).float()
-        values = _normalise(normalisation, degrees[rows], degrees[columns])
+        values = 1 / degrees[rows] if normalisation == "row" else (degrees[rows] * degrees[columns]).rsqrt()
         return SparseMatrix(rows, columns, values, (nodes, nodes), symmetric=normalisation != "row")
 
-    def user_item(self, normalisation: str = "symmetric") -> SparseMatrix:
+    def user_item(self) -> SparseMatrix:
         """The users' rows and items' columns of ``adjacency``, (n_users, n_items): sums up the items of each user."""
-        return SparseMatrix(self.users, self.items, self.edge_weights(normalisation), (self.n_users, self.n_items))
+        return SparseMatrix(self.users, self.items, self.edge_weights(), (self.n_users, self.n_items))
 
     def dropout(self, rate: float) -> "InteractionGraph":
         """Each pair kept with probability 1 - rate, both of its directions or neither."""
@@ -80,26 +80,27 @@ class InteractionGraph:
         return InteractionGraph(self.users[kept], self.items[kept], self.n_users, self.n_items)
 
 
-def _normalise(normalisation: str, of_rows: Tensor, of_columns: Tensor) -> Tensor:
-    if normalisation == "symmetric":
-        return (of_rows * of_columns).rsqrt()
-    return {"row": 1 / of_rows, "none": torch.ones_like(of_rows)}[normalisation]
+def propagate(graph: "SparseMatrix | ItemGraph", x: Tensor, layers: int) -> Tensor:
+    """A^layers x, with A the graph's matrix (n, n): (n, d) in, (n, d) out."""
+    for _ in range(layers):
+        x = graph @ x
+    return x
 
 
-def propagate(adjacency: SparseMatrix, x: Tensor, layers: int, combine: str = "mean") -> Tensor:
-    """x, A x, A^2 x, ..., A^layers x combined by their ``mean`` (LightGCN, He et al., SIGIR'20) or ``sum``, or the ``last``: (n, d)."""
-    outputs = [x]
+def light_gcn(adjacency: SparseMatrix, users: Tensor, items: Tensor, layers: int) -> tuple[Tensor, Tensor]:
+    """The mean of x, A x, ..., A^layers x over a bipartite graph (LightGCN, He et al., SIGIR 2020).
+
+    Args:
+        adjacency: A, over the users and then the items.
+        users, items: x, (n_users, d) and (n_items, d).
+
+    Returns:
+        The users' rows (n_users, d) and the items' rows (n_items, d).
+    """
+    outputs = [torch.cat([users, items])]
     for _ in range(layers):
         outputs.append(adjacency @ outputs[-1])
-    if combine == "last":
-        return outputs[-1]
-    total = sum(outputs[1:], x)
-    return {"mean": total / len(outputs), "sum": total}[combine]
-
-
-def light_gcn(adjacency: SparseMatrix, users: Tensor, items: Tensor, layers: int, combine: str = "mean") -> tuple[Tensor, Tensor]:
-    """``propagate`` over a bipartite adjacency: (n_users, d) and (n_items, d) in, the same out."""
-    return propagate(adjacency, torch.cat([users, items]), layers, combine).split([len(users), len(items)])
+    return (sum(outputs[1:], outputs[0]) / len(outputs)).split([len(users), len(items)])
 
 
 @dataclass
@@ -139,27 +140,28 @@ def sum_graphs(graphs: list[ItemGraph], scales: list[float | Tensor] | Tensor) -
     return ItemGraph(torch.cat([graph.indices for graph in graphs], dim=1), torch.cat(weights, dim=1))
 
 
-def knn_graph(features: Tensor, k: int, *, exclude_self: bool = False, absent: Tensor | None = None) -> ItemGraph:
-    """Each item's k nearest by cosine, weighing their cosine, with gradient to ``features`` where they carry one.
+def knn_graph(features: Tensor, k: int, *, absent: Tensor | None = None) -> ItemGraph:
+    """The k nearest neighbours of each item by cosine similarity, which is also their weight. An item is its own first neighbour.
 
     Args:
-        features: (n_items, d), a row an internal item id. Row 0, the padding item, is always absent.
-        exclude_self: an item is no neighbour of its own (in LATTICE and FREEDOM it is, its first).
-        absent: bool (n_items,), items that have no such features: they are nobody's neighbours and have none.
+        features: (n_items, d), one row per internal item id. Row 0, the padding item, is always absent. Where the features carry a
+            gradient, the weights do as well.
+        absent: bool (n_items,), items that have no such features. They have no neighbours and are nobody's neighbour.
 
-    The similarities of a few thousand items at a time with all others are all that is held, never n x n. Similarities that agree to
-    6 decimals are ties, which the smaller id wins. Where fewer than k items can be neighbours, the places left weigh 0.
+    Similarities are computed for a few thousand items at a time, never for all n x n pairs at once. Similarities that agree to 6 decimals
+    are ties, and the smaller id wins. Where fewer than k items can be neighbours, the remaining places have weight 0.
     """
     normal = functional.normalize(features, dim=-1)
     here = torch.ones(len(features), dtype=torch.bool, device=features.device) if absent is None else ~absent
     here = here & (torch.arange(len(here), device=here.device) != 0)
     with torch.no_grad():
-        indices, used = _nearest(normal.detach(), here, k, exclude_self)
+        indices, used = _nearest(normal.detach(), here, k)
     return ItemGraph(indices, PairProducts.apply(normal, indices) * used)
 
 
 def _first_largest(values: Tensor, k: int) -> Tensor:
-    """Columns (n, k) of each row's k largest among whole numbers, falling; of equal ones the first, which topk alone leaves open."""
+    """The columns (n, k) of each row's k largest values, which are whole numbers, in falling order. Of equal values the first column comes
+    first, which topk alone does not promise."""
     largest, columns = values.topk(k)
     tied = (values >= largest[:, -1:]).sum(1) > k
     width = values.shape[1]
@@ -170,19 +172,17 @@ def _first_largest(values: Tensor, k: int) -> Tensor:
     return columns.gather(1, order)
 
 
-def _nearest(normal: Tensor, here: Tensor, k: int, exclude_self: bool) -> tuple[Tensor, Tensor]:
-    """indices (n, k) of the nearest, and which of these places are in use (n, k)."""
+def _nearest(normal: Tensor, here: Tensor, k: int) -> tuple[Tensor, Tensor]:
+    """The ids of each item's nearest among the items that are ``here`` (n, k), and which of these places are in use (n, k)."""
     ids = here.nonzero().squeeze(1)
-    candidates, n_neighbours = normal[ids], min(k, len(ids) - exclude_self)
+    candidates, n_neighbours = normal[ids], min(k, len(ids))
     indices = torch.zeros(len(normal), k, dtype=torch.long, device=normal.device)
     used = torch.zeros(len(normal), k, dtype=torch.bool, device=normal.device)
-    if n_neighbours <= 0:
+    if not n_neighbours:
         return indices, used
     places = torch.arange(len(ids), device=normal.device)
     for rows in places.split(max(1, CELLS_AT_ONCE // len(ids))):
         similarity = (candidates[rows] @ candidates.T).mul_(TIE).round_()
-        if exclude_self:
-            similarity[torch.arange(len(rows), device=rows.device), rows] = -2 * TIE
         indices[ids[rows], :n_neighbours] = ids[_first_largest(similarity, n_neighbours)]
     used[ids, :n_neighbours] = True
     return indices, used

@@ -73,7 +73,7 @@ class LATTICE(ItemGraphRecommender):
 
     def embed(self, fresh_ids: Tensor | None = None) -> tuple[Tensor, Tensor]:
         ids = self.item_embedding.weight
-        h = propagate(self.mixed_graph(fresh_ids), ids, self.n_item_layers, "last")
+        h = propagate(self.mixed_graph(fresh_ids), ids, self.n_item_layers)
         users, items = light_gcn(self.adjacency, self.user_embedding.weight, ids, self.n_layers)
         return users, items + functional.normalize(h, dim=-1)
 

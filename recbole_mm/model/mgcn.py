@@ -85,7 +85,7 @@ class MGCN(ItemGraphRecommender):
         ids = self.item_embedding.weight
         behaviour = torch.cat(light_gcn(self.adjacency, self.user_embedding.weight, ids, self.n_layers))
         gates = self.gate(self.transform((self.trained or self.item_features).table(fresh_ids)))
-        of_items = {m: propagate(self.item_graph[m], ids * gate.sigmoid(), self.n_item_layers, "last") for m, gate in gates.items()}
+        of_items = {m: propagate(self.item_graph[m], ids * gate.sigmoid(), self.n_item_layers) for m, gate in gates.items()}
         content = {m: torch.cat([self.user_item @ rows, rows]) for m, rows in of_items.items()}
         return behaviour, self.fuser(behaviour, content) if self.fuser else next(iter(content.values()))
 
