@@ -1,8 +1,8 @@
 """What recbole 1.2.1 needs on today's numpy, scipy, torch and torchvision.
 
-Every shim answers one line of RecBole (or one broken wheel), is a no-op where that line works, and can be deleted with it.
-pandas is the exception: RecBole's ``fillna(inplace=True)`` on a column does nothing under pandas 3, which no shim can mend, so
-pyproject.toml asks for pandas < 3. ray is never imported: only ``recbole.quick_start`` does that, and nothing here imports it.
+Every shim is for one line of RecBole (or for one broken wheel). It does nothing where that line works, and can be deleted with it.
+pandas is the exception: under pandas 3, RecBole's ``fillna(inplace=True)`` on a column does nothing, which no shim can mend, so
+pyproject.toml asks for pandas < 3. ray is never imported: only ``recbole.quick_start`` imports it, and nothing here imports that module.
 """
 
 import importlib.util
@@ -33,15 +33,15 @@ def fix_scipy() -> None:
 
 
 def fix_warnings() -> None:
-    """Lines that work, but warn about the future every time: recbole/data/dataset/dataset.py:509, ``inplace`` on a column (right
+    """Lines that work, but warn of future versions on every call: recbole/data/dataset/dataset.py:509, ``inplace`` on a column (correct
     under pandas 2), trainer.py:235, ``torch.cuda.amp.GradScaler``, and lightgcn.py:125, ``torch.sparse.FloatTensor``."""
     for category in (FutureWarning, UserWarning):
         warnings.filterwarnings("ignore", category=category, module=r"recbole\.(data|trainer|model)\.")
 
 
 def fix_torchvision() -> None:
-    """torchvision's wheel is built for CUDA: beside a CPU-only torch its library does not load, and then ``import torchvision``
-    fails on two operators nobody declared. Declaring their schemas is enough for its transforms (and so for open_clip and timm)."""
+    """torchvision's wheel is built for CUDA. Beside a CPU-only torch its library does not load, and ``import torchvision`` then fails on
+    two operators that nothing has declared. Declaring their schemas is enough for its transforms, and so for open_clip and timm."""
     spec = importlib.util.find_spec("torchvision")
     if _declared or spec is None or spec.origin is None:
         return
@@ -57,8 +57,8 @@ def fix_torchvision() -> None:
 
 
 def fix_recbole_checkpoints() -> None:
-    """recbole/trainer/trainer.py:323 and :583, bare ``torch.load``: torch >= 2.6 refuses the pickled Config in RecBole's own
-    checkpoints. The default is put back for that module alone; our trainer never goes through it."""
+    """recbole/trainer/trainer.py:323 and :583, ``torch.load`` without arguments: torch >= 2.6 refuses the pickled Config in RecBole's own
+    checkpoints. The former default is restored for that module only, which our trainer does not use for loading."""
     import recbole.trainer.trainer as module
 
     if torch.__version__ >= torch.torch_version.TorchVersion("2.6") and module.torch is torch:
@@ -66,7 +66,7 @@ def fix_recbole_checkpoints() -> None:
 
 
 class _TrustingTorch:
-    """torch, but for ``load``."""
+    """torch, with another ``load``."""
 
     load = staticmethod(partial(torch.load, weights_only=False))
 
@@ -76,7 +76,7 @@ class _TrustingTorch:
 
 @contextmanager
 def no_tensorboard() -> Iterator[None]:
-    """recbole/trainer/trainer.py:115: every trainer writes into log_tensorboard; of several processes, the first is enough."""
+    """recbole/trainer/trainer.py:115: every trainer writes into log_tensorboard. Of several processes, only the first one should."""
     import recbole.trainer.trainer as module
 
     original, module.get_tensorboard = module.get_tensorboard, lambda _: _Silent()

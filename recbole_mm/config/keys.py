@@ -96,14 +96,14 @@ SECTIONS: dict[str, dict[str, Key]] = {
                                 "finetuned: it is first adapted to the items' pictures and texts. end2end: it trains with the "
                                 "recommender."),
         "encoder_tuning": Key("full", choice(*TUNINGS), "Which part of the encoder trains (finetuned, end2end; side only with end2end)."),
-        "encoder_last_k": Key(2, COUNT, "last_k: the number of blocks that train, counted from the top of each tower. Final norms and "
+        "encoder_last_k": Key(2, COUNT, "The number of blocks that train, counted from the top of each tower. Final norms and "
                               "projections train as well.", "last_k"),
-        "cache_hidden_states": Key(False, SWITCH, "last_k with end2end: run the frozen blocks once per item, keep their output on disk (in "
+        "cache_hidden_states": Key(False, SWITCH, "With end2end, run the frozen blocks once per item, keep their output on disk (in "
                                    "feature_dtype), and start training from there.", "last_k"),
-        "lora_rank": Key(8, COUNT, "lora: the rank of the updates.", "lora"),
-        "lora_alpha": Key(16, AMOUNT, "lora: the updates are scaled by lora_alpha / lora_rank.", "lora"),
-        "adapter_dim": Key(64, COUNT, "adapter: the width of the bottlenecks.", "adapter"),
-        "side_dim": Key(64, COUNT, "side: the width of the bottlenecks of a side network, which reads the stored layers of the frozen "
+        "lora_rank": Key(8, COUNT, "The rank of the updates.", "lora"),
+        "lora_alpha": Key(16, AMOUNT, "The updates are scaled by lora_alpha / lora_rank.", "lora"),
+        "adapter_dim": Key(64, COUNT, "The width of the bottlenecks.", "adapter"),
+        "side_dim": Key(64, COUNT, "The width of the bottlenecks of a side network, which reads the stored layers of the frozen "
                         "encoder (in feature_dtype).", "side"),
         "encoder_learning_rate": Key("auto", or_auto(AMOUNT), "auto: 1e-3 from random weights and for side; with pretrained weights 1e-4 "
                                      "for lora, adapter and bitfit, else 1e-5."),

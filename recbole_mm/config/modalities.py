@@ -1,19 +1,19 @@
-"""Which modalities come from feature files, and which from an encoder that reads the items' pictures and texts."""
+"""Which modalities come from feature files, and which come from an encoder that reads the items' pictures and texts."""
 
 from collections.abc import Mapping
 
 READABLE = ("image", "text", "joint")
-"""What an encoder can read at all."""
+"""The modalities that an encoder can read."""
 
 
 def from_files(config: Mapping) -> dict[str, str]:
-    """``{modality: path}`` of the modalities in use that ``feature_files`` brings, whatever an encoder could read."""
+    """``{modality: path}`` for the modalities in use that are in ``feature_files``, even if an encoder could read them as well."""
     files, wanted = config["feature_files"] or {}, config["modalities"]
     return {m: files[m] for m in (files if wanted is None else wanted) if m in files}
 
 
 def from_encoder(config: Mapping) -> list[str] | None:
-    """The modalities in use that ``feature_files`` does not bring; None for whatever encoder and items have, [] for no encoder."""
+    """The modalities in use that are not in ``feature_files``. None means all that the encoder and the items have, [] means no encoder."""
     files, wanted = config["feature_files"] or {}, config["modalities"]
     if wanted is None:
         return [] if files else None
@@ -21,5 +21,5 @@ def from_encoder(config: Mapping) -> list[str] | None:
 
 
 def trains_encoder(config: Mapping) -> bool:
-    """Does an encoder train with the recommender? At a rate of 0 it does not, and is as good as pretrained."""
+    """Does an encoder train with the recommender? With a learning rate of 0 it does not, and is treated as pretrained."""
     return config["encoder_training"] == "end2end" and config["encoder_learning_rate"] != 0 and from_encoder(config) != []

@@ -1,4 +1,4 @@
-"""MultiModalConfig: RecBole's Config, finding our models and properties first, then RecBole's, and checking what it is given."""
+"""MultiModalConfig: RecBole's Config, which also finds our models and property files, and checks the values that it is given."""
 
 import os
 import sys
@@ -28,13 +28,12 @@ ENUMS = {"MODEL_TYPE": ModelType, "MODEL_INPUT_TYPE": InputType, "eval_type": Ev
 class MultiModalConfig(Config):
     """RecBole's Config with recbole_mm's models, property files and keys.
 
-    Precedence is RecBole's: overall < model < dataset properties < config files < config_dict < command line, with our property
-    files taking effect right after RecBole's of the same level. The command line is ``sys.argv``, as in RecBole: in a program of
-    the user's own, arguments that are no configuration key are left alone. ``command_line`` (what our commands give) replaces it, and
-    then every argument must be a key.
+    Precedence is RecBole's: overall < model < data set properties < config files < config_dict < command line. Our property files come
+    right after RecBole's of the same level. The command line is ``sys.argv``, as in RecBole: since the program may be the user's own, its
+    arguments that are not configuration keys are ignored. Our commands give ``command_line`` instead, where every argument must be a key.
 
-    A key that only other models have is refused on the command line. Config files and config_dict may serve many models, and
-    are to fit by a change of the model's name: there it is left aside, and a notice says so.
+    A key that only other models have is refused on the command line. Config files and config_dict may serve many models, and should still
+    fit when only the model's name changes, so there the key is ignored and a notice says so.
 
     Attributes:
         notices: warnings for the run's log.
@@ -61,10 +60,10 @@ class MultiModalConfig(Config):
 
     @classmethod
     def from_final(cls, final_config: Mapping, model_class: type | None = None) -> "MultiModalConfig":
-        """A finished configuration (what a checkpoint holds) back as a config, on this machine's device.
+        """A config of the finished configuration that a checkpoint holds, on this machine's device.
 
         Raises:
-            InputError: its model is of the user's own, and ``model_class`` does not say which class that is.
+            InputError: its model is a user's own, and ``model_class`` does not say which class that is.
         """
         self = cls.__new__(cls)
         self.compatibility_settings()
@@ -99,7 +98,7 @@ class MultiModalConfig(Config):
         return merged
 
     def _convert_config_dict(self, config_dict: dict) -> dict:
-        """Strings (of the command line, or from hyper-tuning) to values, paths to strings; unlike RecBole's, nothing is evaluated."""
+        """Turns strings (of the command line, or of hyper-tuning) into values, and paths into strings. Nothing is evaluated."""
         for key, value in config_dict.items():
             if isinstance(value, str):
                 config_dict[key] = parse_scalar(value)

@@ -1,4 +1,4 @@
-"""Where the property files are: inside the installed package, or beside it in a checkout."""
+"""The folders of the property files, RecBole's and ours. Ours is inside the installed package, or beside it in a checkout."""
 
 import importlib.util
 from pathlib import Path
@@ -8,6 +8,6 @@ _PACKAGE = Path(__file__).resolve().parents[1]
 
 
 def properties_dir() -> Path:
-    """The folder with overall.yaml, model/ and dataset/."""
+    """The folder that holds our overall.yaml, model/ and dataset/."""
     inside = _PACKAGE / "properties"
     return inside if inside.is_dir() else _PACKAGE.parent / "properties"

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import yaml
 
-from recbole_mm.config.keys import SECTIONS
+from recbole_mm.config.keys import SECTIONS, TUNINGS
 from recbole_mm.config.kinds import SWITCH, Key
 from recbole_mm.config.properties import properties_dir
 from recbole_mm.config.registry import get_model, our_models
@@ -61,7 +61,8 @@ def key_lines(keys: Mapping[str, Key]) -> str:
 def _lines(name: str, key: Key) -> str:
     setting = f"{name}: {_yaml(key.default)}".ljust(COMMENT_COLUMN - 1)
     choices = f" Range in [{', '.join(map(repr, key.kind.choices))}]." if key.kind.choices and key.kind is not SWITCH else ""
-    comment, indent = f"({key.kind.type}) {key.help}{choices}", " " * COMMENT_COLUMN + "# "
+    owner = f"{key.belongs_to}: " if key.belongs_to in TUNINGS else ""
+    comment, indent = f"({key.kind.type}) {owner}{key.help}{choices}", " " * COMMENT_COLUMN + "# "
     return textwrap.fill(comment, LINE_LENGTH, initial_indent=f"{setting} # ", subsequent_indent=indent, break_on_hyphens=False)
 
 

@@ -1,4 +1,4 @@
-"""Recommenders by name: ours, which are found in the files of the room ``model``, then RecBole's."""
+"""Recommenders by name: first ours, which are found in the files below ``model/``, then RecBole's."""
 
 import importlib
 import re
@@ -12,9 +12,9 @@ MODEL_ROOM = Path(__file__).resolve().parents[1] / "model"
 
 
 class OurModel:
-    """What tells a recommender of recbole_mm, or one that a user builds on its base classes, from RecBole's models.
+    """The mark of a recommender of recbole_mm, or of one that a user builds on its base classes. RecBole's models do not have it.
 
-    Such a recommender takes its items from ItemFeatures, and so wants a MultiModalDataset and a MultiModalTrainer.
+    A recommender with this mark takes its items from ItemFeatures, so it is given a MultiModalDataset and a MultiModalTrainer.
     """
 
 
@@ -68,5 +68,5 @@ def get_model(name: str) -> type | None:
 
 
 def is_ours(model_class: type) -> bool:
-    """Is it a recommender of recbole_mm, or one that a user has built on its base classes?"""
+    """Is it a recommender of recbole_mm, or one that a user has built on its base classes, rather than one of RecBole's?"""
     return issubclass(model_class, OurModel)

@@ -1,4 +1,4 @@
-"""The recommenders, one file each: ``from recbole_mm.model import VBPR``."""
+"""The recommenders, one file per model: ``from recbole_mm.model import VBPR``."""
 
 from recbole_mm.config.registry import get_model, is_ours, list_models, our_models
 

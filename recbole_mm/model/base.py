@@ -1,4 +1,4 @@
-"""What every recommender of this package is: MultiModalRecommender, and what most are: EmbeddingRecommender."""
+"""The base classes of the recommenders: MultiModalRecommender for all of them, EmbeddingRecommender for most."""
 
 from collections.abc import Iterable, Mapping
 from itertools import chain
@@ -19,17 +19,17 @@ from recbole_mm.feature.build import build_features
 class MultiModalRecommender(OurModel, GeneralRecommender):
     """A RecBole GeneralRecommender whose items have features.
 
-    ``item_features`` is the ItemFeatures that the configuration asks for (None with ``modalities: []``); whether they come from a
-    table or from a live encoder is no concern of the model's. Subclasses build on it, and implement RecBole's ``calculate_loss``,
-    ``predict`` and ``full_sort_predict``.
+    ``item_features`` is the ItemFeatures that the configuration asks for, or None with ``modalities: []``. The model does not need to know
+    whether they come from a table or from an encoder that trains with it. Subclasses implement RecBole's ``calculate_loss``, ``predict``
+    and ``full_sort_predict``.
 
     Attributes:
         keys: the configuration keys that the class declares, with default, kind and help. Those of base classes hold as well. A value
             is checked when the configuration is read.
         default_settings: values that the class starts from for keys that it does not declare, RecBole's ``epochs`` for example.
-        uses_table: its loss reads the features of the whole catalogue (``item_features.table``), as graph models do; with a live
-            encoder the rows outside the batch are then re-encoded every ``refresh_every`` epochs.
-        needs_features: it has nothing to do without item features (``modalities: []``).
+        uses_table: whether the loss reads the features of the whole catalogue (``item_features.table``), as graph models do. With an
+            encoder that trains, the rows outside the batch are then encoded anew every ``refresh_every`` epochs.
+        needs_features: whether the model cannot do without item features (``modalities: []``).
     """
 
     keys: Mapping[str, Key] = {}
@@ -40,46 +40,46 @@ class MultiModalRecommender(OurModel, GeneralRecommender):
     def __init__(self, config, dataset: MultiModalDataset) -> None:
         super().__init__(config, dataset)
         if self.needs_features and config["modalities"] == []:
-            raise InputError(f"{type(self).__name__} needs item features: modalities: [] leaves it none")
+            raise InputError(f"{type(self).__name__} needs item features: modalities: [] gives it none")
         self.item_features = None if config["modalities"] == [] else build_features(config, dataset)
 
     def start_epoch(self, epoch: int) -> None:
-        """Called before every training epoch: for what is rebuilt then, such as item graphs."""
+        """Called before every training epoch. Models override it to rebuild things such as item graphs."""
 
     def start_step(self, step: int) -> None:
-        """Called before every training batch, with how many the run has had."""
+        """Called before every training batch, with the number of batches that the run has had before it."""
 
     def learning_rate_factor(self, epoch: int) -> float:
-        """What the recommender's learning rate is multiplied by in an epoch; 1 unless a model's paper has a schedule."""
+        """The factor of the recommender's learning rate in an epoch; 1 unless a model's paper has a schedule."""
         return 1.0
 
     def score_parts(self) -> dict[str, slice]:
-        """Which columns of the final embeddings make which part of a score, where it is a sum of parts (ids, content); for the log."""
+        """For a score that is a sum of parts (ids, content): the columns of the final embeddings that make each part. For the log."""
         return {}
 
     def encoder_parameters(self) -> list[torch.nn.Parameter]:
-        """The parameters of the encoder that train (none where it is frozen)."""
+        """The parameters of the encoder that train; none where it is frozen."""
         if self.item_features is None or not self.item_features.trainable:
             return []
         return [p for p in self.item_features.encoder.parameters() if p.requires_grad]
 
     def trained_state(self) -> dict[str, torch.Tensor]:
-        """``state_dict()`` without the encoder's parameters that do not train: what a checkpoint holds."""
+        """What a checkpoint holds: ``state_dict()`` without those parameters of the encoder that do not train."""
         untrained = self.untrained_keys()
         return {key: value for key, value in self.state_dict().items() if key not in untrained}
 
     def untrained_keys(self) -> set[str]:
-        """Those of ``state_dict()`` that come from the encoder's weights and stay as they are."""
+        """The keys of ``state_dict()`` that come from the encoder's weights and stay as they are."""
         frozen = "item_features.encoder."
         return {name for name, p in self.named_parameters() if name.startswith(frozen) and not p.requires_grad}
 
 
 class EmbeddingRecommender(MultiModalRecommender):
-    """score(u, i) = the dot product of u's and i's final embeddings, the rows of two tables.
+    """A recommender whose score(u, i) is the dot product of u's and i's final embeddings, which are rows of two tables.
 
-    Subclasses implement ``embed`` and ``calculate_loss``. In eval mode and without gradient the tables are made once and serve every
-    batch, until the model trains or a weight changes. Negatives are RecBole's, one with every positive, unless
-    ``train_neg_sample_args`` says otherwise.
+    Subclasses implement ``embed`` and ``calculate_loss``. In eval mode and without gradient the two tables are made once and serve every
+    batch, until the model trains or a weight changes. RecBole samples one negative per positive, unless ``train_neg_sample_args`` says
+    otherwise.
     """
 
     input_type = InputType.PAIRWISE
@@ -87,8 +87,8 @@ class EmbeddingRecommender(MultiModalRecommender):
     def embed(self, fresh_ids: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """The final embeddings of all users (n_users, d) and all items (n_items, d).
 
-        ``fresh_ids`` (a training batch's items) goes to ``item_features.table``: the items that a live encoder encodes anew, with
-        gradient.
+        Args:
+            fresh_ids: the items of a training batch, for ``item_features.table``: an encoder that trains encodes them anew, with gradient.
         """
         raise NotImplementedError
 
@@ -103,7 +103,7 @@ class EmbeddingRecommender(MultiModalRecommender):
         return (users[interaction[self.USER_ID]] @ items.T).view(-1)
 
     def final_embeddings(self) -> tuple[Tensor, Tensor]:
-        """``embed()``, made once an evaluation."""
+        """The result of ``embed()``, which is computed once per evaluation."""
         if self.training or torch.is_grad_enabled():
             return self.embed()
         version = tensor_versions(chain(self.parameters(), self.buffers()))
@@ -120,7 +120,7 @@ class EmbeddingRecommender(MultiModalRecommender):
 
 
 class ModalityProjection(nn.Module):
-    """One linear map a modality, whatever their names: {m: (n, dims[m])} -> {m: (n, size)}. Weights by Xavier, biases 0."""
+    """One linear map per modality, {m: (n, dims[m])} -> {m: (n, size)}. Weights start from Xavier's distribution, biases at 0."""
 
     def __init__(self, dims: Mapping[str, int], size: int, bias: bool = True) -> None:
         super().__init__()
@@ -142,17 +142,17 @@ def xavier_embedding(n: int, size: int) -> nn.Embedding:
 
 
 def two_parts(size: int) -> dict[str, slice]:
-    """``score_parts`` of embeddings [id ; content], ``size`` each."""
+    """The ``score_parts`` of embeddings [id ; content] that have ``size`` columns each."""
     return {"id": slice(0, size), "content": slice(size, 2 * size)}
 
 
 def tensor_versions(tensors: Iterable[Tensor]) -> tuple:
-    """Changes with every update in place, replacement, or move to another dtype or device."""
+    """A value that changes whenever one of the tensors is updated in place, replaced, or moved to another dtype or device."""
     return tuple((id(t), t._version, t.dtype, t.device) for t in tensors)
 
 
 class UserPositives:
-    """Which items a user has interacted with in training, as sorted (user, item) codes: a batched look-up in n log N."""
+    """The items that each user has interacted with in training. Looking up n pairs among N interactions takes n log N steps."""
 
     def __init__(self, users: np.ndarray, items: np.ndarray, n_items: int) -> None:
         self.n_items = n_items

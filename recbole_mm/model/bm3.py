@@ -16,18 +16,19 @@ class BM3(EmbeddingRecommender):
     """BM3 (Zhou et al., "Bootstrap Latent Representations for Multi-modal Recommendation", WWW 2023).
 
     h_u, h_i are LightGCN's embeddings (mean over layers 0 to ``n_layers``), h_i with the item's id embedding added once more; h_m =
-    W_m f_m + b_m is an item's modality m in the same space. Of every h there are two views: the online one, a linear predictor P(h),
-    and the target, h under dropout, which no gradient passes. With d(x, y) = 1 - cos(x, y), averaged over the batch's interactions:
+    W_m f_m + b_m is an item's modality m in the same space. Every h has two views: the online view P(h), with P a linear predictor, and the
+    target view, which is h under dropout and passes no gradient. The loss, with d(x, y) = 1 - cos(x, y) averaged over the batch's
+    interactions, is the sum of:
 
     - graph reconstruction: d(P(h_u), target h_i) + d(P(h_i), target h_u);
     - for every modality, ``cl_weight`` * (inter: d(P(h_m), target h_i) + intra: d(P(h_m), target h_m));
     - ``reg_weight`` * L2 of h_u and h_i.
 
-    score(u, i) = P(h_u) . P(h_i). No negatives are sampled. Features are read for the batch's items alone, and not when scoring.
+    score(u, i) = P(h_u) . P(h_i). No negatives are sampled. Training reads the features of the batch's items only; scoring reads none.
 
-    Deviations: two are the authors' code's, which the published grid belongs to: ``cl_weight`` (1 in the paper), and an L2 term that is
-    the norms of the tables of all h_u and all h_i, not squared, over the number of items (the paper: squared norms). One is an option: that
-    code trains a frozen encoder's features as well (``legacy_trained_features: True``).
+    Deviations: two of them are taken from the authors' code, to which the published grid belongs. ``cl_weight`` is 1 in the paper. The L2
+    term takes the norms of the tables of all h_u and all h_i, not squared, divided by the number of items; the paper squares the norms. A
+    third one is an option: that code also trains the features of a frozen encoder (``legacy_trained_features: True``).
     """
 
     needs_features = True
@@ -71,7 +72,7 @@ class BM3(EmbeddingRecommender):
         return self.predictor(users), self.predictor(items)
 
     def latent(self) -> tuple[Tensor, Tensor]:
-        """h of all users and items."""
+        """h of all users (n_users, d) and items (n_items, d)."""
         users, items = light_gcn(self.adjacency, self.user_embedding.weight, self.item_embedding.weight, self.n_layers)
         return users, items + self.item_embedding.weight
 

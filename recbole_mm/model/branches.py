@@ -1,4 +1,4 @@
-"""BranchRecommender: LightGCN over one branch for the ids and one a modality, fused; what SLMRec and MMGCL build on."""
+"""BranchRecommender, the base of SLMRec and MMGCL: LightGCN over a branch for the ids and a branch per modality, which are fused."""
 
 import torch
 from torch import Tensor, nn
@@ -46,15 +46,15 @@ class BranchRecommender(EmbeddingRecommender):
         return self.fuse_users(users), self.fuse_items(items)
 
     def item_rows(self, fresh_ids: Tensor | None = None) -> list[Tensor]:
-        """Each branch's item rows at layer 0, (n_items, embedding_size): the ids', then the modalities'."""
+        """The item rows of each branch at layer 0, (n_items, embedding_size) each: the ids first, then the modalities."""
         features = self.item_features.table(fresh_ids)
         return [self.item_embedding.weight, *self.project({m: functional.normalize(f, dim=-1) for m, f in features.items()}).values()]
 
     def branches(self, item_rows: list[Tensor]) -> tuple[Tensor, Tensor]:
-        """The branches' outputs side by side: users (n_users, n_branches * embedding_size), and items likewise."""
+        """The outputs of all branches side by side: (n_users, n_branches * embedding_size) and (n_items, n_branches * embedding_size)."""
         users = self.user_embedding.weight.repeat(1, len(item_rows))
         return light_gcn(self.adjacency, users, torch.cat(item_rows, dim=1), self.n_layers)
 
     def regularisation(self, users: Tensor, *items: Tensor) -> Tensor:
-        """``reg_weight`` * L2 of the batch's id embeddings."""
+        """``reg_weight`` times the L2 term over the batch's id embeddings."""
         return self.reg_weight * squared_norm(self.user_embedding(users), *map(self.item_embedding, items))

@@ -13,18 +13,18 @@ from recbole_mm.model.loss import bpr_loss, log_inclusion, sampled_softmax_loss,
 class CLIPRec(EmbeddingRecommender):
     """score(u, i) = p_u . q_i + c_u . g(f_i)
 
-    p, q are id embeddings (``use_id``), c_u is the user's content embedding, f_i the item's features in every modality in use, each
-    L2-normalised, and g one linear map of their concatenation (a bias would add the same to all of a user's scores). The objective
-    is that of "Large Multi-modal Encoders for Recommendation" (Yi et al., arXiv 2310.20343): the recommendation loss +
-    ``contrastive_weight`` * the encoder's image-text contrastive loss over the batch's distinct items, with gradients through both
-    to the encoder.
+    p and q are id embeddings (``use_id``), c_u is the user's content embedding, and f_i are the item's features in all modalities in use,
+    each L2-normalised. g is one linear map of their concatenation, without bias, since a bias would add the same to all of a user's scores.
+    The objective is that of "Large Multi-modal Encoders for Recommendation" (Yi et al., arXiv 2310.20343): the recommendation loss plus
+    ``contrastive_weight`` times the encoder's image-text contrastive loss over the batch's distinct items. Both pass gradients to the
+    encoder.
 
-    The recommendation loss is in-batch sampled softmax with log-popularity correction, the user's other training items masked
-    (``loss_type: SSM``), or BPR over RecBole's sampled negatives (``loss_type: BPR``). With ``use_id: False`` nothing belongs to a
-    single item, so items without interactions are ranked by their content. ``id_dropout`` hides the id part of that share of
-    the batch's items from the loss, so that the content part has to learn what the ids would tell.
+    The recommendation loss is in-batch sampled softmax with log-popularity correction, where the user's other training items are masked
+    (``loss_type: SSM``), or BPR over RecBole's sampled negatives (``loss_type: BPR``). With ``use_id: False`` no parameter belongs to a
+    single item, so items without interactions are ranked by their content. ``id_dropout`` hides the id part of that share of the batch's
+    items from the loss, so that the content part has to learn what the ids would otherwise explain.
 
-    Deviation: the paper plugs encoders into existing recommenders; this model is the plain one that shows what its encoder brings.
+    Deviation: the paper plugs encoders into existing recommenders. This model is a plain one, which shows what the encoder contributes.
     """
 
     keys = {
@@ -54,7 +54,7 @@ class CLIPRec(EmbeddingRecommender):
             nn.init.normal_(self.user_content.weight, std=size**-0.5)
             self.project = nn.Linear(sum(self.item_features.dims.values()), size, bias=False)
         if self.contrastive_weight and not self._contrasts:
-            self.logger.info("contrastive_weight is not used: it takes a live encoder that reads both pictures and texts")
+            self.logger.info("contrastive_weight is not used: it needs an encoder that trains and reads both pictures and texts")
         interactions = dataset.inter_feat
         users, items = interactions[self.USER_ID].numpy(), interactions[self.ITEM_ID].numpy()
         popularity = np.bincount(items, minlength=self.n_items) / max(len(items), 1)

@@ -1,4 +1,4 @@
-"""FREEDOM: a frozen graph between items, and a pruned one between users and items."""
+"""FREEDOM: a frozen graph between items, and a pruned graph between users and items."""
 
 from collections.abc import Mapping
 
@@ -29,17 +29,17 @@ class FREEDOM(ItemGraphRecommender):
     h = S^n_item_layers I, I the items' id embeddings
     e_u, x_i = LightGCN over the training interactions from U and I; e_i = x_i + h_i; score(u, i) = e_u . e_i
 
-    Every epoch trains on (1 - ``edge_dropout``) of the interactions, drawn without replacement with probabilities proportional to
-    1 / sqrt(d_u d_i) and normalised by the degrees they leave; evaluation is on all. Loss: BPR on the final embeddings + ``reg_weight``
-    times the sum over the modalities of BPR on e_u . (W_m f_mi), f_mi the item's features.
+    Every epoch trains on a share of (1 - ``edge_dropout``) of the interactions. They are drawn without replacement, with probabilities
+    proportional to 1 / sqrt(d_u d_i), and normalised by the degrees that remain. Evaluation uses all interactions. Loss: BPR on the final
+    embeddings + ``reg_weight`` times the sum over the modalities of BPR on e_u . (W_m f_mi), with f_mi the item's features.
 
-    With a live encoder, S is made anew every epoch (and ``item_graph_every`` steps), and the encoder's gradient is that of the
-    modalities' BPR.
+    With an encoder that trains, S is made anew before every epoch (and every ``item_graph_every`` steps), and the encoder's gradient comes
+    from the modalities' BPR.
 
-    Deviations: the paper's W_m f + b_m is without b_m, which adds the same to both scores of a pair. The released code trains a
-    frozen encoder's features as well (``legacy_trained_features: True``). The paper weighs two modalities, pictures .1 and
-    texts .9; modalities that ``modality_weights`` does not name share equally what the others leave of 1. An item that lacks a
-    modality has no neighbours in its graph, and is nobody's. Losses are means over the batch, not sums.
+    Deviations: the paper's W_m f + b_m is used without b_m, which would add the same to both scores of a pair. The released code also
+    trains the features of a frozen encoder (``legacy_trained_features: True``). The paper weights two modalities, pictures with .1 and
+    texts with .9. Here modalities that ``modality_weights`` does not name share equally what the others leave of 1. An item that lacks a
+    modality has no neighbours in that modality's graph and is nobody's neighbour. Losses are means over the batch, not sums.
     """
 
     keys = {
@@ -76,7 +76,7 @@ class FREEDOM(ItemGraphRecommender):
         self.training_adjacency = self.prune().adjacency()
 
     def prune(self) -> InteractionGraph:
-        """An epoch's part of the interactions."""
+        """The interactions that an epoch trains on."""
         return self.interactions.sample(1 - self.edge_dropout, self.interactions.edge_weights())
 
     def calculate_loss(self, interaction) -> tuple[Tensor, ...]:
@@ -95,13 +95,13 @@ class FREEDOM(ItemGraphRecommender):
         return users, items + propagate(self.item_graph, ids, self.n_item_layers)
 
     def build_item_graph(self, features: dict[str, Tensor]) -> SparseMatrix:
-        """S."""
+        """The matrix S (n_items, n_items)."""
         graphs = [knn_graph(rows, self.knn_k, absent=~self.item_features.present(m)) for m, rows in features.items()]
         return sum_graphs([graph.binary().normalised() for graph in graphs], [self.modality_weights[m] for m in features]).frozen()
 
 
 def spread_weights(named: Mapping[str, float] | None, modalities: tuple[str, ...]) -> dict[str, float]:
-    """A weight a modality, 1 in total: those of ``named`` (some may not be in use), and equal shares of the rest.
+    """One weight per modality, 1 in total: the weights of ``named``, of which some may not be in use, and equal shares of the rest.
 
     Raises:
         InputError: ``named`` leaves nothing for the modalities in use.

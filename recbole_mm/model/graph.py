@@ -1,6 +1,6 @@
 """Graphs that recommenders share: the training interactions, kNN graphs over items, and propagation through both.
 
-Sparse throughout. Nothing here keeps a graph on disk: an item graph is only as good as the features it came from.
+All graphs are sparse. None is kept on disk, since an item graph is out of date as soon as the features it was made from change.
 """
 
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ TIE = 1e6
 class InteractionGraph:
     """The distinct user-item pairs of the training interactions, or a part of them, as a bipartite graph.
 
-    Nodes are numbered users first: user u is node u, item i is node n_users + i. Degrees, and so all normalisation, are those of the
+    Users come first among the nodes: user u is node u, and item i is node n_users + i. Degrees, and with them all normalisation, count the
     pairs that this graph holds.
 
     Attributes:
@@ -29,7 +29,7 @@ class InteractionGraph:
 
     @classmethod
     def from_dataset(cls, dataset, device: torch.device | str = "cpu") -> "InteractionGraph":
-        """Of the (training) interactions that a RecBole data set holds."""
+        """The graph of the interactions that a RecBole data set holds: those of training, if it is the training part."""
         users, items = (dataset.inter_feat[field].long() for field in (dataset.uid_field, dataset.iid_field))
         pairs = torch.unique(users * dataset.item_num + items).to(device)
         return cls(pairs // dataset.item_num, pairs % dataset.item_num, dataset.user_num, dataset.item_num)
@@ -38,7 +38,7 @@ class InteractionGraph:
         return len(self.users)
 
     def degrees(self) -> tuple[Tensor, Tensor]:
-        """How many pairs each user (n_users,) and each item (n_items,) is in."""
+        """The number of pairs of each user (n_users,) and of each item (n_items,)."""
         return torch.bincount(self.users, minlength=self.n_users), torch.bincount(self.items, minlength=self.n_items)
 
     def edge_weights(self) -> Tensor:
@@ -63,13 +63,14 @@ class InteractionGraph:
         return SparseMatrix(self.users, self.items, self.edge_weights(), (self.n_users, self.n_items))
 
     def dropout(self, rate: float) -> "InteractionGraph":
-        """Each pair kept with probability 1 - rate, both of its directions or neither."""
+        """The graph in which each pair is kept with probability 1 - rate, in both directions or in neither."""
         return self._part(torch.rand(len(self), device=self.users.device) >= rate)
 
     def sample(self, share: float, weights: Tensor) -> "InteractionGraph":
-        """``share`` of the pairs, drawn one after the other without replacement with probability proportional to ``weights`` (E,).
+        """A share of the pairs, drawn one after the other without replacement, with probability proportional to ``weights`` (E,).
 
-        By the race of exponential clocks (Efraimidis & Spirakis 2006): the pairs whose clocks of rate ``weights`` ring first.
+        It is drawn by a race of exponential clocks (Efraimidis & Spirakis 2006): every pair has a clock of rate ``weights``, and the pairs
+        whose clocks ring first are kept.
         """
         clocks = torch.empty_like(weights, dtype=torch.float64).exponential_() / weights
         kept = torch.zeros(len(self), dtype=torch.bool, device=weights.device)
@@ -105,7 +106,8 @@ def light_gcn(adjacency: SparseMatrix, users: Tensor, items: Tensor, layers: int
 
 @dataclass
 class ItemGraph:
-    """k weighted neighbours of each item: ``indices`` (n, k) and ``weights`` (n, k), which may carry gradient. Unused places weigh 0.
+    """The k weighted neighbours of each item: ``indices`` (n, k) and ``weights`` (n, k), which may carry a gradient. Unused places have
+    weight 0.
 
     ``graph @ h`` is each item's weighted sum over its neighbours, (n, d), differentiable with respect to h and the weights.
     """
@@ -117,25 +119,25 @@ class ItemGraph:
         return NeighbourSum.apply(self.weights.to(h.dtype), h, self.indices)
 
     def binary(self) -> "ItemGraph":
-        """Every neighbour weighs 1."""
+        """The graph in which every neighbour has weight 1."""
         return ItemGraph(self.indices, (self.weights != 0).to(self.weights.dtype))
 
     def normalised(self) -> "ItemGraph":
-        """D^-1/2 A D^-1/2 with D the sums of A's rows, also where A is not symmetric (LATTICE's); nodes of no degree weigh 0."""
+        """D^-1/2 A D^-1/2 with D the sums of A's rows, even where A is not symmetric (LATTICE). Nodes without a degree get weight 0."""
         degrees = self.weights.sum(1)
         connected = degrees > 0
         scale = torch.where(connected, degrees, 1.0).rsqrt() * connected
         return ItemGraph(self.indices, self.weights * scale.unsqueeze(1) * scale[self.indices])
 
     def frozen(self) -> SparseMatrix:
-        """As a constant matrix (n, n), for many products with it."""
+        """The graph as a constant matrix (n, n), which is faster in many products."""
         n, k = self.indices.shape
         rows = torch.arange(n, device=self.indices.device).repeat_interleave(k)
         return SparseMatrix(rows, self.indices.flatten(), self.weights.detach().flatten(), (n, n))
 
 
 def sum_graphs(graphs: list[ItemGraph], scales: list[float | Tensor] | Tensor) -> ItemGraph:
-    """scale_1 A_1 + scale_2 A_2 + ..., with gradient to scales that carry one; its k is the sum of theirs."""
+    """scale_1 A_1 + scale_2 A_2 + ..., with a gradient to scales that carry one. The k of the sum is the sum of the graphs' k."""
     weights = [scale * graph.weights for scale, graph in zip(scales, graphs, strict=True)]
     return ItemGraph(torch.cat([graph.indices for graph in graphs], dim=1), torch.cat(weights, dim=1))
 

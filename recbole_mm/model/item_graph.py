@@ -1,4 +1,4 @@
-"""ItemGraphRecommender: what recommenders with graphs between items are."""
+"""ItemGraphRecommender: the base of recommenders with graphs between items."""
 
 import torch
 from torch import Tensor
@@ -11,9 +11,9 @@ from recbole_mm.model.base import EmbeddingRecommender, tensor_versions
 class ItemGraphRecommender(EmbeddingRecommender):
     """An EmbeddingRecommender with graphs between items that are made from their features (``build_item_graph``).
 
-    ``self.item_graph`` always belongs to features the model has: while the encoder trains, it is made anew before every epoch, within
-    an epoch after every ``item_graph_every`` steps of the run (on the catalogue encoded anew; never where that is None), and an
-    evaluation uses the one of the features it scores with. A frozen encoder's is made once. A model's property file has the key.
+    ``self.item_graph`` always belongs to the features that the model has. With a frozen encoder it is made once. While an encoder trains,
+    it is made anew before every epoch, and within an epoch after every ``item_graph_every`` steps of the run, for which the catalogue is
+    encoded anew (never where the key is empty). An evaluation uses the graph of the features that it scores with.
     """
 
     uses_table = True
@@ -27,12 +27,12 @@ class ItemGraphRecommender(EmbeddingRecommender):
         self.item_graph_every = config["item_graph_every"]
 
     def build_item_graph(self, features: dict[str, Tensor]) -> object:
-        """What ``self.item_graph`` shall be, from the catalogue's features {modality: (n_items, d)}; no gradient is kept."""
+        """Makes ``self.item_graph`` from the features of the catalogue, {modality: (n_items, d)}. No gradient is kept."""
         raise NotImplementedError
 
     @property
     def item_graph(self):
-        """What ``build_item_graph`` made."""
+        """What ``build_item_graph`` made of the features that the model has now."""
         outdated = not self.training and self._item_graph_version != tensor_versions(self.encoder_parameters())
         if self._item_graph is None or outdated:
             self._build()
@@ -50,8 +50,8 @@ class ItemGraphRecommender(EmbeddingRecommender):
             self._build()
 
     def train(self, mode: bool = True) -> "ItemGraphRecommender":
-        """As any module's; the graph of a live encoder counts as old after training, whichever way the weights changed (an optimiser's
-        fused step does not count up the version of a tensor)."""
+        """As for any module. After training, the graph of an encoder that trains counts as out of date however its weights have changed: an
+        optimiser's fused step does not count up the version of a tensor."""
         if mode and self.item_features.live:
             self._item_graph_version = None
         return super().train(mode)

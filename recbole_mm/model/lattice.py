@@ -19,19 +19,21 @@ class LATTICE(ItemGraphRecommender):
 
     graph of rows x: cosines of the items, negative ones 0, the ``knn_k`` largest of each item kept, D^-1/2 S D^-1/2
     A_m = lambda_coeff * graph of the initial features e_m + (1 - lambda_coeff) * graph of W_m e_m + b_m
-    A = sum over the modalities of alpha_m A_m, alpha = softmax of one learned number a modality
+    A = sum over the modalities of alpha_m A_m, alpha = softmax of one learned number per modality
     h = A^n_item_layers I, I the items' id embeddings
     e_u, x_i = LightGCN over the training interactions from U and I; e_i = x_i + h_i / |h_i|; score(u, i) = e_u . e_i
 
     Loss: BPR + ``reg_weight`` * L2 of the batch's final embeddings. The learning rate falls by .96^(epoch / 50).
 
-    With a frozen encoder the features e_m are parameters that start at its values; the graph is made anew, with gradient, in the
-    first batch of an epoch, and the rest of the epoch uses it as a constant, as in the authors' code. With a live encoder e_m is what it
-    makes of the items: it trains, and no feature is a parameter. As the features of a batch's items then are new in every batch, so is
-    the graph, and each step has a gradient to the encoder; the initial graph is made anew every epoch (and ``item_graph_every`` steps).
+    With a frozen encoder, the features e_m are parameters that start at its values. The graph is made anew, with gradient, in the first
+    batch of an epoch, and is a constant in the rest of the epoch, as in the authors' code. With an encoder that trains, e_m is what it
+    makes of the items, and no feature is a parameter. Since the features of a batch's items are then new in every batch, so is the graph,
+    and every step has a gradient to the encoder. The initial graph is made anew before every epoch (and every ``item_graph_every``
+    steps).
 
-    Deviations: graphs are k neighbours an item, never n x n. An item that lacks a modality has no neighbours in its graph, and is
-    nobody's; one that lacks all is its id alone. ``legacy_row_normalised: True`` is the released code's LightGCN, over D^-1 (A + I).
+    Deviations: a graph holds k neighbours per item, never n x n numbers. An item that lacks a modality has no neighbours in that modality's
+    graph and is nobody's neighbour; an item that lacks all modalities is represented by its id alone. ``legacy_row_normalised: True`` is
+    the LightGCN of the released code, over D^-1 (A + I).
     """
 
     keys = {
@@ -78,7 +80,7 @@ class LATTICE(ItemGraphRecommender):
         return users, items + functional.normalize(h, dim=-1)
 
     def mixed_graph(self, fresh_ids: Tensor | None = None) -> ItemGraph | SparseMatrix:
-        """A, (n_items, n_items): with gradient, or as a constant in what follows an epoch's first batch."""
+        """The matrix A (n_items, n_items): with gradient, or as a constant after the first batch of an epoch."""
         features = self.item_features
         if self.training and not features.live and self._constant_graph is not None:
             return self._constant_graph

@@ -1,4 +1,4 @@
-"""LightGCN-M: LightGCN whose items start from their features as well."""
+"""LightGCN-M: LightGCN whose items start from their features as well as from their ids."""
 
 import torch
 from torch import Tensor
@@ -14,12 +14,12 @@ from recbole_mm.model.loss import bpr_loss, squared_norm
 class LightGCNM(EmbeddingRecommender):
     """LightGCN (He et al., SIGIR 2020) with item features, the "LightGCN-M" of multi-modal papers.
 
-    An item's embedding at layer 0 is its id embedding and, for every modality m in use, W_m f_m + b_m of its L2-normalised features f_m:
-    their sum (``fusion: sum``), or one after the other (``fusion: concat``; users' embeddings are then as wide). A layer is
+    An item's embedding at layer 0 combines its id embedding and, for every modality m in use, W_m f_m + b_m of its L2-normalised features
+    f_m. They are added (``fusion: sum``) or concatenated (``fusion: concat``, where users' embeddings get the same width). A layer is
     E <- D^-1/2 A D^-1/2 E over the training interactions, the final embeddings are the mean over layers 0 to ``n_layers``, and
     score(u, i) = e_u . e_i. Loss: BPR + ``reg_weight`` * L2 of the batch's embeddings at layer 0. With ``modalities: []`` it is LightGCN.
 
-    Deviation: the name has no paper of its own, and papers that compare with it differ in how ids and features meet.
+    Deviation: the name has no paper of its own, and the papers that compare with it differ in how they combine ids and features.
     """
 
     uses_table = True

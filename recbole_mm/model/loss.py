@@ -6,27 +6,28 @@ from torch.nn import functional
 
 
 def bpr_loss(positive: Tensor, negative: Tensor) -> Tensor:
-    """Mean of -log sigmoid(positive - negative) (Rendle et al., UAI 2009). Scores: (n,) each; returns a scalar."""
+    """The mean of -log sigmoid(positive - negative) (Rendle et al., UAI 2009). Both are scores (n,); the result is a scalar."""
     return functional.softplus(negative - positive).mean()
 
 
 def log_inclusion(popularity: Tensor, batch_size: int) -> Tensor:
-    """Log probability that an item is among the distinct items of a batch: log(1 - (1 - p)^batch_size).
+    """The log probability (n,) that an item is among the distinct items of a batch: log(1 - (1 - p)^batch_size).
 
-    ``popularity``: each item's share of the training interactions, (n,). Items never interacted with get a finite floor.
+    Args:
+        popularity: p, each item's share of the training interactions, (n,). Items without interactions get a finite floor.
     """
     inclusion = -torch.expm1(batch_size * torch.log1p(-popularity.double().clamp(0, 1 - 1e-12)))
     return torch.log(inclusion.clamp(min=1e-12)).to(popularity.dtype)
 
 
 def sampled_softmax_loss(scores: Tensor, target: Tensor, log_sampling: Tensor, masked: Tensor) -> Tensor:
-    """In-batch sampled softmax with log-popularity correction (Bengio & Senecal 2008; Yi et al., RecSys 2019), mean over rows.
+    """In-batch sampled softmax with log-popularity correction (Bengio & Senecal 2008; Yi et al., RecSys 2019), as a mean over the rows.
 
     Args:
-        scores: (n, c), row = one positive interaction, column = one distinct candidate item of the batch.
+        scores: (n, c), one row per positive interaction and one column per distinct candidate item of the batch.
         target: (n,), the column of each row's own positive.
-        log_sampling: (c,), log probability that a candidate is in the batch; it is taken off its score.
-        masked: bool (n, c), candidates that are no negatives of the row (the user's other positives); the target's is ignored.
+        log_sampling: (c,), the log probability that a candidate is in the batch, which is subtracted from its score.
+        masked: bool (n, c), candidates that are not negatives of the row, namely the user's other positives. The target is never masked.
     """
     scores = scores.to(torch.promote_types(scores.dtype, torch.float32))
     own = functional.one_hot(target, scores.shape[1]).bool()
@@ -35,13 +36,13 @@ def sampled_softmax_loss(scores: Tensor, target: Tensor, log_sampling: Tensor, m
 
 
 def squared_norm(*embeddings: Tensor) -> Tensor:
-    """Half the squared L2 norm of the rows, summed over the embeddings and averaged over their rows: the usual batch L2 term."""
+    """The usual L2 term of a batch: half the squared L2 norm of each row, averaged over the rows and summed over the embeddings."""
     return sum(e.pow(2).sum() / (2 * max(len(e), 1)) for e in embeddings)
 
 
 def table_norm(*embeddings: Tensor) -> Tensor:
-    """The L2 norms of the tables, not squared, summed and divided by the rows of the last: the L2 term of code that published grids of
-    BM3 and VBPR belong to."""
+    """The L2 norms of the tables, not squared, summed and divided by the number of rows of the last one. This is the L2 term of the code
+    that the published grids of BM3 and VBPR belong to."""
     return sum(e.norm() for e in embeddings) / len(embeddings[-1])
 
 
@@ -49,9 +50,9 @@ def info_nce(a: Tensor, b: Tensor, temperature: float, counts: Tensor | None = N
     """InfoNCE (van den Oord et al. 2018) of aligned rows: mean over i of -log softmax_j(cos(a_i, b_j) / temperature) at j = i.
 
     Args:
-        a, b: (n, d) and (m, d), m >= n: row i of one belongs to row i of the other, further rows of b are negatives alone.
-        counts: (n,), how many rows of a batch each stands for (m = n): the loss of the batch in which it is there so often, and is no
-            negative of itself.
+        a, b: (n, d) and (m, d) with m >= n. Row i of a belongs to row i of b; the other rows of b are negatives only.
+        counts: (n,), the number of times that each row is in a batch (with m = n). The loss is then that of the batch with all these
+            repetitions, in which no row is a negative of its own copies.
     """
     logits = functional.normalize(a, dim=-1) @ functional.normalize(b, dim=-1).T / temperature
     logits, own = logits.to(torch.promote_types(a.dtype, torch.float32)), torch.arange(len(a), device=a.device)

@@ -28,12 +28,13 @@ class MGCN(ItemGraphRecommender):
     ``temperature``) + ``reg_weight`` * L2 of the batch's final embeddings. The learning rate falls by .96^(epoch / 50), as in the
     published runs.
 
-    With a live encoder the gradient to it passes the purifier; S_m is made anew every epoch (and ``item_graph_every`` steps).
+    With an encoder that trains, its gradient passes through the purifier, and S_m is made anew before every epoch (and every
+    ``item_graph_every`` steps).
 
-    Deviations: losses are means over the batch, not sums over all users and items; what is in a batch more than once is no negative
-    of itself. The released code takes E_mul as the mean of E_s and the gated (E_m - E_s), a third of the sum with two modalities
-    (``legacy_fusion: True``), and trains a frozen encoder's features themselves (``legacy_trained_features: True``). An item that lacks a
-    modality has E_m = 0 in it. With one modality there is nothing to fuse: E_mul = E_m.
+    Deviations: losses are means over the batch, not sums over all users and items, and a node that is in a batch more than once is not a
+    negative of itself. In the released code E_mul is the mean of E_s and the gated (E_m - E_s), a third of their sum with two modalities
+    (``legacy_fusion: True``), and the features of a frozen encoder are trained (``legacy_trained_features: True``). An item that lacks a
+    modality has E_m = 0 in that modality. With one modality there is nothing to fuse: E_mul = E_m.
     """
 
     keys = {
@@ -90,7 +91,7 @@ class MGCN(ItemGraphRecommender):
         return behaviour, self.fuser(behaviour, content) if self.fuser else next(iter(content.values()))
 
     def build_item_graph(self, features: dict[str, Tensor]) -> dict[str, SparseMatrix]:
-        """S of each modality."""
+        """The matrix S_m (n_items, n_items) of each modality."""
         graphs = {m: knn_graph(rows, self.knn_k, absent=~self.item_features.present(m)) for m, rows in features.items()}
         return {m: ItemGraph(graph.indices, graph.weights.clamp(min=0)).normalised().frozen() for m, graph in graphs.items()}
 

@@ -16,15 +16,16 @@ class MMGCL(BranchRecommender):
     The embeddings z are BranchRecommender's: LightGCN over the ids and over each modality, fused by a linear map. Loss: BPR on z_u . z_i +
     ``ssl_alpha`` * InfoNCE (cosine, ``ssl_temp``) of the batch's distinct users, and of its distinct items, between two views:
 
-    - modality edge dropout: every branch propagates over the interactions less a share ``dropout_rate``, drawn for each branch;
-    - modality masking: one modality, drawn anew each step, starts from random embeddings in place of its users' and items' own.
+    - modality edge dropout: every branch propagates over the interactions without a share of ``dropout_rate``, drawn for each branch;
+    - modality masking: one modality, drawn anew in each step, starts from random embeddings instead of its users' and items' own.
 
-    Against an anchor of the masking view stand, beside the other nodes' edge-dropout views, challenging negatives: a node's own
-    edge-dropout view with one branch that is not masked in the anchor swapped for another node's. ``reg_weight`` * L2 of the batch's ids.
+    The negatives of an anchor of the masking view are the edge-dropout views of the other nodes and challenging negatives: a node's own
+    edge-dropout view in which one branch, not the one masked in the anchor, is another node's. The loss also has ``reg_weight`` * L2 of the
+    batch's ids.
 
-    Deviations: the paper masks modalities with probabilities that it tunes, here they are equal. Of which branch the negatives swap and
-    from whom the paper leaves open: drawn for each node, from another of the batch. As released, the code contrasts the edge-dropout
-    view with itself and leaves the challenging negatives out; both are built here as in the paper, and there is no option for that.
+    Deviations: the paper masks modalities with probabilities that it tunes; here they are equal. The paper does not say which branch a
+    negative swaps and with whom; here both are drawn for each node, from the others of the batch. The released code contrasts the
+    edge-dropout view with itself and leaves the challenging negatives out. Here both follow the paper, and there is no option for that.
     """
 
     keys = {
@@ -50,7 +51,7 @@ class MMGCL(BranchRecommender):
         return loss, self.ssl_alpha * ssl, self.regularisation(users, positive, negative)
 
     def edge_dropout_view(self, item_rows: list[Tensor]) -> tuple[Tensor, Tensor]:
-        """The branches of all users and items, each over a part of the interactions of its own."""
+        """The branches of all users and items, where each branch propagates over its own part of the interactions."""
         users, items = zip(
             *(
                 light_gcn(self.graph.dropout(self.dropout_rate).adjacency(), self.user_embedding.weight, rows, self.n_layers)
@@ -61,19 +62,19 @@ class MMGCL(BranchRecommender):
         return torch.cat(users, dim=1), torch.cat(items, dim=1)
 
     def masking_view(self, whole: tuple[Tensor, Tensor], masked: int) -> tuple[Tensor, Tensor]:
-        """``whole`` (the branches of all users and items) with the masked branch made from random embeddings."""
+        """``whole``, the branches of all users and items, with the masked branch made from random embeddings."""
         noise = (torch.empty_like(table.weight) for table in (self.user_embedding, self.item_embedding))
         random = light_gcn(self.adjacency, *(torch.nn.init.xavier_uniform_(n) for n in noise), self.n_layers)
         start, end = masked * self.size, (masked + 1) * self.size
         return tuple(torch.cat([rows[:, :start], new, rows[:, end:]], dim=1) for rows, new in zip(whole, random, strict=True))
 
     def contrast(self, fuse: torch.nn.Module, masking: Tensor, dropped: Tensor, masked: int) -> Tensor:
-        """InfoNCE between the views' branches (n, n_branches * embedding_size) of n distinct nodes."""
+        """InfoNCE between two views, (n, n_branches * embedding_size) each, of n distinct nodes."""
         candidates = torch.cat([dropped, self.challenging(dropped, masked)])
         return info_nce(fuse(masking), fuse(candidates), self.ssl_temp)
 
     def challenging(self, rows: Tensor, masked: int) -> Tensor:
-        """``rows`` (n, n_branches * embedding_size) with one branch each, never the masked one, from another row."""
+        """Challenging negatives: ``rows`` (n, n_branches * embedding_size) in which one branch, not the masked one, is another row's."""
         n = len(rows)
         if n < 2:
             return rows[:0]

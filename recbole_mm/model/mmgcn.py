@@ -1,4 +1,4 @@
-"""MMGCN: one graph network a modality."""
+"""MMGCN: one graph network per modality."""
 
 import torch
 from torch import Tensor, nn
@@ -15,19 +15,19 @@ from recbole_mm.model.sparse import SparseMatrix
 class MMGCN(EmbeddingRecommender):
     """MMGCN (Wei et al., "MMGCN: Multi-modal Graph Convolution Network for Personalized Recommendation of Micro-video", MM 2019).
 
-    Every modality m has a graph network of its own over the training interactions. Its nodes start, L2-normalised, from the users'
-    preference vectors for m and the items' features f_m. With e the id embeddings, which all modalities share, a layer is
+    Every modality m has its own graph network over the training interactions. Its nodes start from the users' preference vectors for m and
+    the items' features f_m, L2-normalised. With e the id embeddings, which all modalities share, a layer is
 
         h = leaky_relu(mean over the neighbours of W1 x),  x^ = leaky_relu(W2 x) + e,  x <- leaky_relu(W3 [h ; x^]).
 
-    The final embeddings are the mean of the modalities' last layers (the paper: their sum, which ranks alike), score(u, i) = e_u . e_i.
+    The final embeddings are the mean of the modalities' last layers (in the paper their sum, which ranks alike); score(u, i) = e_u . e_i.
     Loss: BPR + ``reg_weight`` * L2 of the batch's id embeddings and preferences.
 
-    Deviations: features wider than ``feature_size`` pass a linear map to that size (the authors' code does so with pictures alone).
-    The paper regularises every parameter. Its element-wise combination and its maximum aggregation are not offered.
-    In the authors' and later public code ids and preferences are no parameters and stay as drawn; here they train.
-    ``legacy_frozen_embeddings: True`` leaves them as drawn, as in the numbers published with that code, but scores with
-    embeddings computed anew (that code: with those of its last training batch).
+    Deviations: features wider than ``feature_size`` pass a linear map to that size (the authors' code does so for pictures only). The paper
+    regularises every parameter. Its element-wise combination and its maximum aggregation are not offered. In the authors' code and in later
+    public code, ids and preferences are not parameters and stay as drawn; here they train. ``legacy_frozen_embeddings: True`` leaves them
+    as drawn, as in the numbers published with that code, but scores with embeddings computed anew, where that code uses those of its last
+    training batch.
     """
 
     uses_table = True

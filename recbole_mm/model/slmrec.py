@@ -14,22 +14,22 @@ from recbole_mm.model.loss import info_nce, sampled_softmax_loss
 class SLMRec(BranchRecommender):
     """SLMRec (Tao et al., "Self-supervised Learning for Multimedia Recommendation", IEEE TMM 2022).
 
-    The embeddings z are BranchRecommender's: LightGCN over the ids and over each modality, fused by a linear map. Main loss: InfoNCE on
-    the cosine of z_u and z_i (``temperature``), a user's negatives the other items of the batch. On top ``ssl_alpha`` * InfoNCE
-    (``ssl_temp``) between two views of each distinct item of the batch, by ``ssl_task``:
+    The embeddings z are BranchRecommender's: LightGCN over the ids and over each modality, fused by a linear map. The main loss is InfoNCE
+    on the cosine of z_u and z_i (``temperature``), where a user's negatives are the other items of the batch. It is joined by
+    ``ssl_alpha`` * InfoNCE (``ssl_temp``) between two views of each distinct item of the batch, depending on ``ssl_task``:
 
     - FD, feature dropout: z_i from two draws of dropout (``dropout_rate``) on the items' projected modalities;
-    - FM, feature masking: z_i, and z_i with one modality, drawn for each item, set to zero;
-    - FAC, fine and coarse spaces: the id branch and the first modality's are mapped to a space that they share, which is mapped on
-      to one shared with the second modality, and so on; a loss in each space. The order is that of the modalities in use.
+    - FM, feature masking: z_i, and z_i with one modality set to zero, which is drawn for each item;
+    - FAC, fine and coarse spaces: the id branch and the first modality's branch are mapped to a space that they share, which is in turn
+      mapped to a space shared with the second modality, and so on, with a loss in each space. The order is that of the modalities in use.
 
-    FD and FM change items before propagation, so neighbours' changes reach an item as well. ``reg_weight`` * L2 of the batch's ids.
-    score(u, i) = cos(z_u, z_i), what is trained. No negatives are sampled.
+    FD and FM change items before propagation, so the changes of neighbours reach an item as well. The loss also has ``reg_weight`` * L2 of
+    the batch's ids. score(u, i) = cos(z_u, z_i), which is what is trained. No negatives are sampled.
 
-    Deviations: however often an item is in the batch, it is one negative, or one row of the ssl loss, and none of a user's own training
-    items is the user's negative. In the public code all other rows are negatives, which makes popular items and the user's own
-    negatives above all, and it ranks by the float32 sigmoid of z_u . z_i, in which large scores tie. ``legacy_duplicates: True`` and
-    ``legacy_scores: True`` do the same, for comparison with numbers made with it. That code has FAC alone.
+    Deviations: an item counts as one negative, or one row of the ssl loss, however often it is in the batch, and a user's own training
+    items are never the user's negatives. In the public code all other rows are negatives, so that popular items and the user's own items
+    are negatives most often, and it ranks by the float32 sigmoid of z_u . z_i, in which large scores tie. ``legacy_duplicates: True`` and
+    ``legacy_scores: True`` do the same, for comparison with numbers made with that code. It has only FAC.
     """
 
     keys = {

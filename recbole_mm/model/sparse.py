@@ -1,4 +1,4 @@
-"""Sparse products with gradients, none of which remembers more than its inputs."""
+"""Sparse products with gradients. For the backward pass they keep their inputs and nothing larger."""
 
 import warnings
 
@@ -13,9 +13,9 @@ class SparseMatrix:
     """A constant sparse matrix (CSR); ``matrix @ x`` is differentiable with respect to the dense x (n_columns, d).
 
     Args:
-        rows, columns, values: its entries (E,), in any order; repeated ones add up.
+        rows, columns, values: the entries (E,), in any order. Repeated entries add up.
         shape: (n_rows, n_columns).
-        symmetric: it equals its transpose, which then is not stored a second time.
+        symmetric: whether the matrix equals its transpose, which is then not stored a second time.
     """
 
     def __init__(self, rows: Tensor, columns: Tensor, values: Tensor, shape: tuple[int, int], symmetric: bool = False) -> None:
@@ -33,7 +33,7 @@ class SparseMatrix:
 
 
 class PairProducts(torch.autograd.Function):
-    """(n, k) dot products of each row with its k neighbours' rows, without an (n, k, d) tensor to remember."""
+    """The dot products (n, k) of each row with its k neighbours' rows, without keeping an (n, k, d) tensor."""
 
     @staticmethod
     def forward(ctx, x: Tensor, indices: Tensor) -> Tensor:
@@ -49,7 +49,7 @@ class PairProducts(torch.autograd.Function):
 
 
 class NeighbourSum(torch.autograd.Function):
-    """sum_k weights[i, k] h[indices[i, k]], without an (n, k, d) tensor to remember."""
+    """sum_k weights[i, k] h[indices[i, k]], without keeping an (n, k, d) tensor."""
 
     @staticmethod
     def forward(ctx, weights: Tensor, h: Tensor, indices: Tensor) -> Tensor:
@@ -78,7 +78,7 @@ class _SparseProduct(torch.autograd.Function):
 
 
 def _single(x: Tensor) -> Tensor:
-    """In single precision at least: sparse products know no other, under autocast neither."""
+    """The tensor in single precision at least, the lowest that sparse products have, under autocast as well."""
     return x.to(torch.promote_types(x.dtype, torch.float32))
 
 
@@ -100,7 +100,7 @@ def _neighbour_csr(indices: Tensor, values: Tensor, transposed: bool = False) ->
 
 
 def _pair_products(a: Tensor, b: Tensor, indices: Tensor) -> Tensor:
-    """(n, k): the dot products of row i of a with the rows indices[i] of b, a few rows at a time."""
+    """The dot products (n, k) of row i of a with the rows indices[i] of b, computed a few rows at a time."""
     n, k = indices.shape
     chunks = torch.arange(n, device=indices.device).split(max(1, CELLS_AT_ONCE // (k * a.shape[1])))
     return torch.cat([torch.einsum("nd,nkd->nk", a[rows], b[indices[rows]]) for rows in chunks])

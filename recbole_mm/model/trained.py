@@ -1,4 +1,4 @@
-"""TrainedFeatures: the features of a frozen encoder, or of files, as parameters that train along."""
+"""TrainedFeatures: features that come from a frozen encoder or from files, as parameters that train with the recommender."""
 
 from logging import getLogger
 
@@ -10,7 +10,7 @@ logger = getLogger(__name__)
 
 
 class TrainedFeatures(nn.Module):
-    """The features of a catalogue, {modality: (n_items, d)}, that start at what ``features`` says; asked for as ItemFeatures are."""
+    """The features of a catalogue, {modality: (n_items, d)}, which start at the values of ``features`` and are read like ItemFeatures."""
 
     def __init__(self, features: ItemFeatures) -> None:
         super().__init__()
@@ -18,9 +18,9 @@ class TrainedFeatures(nn.Module):
 
     @classmethod
     def where(cls, wanted: bool, features: ItemFeatures) -> "TrainedFeatures | None":
-        """None where they are not wanted, and where a live encoder trains in their place."""
+        """The features if they are ``wanted``; None otherwise, and where an encoder trains in their place."""
         if wanted and features.trainable:
-            logger.info("legacy_trained_features has no effect: the encoder that makes the features trains")
+            logger.info("legacy_trained_features has no effect, since the encoder that makes the features trains")
         return cls(features) if wanted and not features.trainable else None
 
     def forward(self, item_ids: Tensor) -> dict[str, Tensor]:

@@ -14,14 +14,14 @@ class VBPR(EmbeddingRecommender):
 
     score(u, i) = p_u . q_i + c_u . (W f_i + b)
 
-    p, q are id embeddings (``embedding_size``), c_u the user's content embedding of the same size, f_i the item's features in all
-    modalities in use, one after the other, and W f + b one linear map of them. Loss: BPR + ``reg_weight`` * L2 of the batch's user
-    and item vectors, the projected features among them. A training step reads the features of the batch's items alone.
+    p and q are id embeddings (``embedding_size``), c_u is the user's content embedding of the same size, f_i are the concatenated features
+    of the item in all modalities in use, and W f + b is one linear map of them. Loss: BPR + ``reg_weight`` * L2 of the batch's user and
+    item vectors, including the projected features. A training step reads the features of the batch's items only.
 
-    Deviations: this is the form that later papers' tables report; it leaves out the paper's item bias and visual bias.
-    ``use_bias: True`` adds both: + beta_i + v . f_i (the paper's offset and user bias change neither ranking nor loss). The paper reads
-    one picture; here every modality is read. The paper regularises W itself, not what it makes of the batch's items.
-    ``legacy_norm: True`` is the L2 term of the code that the published grid of ``reg_weight`` belongs to: norms that are not squared.
+    Deviations: this is the form that the tables of later papers report, without the paper's item bias and visual bias. ``use_bias: True``
+    adds both: + beta_i + v . f_i (the paper's offset and user bias change neither ranking nor loss). The paper reads one picture per item;
+    here every modality is read. The paper regularises W itself, not the projected features of the batch's items. ``legacy_norm: True`` is
+    the L2 term of the code that the published grid of ``reg_weight`` belongs to: norms that are not squared.
     """
 
     needs_features = True
@@ -59,7 +59,7 @@ class VBPR(EmbeddingRecommender):
         return loss, self.reg_weight * self.norm(users, positive, negative)
 
     def embed(self, fresh_ids: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """A bias is one dimension more, which every user has a 1 in."""
+        """The final embeddings. The item biases are one more dimension, in which every user has a 1."""
         users, (items, bias) = self.user_embedding.weight, self._items(slice(None), self.item_features.table(fresh_ids))
         if self.use_bias:
             users, items = torch.cat([users, torch.ones_like(users[:, :1])], dim=-1), torch.cat([items, bias.unsqueeze(1)], dim=-1)
@@ -69,7 +69,7 @@ class VBPR(EmbeddingRecommender):
         return two_parts(self.item_embedding.embedding_dim)
 
     def _items(self, ids: Tensor | slice, features: dict[str, Tensor]) -> tuple[Tensor, Tensor | None]:
-        """[q_i ; W f_i + b] (n, 2 * embedding_size), and the biases (n,)."""
+        """The rows [q_i ; W f_i + b], (n, 2 * embedding_size), and the biases (n,) or None."""
         content = torch.cat(list(features.values()), dim=-1)
         rows = torch.cat([self.item_embedding.weight[ids], self.project(content)], dim=-1)
         bias = (self.item_bias.weight[ids] + self.content_bias(content)).squeeze(1) if self.use_bias else None
