@@ -125,7 +125,7 @@ class MultiModalTrainer(ResumableTrainer):
 
     def _check_finite(self, epoch: int, losses: list[float]) -> None:
         if not all(map(math.isfinite, losses)):
-            raise InputError(f"the loss is no number any more in epoch {epoch} ({', '.join(map(str, losses))}); lower learning_rate or "
+            raise InputError(f"the loss of epoch {epoch} is not finite ({', '.join(map(str, losses))}): lower learning_rate or "
                              "encoder_learning_rate, or set clip_grad_norm")  # fmt: skip
 
     @torch.no_grad()

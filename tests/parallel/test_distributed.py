@@ -6,6 +6,7 @@ import pytest
 import torch
 from recbole.config import Config
 
+from recbole_mm import quick_start
 from recbole_mm.cli import main
 from recbole_mm.config.multimodal_config import MultiModalConfig
 from recbole_mm.errors import InputError
@@ -38,12 +39,12 @@ def trained(folder: Path, model: str, **keys) -> tuple[dict, dict, dict, int]:
     ("model", "keys"),
     [
         ("CLIPRec", {}),
-        ("CLIPRec", {"loss_type": "BPR", "encoder_chunk_size": 5, "missing": "mean"}),
+        ("CLIPRec", {"modalities": ["image"], "loss_type": "BPR", "encoder_chunk_size": 5, "missing": "mean"}),
         ("VBPR", {"encoder": "beit3:tiny", "modalities": ["joint"], "learning_rate_schedule": "cosine", "accumulation_steps": 2}),
         ("MGCN", {"modalities": ["image"]}),
         ("LATTICE", {"encoder_training": "pretrained"}),
-        ("CLIPRec", {"encoder_tuning": "last_k", "encoder_last_k": 1, "cache_hidden_states": True}),
-        ("VBPR", {"encoder_tuning": "side", "missing": "zero"}),
+        ("CLIPRec", {"modalities": ["image"], "encoder_tuning": "last_k", "encoder_last_k": 1, "cache_hidden_states": True}),
+        ("VBPR", {"modalities": ["image"], "encoder_tuning": "side", "missing": "zero"}),
     ],
 )
 def test_two_processes_are_one_with_the_doubled_batch(shop, model, keys):
@@ -59,11 +60,12 @@ def test_two_processes_are_one_with_the_doubled_batch(shop, model, keys):
 
 
 def test_a_model_gets_the_same_metrics_from_any_number_of_processes(shop):
-    _, model, train, _, test = built(shop, "CLIPRec", epochs=1, metric_decimal_place=12, eval_batch_size=50)
+    keys = {"epochs": 1, "metric_decimal_place": 12, "eval_batch_size": 50, "modalities": ["image"]}
+    _, model, train, _, test = built(shop, "CLIPRec", **keys)
     state = model.state_dict()
 
     def evaluated() -> dict:
-        config, again, train, _, test = built(shop, "CLIPRec", epochs=1, metric_decimal_place=12, eval_batch_size=50)
+        config, again, train, _, test = built(shop, "CLIPRec", **keys)
         again.load_state_dict(state)
         trainer = build_trainer(config, again)
         trainer.eval_collector.data_collect(train)
@@ -114,7 +116,8 @@ def test_processes_draw_their_own_numbers_beside_common_ones():
 
 def test_the_first_process_writes(shop):
     def written() -> float:
-        return run("CLIPRec", shop.name, config_dict=settings(shop, epochs=1, train_batch_size=64))["best_valid_score"]
+        keys = {"epochs": 1, "train_batch_size": 64, "modalities": ["image"]}
+        return run("CLIPRec", shop.name, config_dict=settings(shop, **keys))["best_valid_score"]
 
     first, second = together(2, written)
     assert first == second
@@ -145,7 +148,9 @@ def test_a_process_of_torchrun_trains_whatever_nproc_says(shop, monkeypatch):
     assert asked == [4] and not starts_others(4)
 
 
-def test_a_trial_of_hyper_tuning_is_quiet_in_several_processes_too(shop, capfd):
+def test_a_trial_of_hyper_tuning_is_quiet_in_several_processes_too(shop, capfd, monkeypatch):
+    """Here the processes are forked, which is faster than to start them as ``launch`` does."""
+    monkeypatch.setattr(quick_start, "launch", lambda nproc, _, work, arguments: together(nproc, lambda: work(*arguments))[0])
     keys = settings(shop, epochs=1, nproc=2, modalities=["image"], state="INFO", model="CLIPRec", dataset=shop.name)
     result = objective_function(keys)
     assert result["model"] == "CLIPRec" and result["best_valid_score"] > 0 and "test result" not in capfd.readouterr().err

@@ -46,11 +46,11 @@ def trained(folder: Path, model: str, **keys) -> tuple[dict, dict, dict, list[in
     ("model", "keys"),
     [
         ("CLIPRec", {}),
-        ("CLIPRec", {"encoder": "vlmo:tiny", "encoder_chunk_size": 5, "gradient_checkpointing": True}),
+        ("CLIPRec", {"encoder": "vlmo:tiny", "modalities": ["image"], "encoder_chunk_size": 5, "gradient_checkpointing": True}),
         ("VBPR", {"encoder": "beit3:tiny", "modalities": ["joint"], "encoder_tuning": "lora", "encoder_chunk_size": 4,
                   "accumulation_steps": 2}),
         ("MGCN", {"modalities": ["image"], "encoder_chunk_size": 5}),
-        ("CLIPRec", {"encoder_tuning": "last_k", "encoder_last_k": 1, "cache_hidden_states": True}),
+        ("CLIPRec", {"modalities": ["image"], "encoder_tuning": "last_k", "encoder_last_k": 1, "cache_hidden_states": True}),
     ],
 )  # fmt: skip
 def test_sharded_processes_are_one_with_the_doubled_batch(shop, model, keys):
@@ -168,7 +168,7 @@ def test_norms_of_sharded_and_whole_gradients_together():
 
 
 def test_checkpoints_do_not_know_how_many_processes_wrote_them(shop):
-    keys = {"epochs": 2, "metric_decimal_place": 10, "encoder_learning_rate": 3e-4, "encoder": "vlmo:tiny", "stopping_step": 50}
+    keys = {"epochs": 2, "metric_decimal_place": 10, "encoder_learning_rate": 3e-4, "encoder": "vlmo:tiny", "modalities": ["image"]}
 
     def results(folder: str, **others) -> dict:
         found = run("CLIPRec", shop.name, config_dict=settings(shop, **{**keys, "checkpoint_dir": folder, **others}))

@@ -4,12 +4,14 @@ import re
 
 import pytest
 import torch
+from torch import nn
 
 from recbole_mm.errors import InputError
 from recbole_mm.quick_start import build_trainer, run
 from recbole_mm.training.cost import cost_line
 from recbole_mm.training.health import health_of, score_spreads
 from tests.planted import built, settings
+from tests.training.quick import QUICK
 
 
 def trainer_of(folder, **keys):
@@ -32,10 +34,10 @@ def test_parameter_groups(planted):
 
 
 @pytest.mark.parametrize("learner", ["adam", "adamw", "sgd", "rmsprop"])
-def test_weights_without_gradient_decay_by_their_rate_whatever_the_learner(planted, learner):
+def test_weights_without_gradient_decay_by_their_rate_whatever_the_learner(shop, learner):
     """As part of a gradient that Adam normalises, any decay would take the whole rate off the embeddings of words that no text has."""
     keys = {"learner": learner, "encoder_learning_rate": 1e-3, "encoder_weight_decay": 0.5, "encoder_warmup_steps": 0}
-    trainer, model, train, *_ = trainer_of(planted, **keys)
+    trainer, model, train, *_ = trainer_of(shop, modalities=["text"], **keys)
     words = dict(model.item_features.encoder.named_parameters())["model.token_embedding.weight"]
     before = words.detach().clone()
     for epoch in range(2):
@@ -60,8 +62,8 @@ def test_automatic_rates_depend_on_where_the_weights_come_from(planted, monkeypa
     assert trainer.optimizer.param_groups[1]["lr"] == 1e-5 and trainer.freeze_epochs == 1
 
 
-def test_warm_up_is_linear_in_the_encoders_steps(planted):
-    trainer, model, train, *_ = trainer_of(planted, encoder_warmup_steps=4, encoder_learning_rate=1e-3, encoder_freeze_epochs=1)
+def test_warm_up_is_linear_in_the_encoders_steps(shop):
+    trainer, model, train, *_ = trainer_of(shop, **QUICK, encoder_warmup_steps=4, encoder_learning_rate=1e-3, encoder_freeze_epochs=1)
     rates = []
     trainer.optimizer.register_step_pre_hook(lambda *_: rates.append(trainer.optimizer.param_groups[1]["lr"]))
     steps = len(train)
@@ -71,18 +73,18 @@ def test_warm_up_is_linear_in_the_encoders_steps(planted):
     assert live[:5] == pytest.approx([0.25e-3, 0.5e-3, 0.75e-3, 1e-3, 1e-3])
 
 
-def test_a_warm_up_that_does_not_end_is_told(planted, caplog):
-    keys = {"epochs": 2, "encoder_freeze_epochs": 1}
-    steps = len(trainer_of(planted, **keys)[2])
+def test_a_warm_up_that_does_not_end_is_told(shop, caplog):
+    keys = {**QUICK, "epochs": 2, "encoder_freeze_epochs": 1}
+    steps = len(trainer_of(shop, **keys)[2])
     for warmup, told in ((steps, True), (steps - 1, False)):
         caplog.clear()
-        trainer, _, train, *_ = trainer_of(planted, encoder_warmup_steps=warmup, **keys)
+        trainer, _, train, *_ = trainer_of(shop, encoder_warmup_steps=warmup, **keys)
         trainer.fit(train, None, verbose=False, saved=False)
         assert (f"encoder_warmup_steps {warmup} of {steps} steps" in caplog.text) == told
 
 
-def test_freeze_epochs_train_the_head_on_a_table(planted):
-    trainer, model, train, valid, _ = trainer_of(planted, encoder_freeze_epochs=2, epochs=3)
+def test_freeze_epochs_train_the_head_on_a_table(shop):
+    trainer, model, train, valid, _ = trainer_of(shop, **QUICK, encoder_freeze_epochs=2, epochs=3)
     start = [p.detach().clone() for p in model.item_features.encoder.parameters()]
     for epoch in range(2):
         trainer._train_epoch(train, epoch)
@@ -92,20 +94,20 @@ def test_freeze_epochs_train_the_head_on_a_table(planted):
     assert not all(torch.equal(a, b) for a, b in zip(start, model.item_features.encoder.parameters(), strict=True))
 
 
-def test_a_rate_of_zero_is_a_frozen_encoder(planted):
-    keys = {"epochs": 2, "encoder_learning_rate": 0.0}
+def test_a_rate_of_zero_is_a_frozen_encoder(shop):
+    keys = {"train_batch_size": 32, "epochs": 2, "encoder_learning_rate": 0.0}
     found = []
     for training in ("end2end", "pretrained"):
-        trainer, model, train, valid, _ = trainer_of(planted, encoder_training=training, **keys)
+        trainer, model, train, valid, _ = trainer_of(shop, encoder_training=training, **keys)
         trainer.fit(train, valid, verbose=False, saved=False)
         found.append((model.state_dict(), trainer.best_valid_result))
     (live, result), (frozen, same) = found
     assert result == same and live.keys() == frozen.keys() and all(torch.equal(live[name], frozen[name]) for name in live)
 
 
-def test_cosine_schedule_ends_at_zero(planted):
+def test_cosine_schedule_ends_at_zero(shop):
     keys = {"encoder_warmup_steps": 2, "encoder_freeze_epochs": 1, "learning_rate_schedule": "cosine", "learning_rate": 0.01}
-    trainer, model, train, *_ = trainer_of(planted, **keys, encoder_learning_rate=1e-3, train_batch_size=128)
+    trainer, model, train, *_ = trainer_of(shop, **QUICK, **keys, encoder_learning_rate=1e-3)
     rates = []
     trainer.optimizer.register_step_pre_hook(lambda *_: rates.append([group["lr"] for group in trainer.optimizer.param_groups[:2]]))
     for epoch in range(3):
@@ -142,7 +144,7 @@ def test_a_loss_that_is_no_number_ends_in_one_line(planted):
     trainer, model, train, *_ = trainer_of(planted, model="VBPR", encoder_training="pretrained")
     with torch.no_grad():
         model.user_embedding.weight.fill_(float("nan"))
-    with pytest.raises(InputError, match="no number any more in epoch 0"):
+    with pytest.raises(InputError, match="the loss of epoch 0 is not finite"):
         trainer._train_epoch(train, 0)
 
 
@@ -168,10 +170,10 @@ def test_steps_whose_scaled_loss_overflowed_are_no_part_of_the_mean_gradient(pla
     assert health_of(model, norms)["gradient_norm"] == 2 and health_of(model, norms[1:2])["gradient_norm"] is None
 
 
-def test_the_cost(planted, tmp_path):
-    result = run("CLIPRec", planted.name, config_dict=settings(planted, epochs=1))
+def test_the_cost(shop, tmp_path):
+    result = run("CLIPRec", shop.name, config_dict=settings(shop, epochs=1))
     cost = result["cost"]
-    trainer, model, train, valid, test = trainer_of(planted, epochs=1)
+    trainer, model, train, valid, test = trainer_of(shop, epochs=1)
     trainer.fit(train, valid, verbose=False, saved=False)
     distinct = sum(len(batch["item_id"].unique()) for batch in train)
     assert cost["items_encoded"] >= len(model.item_features) + distinct * 0.5
@@ -180,11 +182,11 @@ def test_the_cost(planted, tmp_path):
     assert cost["share_of_bare_encoder"] > 0 and cost["items_per_second"] > 0
     told = cost_line(trainer.account.report(model, trainer.device))
     assert re.fullmatch(r"cost: encoding [\d.]+ s \(\d+ items, \d+ items/s\), training .* parameters train", told)
-    frozen = run("CLIPRec", planted.name, config_dict=settings(planted, epochs=1, encoder_training="pretrained"))["cost"]
+    frozen = run("CLIPRec", shop.name, config_dict=settings(shop, epochs=1, encoder_training="pretrained"))["cost"]
     assert frozen["share_of_bare_encoder"] is None and frozen["trainable_parameters"] < cost["trainable_parameters"]
     assert frozen["seconds_finetuning"] == 0
     keys = {"encoder_training": "finetuned", "finetune_epochs": 1, "cache_dir": str(tmp_path)}
-    tuned = run("CLIPRec", planted.name, config_dict=settings(planted, epochs=1, **keys))["cost"]
+    tuned = run("CLIPRec", shop.name, config_dict=settings(shop, epochs=1, **keys))["cost"]
     assert tuned["seconds_finetuning"] > tuned["seconds_encoding"] > 0 and cost_line(tuned).startswith("cost: fine-tuning ")
 
 
@@ -208,28 +210,63 @@ def test_a_batch_whose_items_have_no_picture_trains_on(planted_missing):
     assert trainer.gradient_norms == []
 
 
-def test_a_catalogue_is_encoded_once_an_epoch(planted):
-    trainer, model, train, valid, _ = trainer_of(planted, model="VBPR", epochs=2, train_batch_size=512)
+def test_a_catalogue_is_encoded_once_an_epoch(shop):
+    trainer, model, train, valid, _ = trainer_of(shop, model="VBPR", epochs=2, train_batch_size=64)
     model.uses_table = True
     trainer.fit(train, valid, verbose=False, saved=False)
     training = 2 * sum(len(torch.cat([b["item_id"], b["neg_item_id"]]).unique()) for b in train)
     assert trainer.account.encoding.items <= training + 3 * len(model.item_features), "before the first epoch, and by every evaluation"
 
 
+def watch_linear_layers(module: nn.Module) -> set[torch.dtype]:
+    """The types in which linear layers compute from now on."""
+    found: set[torch.dtype] = set()
+    for layer in module.modules():
+        if isinstance(layer, nn.Linear):
+            layer.register_forward_hook(lambda _, inputs, output: found.add(output.dtype))
+    return found
+
+
 @pytest.mark.parametrize("model_name", ["MGCN", "LATTICE", "FREEDOM"])
-def test_mixed_precision_of_graph_models(planted, model_name):
-    trainer, model, train, valid, _ = trainer_of(planted, model=model_name, enable_amp=True, encoder_training="pretrained", epochs=1)
-    trainer.fit(train, valid, verbose=False, saved=False)
+def test_mixed_precision_of_graph_models(shop, model_name):
+    """Linear layers compute in bfloat16, but losses are not: they are close to those in full precision, and weights stay float32."""
+    losses = {}
+    for mixed, expected in ((False, torch.float32), (True, torch.bfloat16)):
+        trainer, model, train, *_ = trainer_of(shop, **QUICK, model=model_name, enable_amp=mixed, encoder_training="pretrained", epochs=1)
+        computed_in = watch_linear_layers(model)
+        of_an_epoch = trainer._train_epoch(train, 0)
+        losses[mixed] = sum(of_an_epoch) if isinstance(of_an_epoch, tuple) else of_an_epoch
+        assert computed_in == {expected} and {p.dtype for p in model.parameters()} == {torch.float32}
+    assert losses[True] != losses[False] and losses[True] == pytest.approx(losses[False], rel=0.01)
 
 
-def test_mixed_precision_with_frozen_epochs(planted):
-    trainer, model, train, valid, test = trainer_of(planted, enable_amp=True, encoder_freeze_epochs=1, epochs=2)
-    trainer.fit(train, valid, verbose=False, saved=False)
-    assert trainer.evaluate(test, load_best_model=False)
+def test_mixed_precision_with_frozen_epochs(shop):
+    """The encoder computes in bfloat16 where it trains. In full precision, it makes the tables of frozen epochs and of evaluations."""
+    trainer, model, train, valid, _ = trainer_of(shop, **QUICK, enable_amp=True, encoder_freeze_epochs=1, epochs=2)
+    features, weights = model.item_features, model.encoder_parameters()
+    computed_in, before = watch_linear_layers(features.encoder), [p.detach().clone() for p in weights]
+    trainer._train_epoch(train, 0)
+    assert computed_in == {torch.float32} and all(map(torch.equal, weights, before))
+    computed_in.clear()
+    trainer._train_epoch(train, 1)
+    assert computed_in == {torch.bfloat16} and not all(map(torch.equal, weights, before))
+    assert {p.dtype for p in weights} == {torch.float32}
+    computed_in.clear()
+    trainer.eval_collector.data_collect(train)
+    trainer.evaluate(valid, load_best_model=False)
+    assert computed_in == {torch.float32} and features.table()["image"].dtype == torch.float32
 
 
-@pytest.mark.parametrize("eval_args", [{"mode": "uni20"}, {"split": {"LS": "valid_and_test"}}, {"split": {"RS": [0.9, 0, 0.1]}}])
-def test_recboles_other_ways_to_evaluate(planted, eval_args):
-    trainer, model, train, valid, test = trainer_of(planted, eval_args=eval_args, epochs=1)
+@pytest.mark.parametrize("eval_args", [{"mode": "uni20"}, {"split": {"LS": "valid_and_test"}}, {"split": {"RS": [0.7, 0, 0.3]}}])
+def test_recboles_other_ways_to_evaluate(shop, monkeypatch, eval_args):
+    """Scores of the items that a user of the planted shop likes, all of which are above the others or below: 6 of 24 items."""
+    trainer, model, train, valid, test = trainer_of(shop, **QUICK, eval_args=eval_args, epochs=1, encoder_training="pretrained")
     trainer.fit(train, valid, verbose=False, saved=True)
-    assert trainer.evaluate(test)["recall@10"] >= 0
+    assert trainer.evaluate(test).keys() == {"recall@5", "recall@10", "ndcg@5", "ndcg@10"}
+    users, items = (torch.tensor([-1, *(int(token[1:]) % 4 for token in test.dataset.field2id_token[field][1:])])
+                    for field in ("user_id", "item_id"))  # fmt: skip
+    liked = (users[:, None] == items).float()
+    for sign, recall in ((1, 1), (-1, 0)):
+        monkeypatch.setattr(model, "predict", lambda batch, sign=sign: sign * liked[batch["user_id"], batch["item_id"]])
+        monkeypatch.setattr(model, "full_sort_predict", lambda batch, sign=sign: sign * liked[batch["user_id"]])
+        assert trainer.evaluate(test, load_best_model=False)["recall@5"] == recall
