@@ -1,7 +1,7 @@
 """An encoder of one's own in one file: the colours of a picture and the words of a text, each through a small network.
 
-It is registered under a name, and CLIPRec trains it end-to-end as it would any other encoder. Every recommender and every paradigm
-takes it. The file could as well lie in recbole_mm/encoder/: then `--encoder=colours:small` finds it.
+It is registered under a name, and CLIPRec trains it end-to-end as it would any other encoder. Every recommender takes it, frozen or
+trained. The file could as well lie in recbole_mm/encoder/: then `--encoder=colours:small` finds it.
 """
 
 import zlib
@@ -29,7 +29,7 @@ class ColoursAndWords(ItemEncoder):
 
     @staticmethod
     def preprocess_image(image: Image.Image) -> Tensor:
-        return torch.from_numpy(np.array(image.resize((32, 32)))).permute(2, 0, 1)
+        return torch.from_numpy(np.array(image.convert("RGB").resize((32, 32)))).permute(2, 0, 1)
 
     def tokenize(self, texts: list[str]) -> Tensor:
         ids = torch.full((len(texts), LENGTH), self.pad_id)
@@ -47,6 +47,8 @@ class ColoursAndWords(ItemEncoder):
 
     def forward(self, inputs: dict[str, Tensor]) -> dict[str, Tensor]:
         read = {"image": self.histogram, "text": self.words}
+        if unknown := inputs.keys() - read.keys():
+            raise ValueError(f"{self.name} reads pictures and texts, not {unknown}")
         return {m: self.projection[m](self.layer[m](read[m](values))) for m, values in inputs.items()}
 
     def towers(self) -> list[list[nn.Module]]:

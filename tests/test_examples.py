@@ -2,6 +2,7 @@
 
 import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -11,6 +12,7 @@ import pytest
 from recbole_mm.data.demo import write_demo
 
 ROOT = Path(__file__).resolve().parents[1]
+EXAMPLES = ROOT / "examples"
 RANDOM_RECALL = 20 / 384
 """Of 20 items drawn at random, of the 384 or so that a user of the demo has not seen."""
 
@@ -24,18 +26,23 @@ def shop(tmp_path_factory) -> Path:
 
 
 @pytest.fixture()
-def printed(shop, tmp_path):
-    """What an example prints, run in a folder of its own whose data sets are those of all examples."""
+def python(shop, tmp_path):
+    """Runs Python in a folder of its own, whose data sets are those of all these tests."""
     (tmp_path / "dataset").symlink_to(shop)
 
-    def run(name: str) -> str:
-        environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
-        command = [sys.executable, ROOT / "examples" / name]
-        done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
+    def run(*arguments: str | Path, package: Path = ROOT) -> subprocess.CompletedProcess:
+        environment = {**os.environ, "PYTHONPATH": str(package), "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
+        done = subprocess.run([sys.executable, *arguments], cwd=tmp_path, env=environment, capture_output=True, text=True)
         assert done.returncode == 0, done.stderr
-        return done.stdout
+        return done
 
     return run
+
+
+@pytest.fixture()
+def printed(python):
+    """What an example prints."""
+    return lambda name: python(EXAMPLES / name).stdout
 
 
 def test_compare_three_models(printed):
@@ -47,6 +54,12 @@ def test_compare_three_models(printed):
 def test_own_encoder(printed):
     recalls = dict(re.findall(r"^(\w+): recall@20 (.*)$", printed("own_encoder.py"), re.MULTILINE))
     assert set(recalls) == {"Pop", "CLIPRec"} and float(recalls["CLIPRec"]) > 4 * float(recalls["Pop"])
+
+
+def test_own_recommender(printed):
+    recalls = dict(re.findall(r"margin (.*): recall@20 (.*)$", printed("own_recommender.py"), re.MULTILINE))
+    assert len(recalls) == 2 == len(set(recalls.values())), "its key matters"
+    assert min(map(float, recalls.values())) > 2 * RANDOM_RECALL
 
 
 def test_features_from_files(printed):
@@ -61,6 +74,19 @@ def test_resume(printed):
     assert resumed == straight != stopped and last == "resumed equals straight: True"
 
 
+def test_one_file_adds_a_recommender_and_one_an_encoder(python, tmp_path):
+    """Dropped into their rooms, the two examples are found by name; the recommender has a file of settings as well."""
+    package = tmp_path / "package"
+    for room in ("recbole_mm", "properties"):
+        shutil.copytree(ROOT / room, package / room, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copy(EXAMPLES / "own_recommender.py", package / "recbole_mm" / "model")
+    shutil.copy(EXAMPLES / "own_encoder.py", package / "recbole_mm" / "encoder")
+    (package / "properties" / "model" / "TasteRec.yaml").write_text("embedding_size: 16\nmargin: 2.0\nepochs: 1\n")
+    command = ["run", "--model=TasteRec", "--dataset=demo", "--encoder=colours:small", "--show_progress=False"]
+    said = python("-m", "recbole_mm.cli", *command, package=package).stderr
+    assert "embedding_size = 16" in said and "ColoursAndWords(" in said and "test result" in said
+
+
 def test_every_example_is_tested_here():
     tests = Path(__file__).read_text(encoding="utf-8")
-    assert all(f'printed("{file.name}")' in tests for file in (ROOT / "examples").glob("*.py"))
+    assert all(f'printed("{file.name}")' in tests for file in EXAMPLES.glob("*.py"))

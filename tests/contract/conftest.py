@@ -1,4 +1,4 @@
-"""The smallest encoder of every backend. A new backend adds its own to KINDS and ``names``."""
+"""The smallest encoder of every backend, and the one of examples/. A new backend adds its own to KINDS and ``names``."""
 
 import copy
 import json
@@ -9,9 +9,10 @@ from pathlib import Path
 
 import pytest
 
+import examples.own_encoder  # noqa: F401  (registers the backend "colours")
 from recbole_mm.encoder import ItemEncoder, create_encoder
 
-KINDS = ["open_clip", "vlmo", "beit3", "hf", "hf_image", "hf_text", "separate"]
+KINDS = ["open_clip", "vlmo", "beit3", "hf", "hf_image", "hf_text", "separate", "colours"]
 
 
 @pytest.fixture(scope="session")
@@ -27,7 +28,7 @@ def folders(tmp_path_factory) -> dict[str, Path]:
 def names(folders) -> dict[str, str]:
     """kind -> what ``create_encoder`` takes."""
     found = {kind: f"{kind}:tiny" for kind in ("open_clip", "vlmo", "beit3")} | {kind: f"hf:{path}" for kind, path in folders.items()}
-    return found | {"separate": f"separate:image={found['hf_image']},text={found['hf_text']}"}
+    return found | {"separate": f"separate:image={found['hf_image']},text={found['hf_text']}", "colours": "colours:small"}
 
 
 @pytest.fixture(scope="session")
@@ -56,8 +57,11 @@ def own(encoder) -> ItemEncoder:
 @pytest.fixture(scope="session")
 def elsewhere(names) -> dict[str, list[str]]:
     """kind -> fingerprint and preprocess_key in another process."""
-    code = ("import json, sys; from recbole_mm.encoder import create_encoder; made = {k: create_encoder(n, seed=1) for k, n in "
-            "json.loads(sys.argv[1]).items()}; print(json.dumps({k: [e.fingerprint(), e.preprocess_key] for k, e in made.items()}))")
+    code = (
+        "import json, sys, examples.own_encoder; from recbole_mm.encoder import create_encoder; "
+        "made = {k: create_encoder(n, seed=1) for k, n in json.loads(sys.argv[1]).items()}; "
+        "print(json.dumps({k: [e.fingerprint(), e.preprocess_key] for k, e in made.items()}))"
+    )
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), "HF_HUB_OFFLINE": "1", "PYTHONHASHSEED": "7"}
     command = [sys.executable, "-W", "ignore", "-c", code, json.dumps(names)]
     done = subprocess.run(command, capture_output=True, text=True, env=environment)
