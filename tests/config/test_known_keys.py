@@ -1,0 +1,87 @@
+"""Which keys exist, and which belong to other models."""
+
+import pytest
+import yaml
+
+from recbole_mm.config.known_keys import our_keys, recbole_keys
+from recbole_mm.config.multimodal_config import MultiModalConfig
+from recbole_mm.config.properties import properties_dir
+from recbole_mm.errors import InputError
+from recbole_mm.model import OUR_MODELS
+from recbole_mm.model.cliprec import CLIPRec
+
+
+def config(model="CLIPRec", dataset="demo", files=None, **keys) -> MultiModalConfig:
+    return MultiModalConfig(model, dataset, files, {"use_gpu": False, **keys})
+
+
+def test_our_keys_are_ours():
+    assert {"encoder", "encoder_training", "text_field", "image_dir", "use_id", "contrastive_weight"} <= our_keys()
+    assert {"epochs", "learning_rate", "topk", "embedding_size"} <= recbole_keys()
+    assert not our_keys() & recbole_keys()
+
+
+def test_unknown_keys():
+    with pytest.raises(InputError, match="'encoder_training'"):
+        config(encoder_trainning="end2end")
+    with pytest.raises(InputError, match="unknown key 'nonsense'"):
+        config(nonsense=1)
+    assert config("BPR", "ml-100k", some_key_of_their_own=1)["some_key_of_their_own"] == 1
+    with pytest.raises(InputError, match="'encoder_training'"):
+        config("BPR", "ml-100k", encoder_trainning="end2end")
+
+
+@pytest.mark.parametrize(
+    ("model", "keys", "facts"),
+    [
+        ("VBPR", {"loss_type": "SSM"}, "VBPR has no loss_type, a key of CLIPRec"),
+        ("LATTICE", {"use_id": False}, "LATTICE has no use_id, a key of CLIPRec"),
+        ("VBPR", {"contrastive_weight": 0.5}, "VBPR has no contrastive_weight, a key of CLIPRec"),
+        ("VLMoRec", {"knn_k": 5}, "VLMoRec has no knn_k, a key of FREEDOM, LATTICE, MGCN"),
+        ("CLIPRec", {"mf_train": False}, "CLIPRec has no mf_train, a key of NeuMF"),
+        ("VBPR", {"mlp_hidden_size": [64]}, "VBPR has no mlp_hidden_size, a key of AutoInt, DCN, DCNV2, DIEN and "),
+    ],
+)
+def test_keys_of_other_models_are_refused_with_the_model_and_else_left_aside(model, keys, facts, tmp_path, monkeypatch):
+    """A file, or a program's dict, may serve many models, RecBole's among them: changing the model's name alone has to do."""
+    (key, value), file = *keys.items(), tmp_path / "shared.yaml"
+    file.write_text(f"{key}: {value}\nepochs: 3\n")
+    for shared in (config(model, files=[str(file)]), config(model, epochs=3, **keys)):
+        assert key not in shared and shared["epochs"] == 3 and shared["train_neg_sample_args"] == config(model)["train_neg_sample_args"]
+        (notice,) = shared.notices
+        assert facts in notice
+    assert config("BPR", "ml-100k", [str(file)], **keys)[key] == value
+    monkeypatch.setattr("sys.argv", ["x", f"--{key}={value}"])
+    with pytest.raises(InputError, match=facts):
+        config(model)
+
+
+def test_models_have_their_bases_keys_and_all_of_them_recboles():
+    class Mine(CLIPRec):
+        default_settings = {"knn_k": 3}
+
+    assert not config(Mine, knn_k=5, use_id=False, learning_rate=0.1, weight_decay=0.1, encoder="open_clip:tiny").notices
+    (notice,) = config(Mine, lambda_coeff=0.5).notices
+    assert "lambda_coeff, a key of LATTICE; a model of your own names its keys in its class" in notice
+    for model in OUR_MODELS:
+        own = yaml.safe_load((properties_dir() / "model" / f"{model}.yaml").read_text())
+        assert not config(model, **own).notices
+
+
+def test_a_model_of_the_users_may_have_keys_of_its_own():
+    class Mine(CLIPRec):
+        default_settings = {"my_alpha": 0.5, "epochs": 3}
+
+    assert config(Mine)["my_alpha"] == 0.5 and config(Mine, my_alpha=0.7)["my_alpha"] == 0.7 and config(Mine)["epochs"] == 3
+    with pytest.raises(InputError, match="'my_alpha'"):
+        config(Mine, my_alfa=1)
+
+
+def test_a_model_of_the_users_may_have_keys_that_recboles_models_have(monkeypatch):
+    class NGCF(CLIPRec):
+        pass
+
+    read = config(NGCF, node_dropout=0.3, hidden_size=32)
+    assert (read["node_dropout"], read["hidden_size"]) == (0.3, 32) and not read.notices
+    monkeypatch.setattr("sys.argv", ["x", "--hidden_size=16"])
+    assert config(NGCF)["hidden_size"] == 16
