@@ -95,23 +95,28 @@ def _loaders(config: MultiModalConfig, dataset) -> tuple:
     """RecBole's loaders of freshly split parts, without the cold items' interactions in training and with our negatives. Nothing is read
     from or written to RecBole's pickled loaders, which would not notice other pictures, texts or cold items."""
     parts = dataset.build()
-    restricted = config["negative_items"] == "training"
     if len(dataset.cold_items):
         hold_out(parts[0], dataset.cold_items)
-        restricted = True
-    samplers = list(recbole_data.create_samplers(config, dataset, parts))
-    if restricted and samplers[0] is not None:
-        samplers[0] = training_items_sampler(config, dataset, parts)
-    kinds = [recbole_data.get_dataloader(config, phase) for phase in PHASES]
+    train_sampler, valid_sampler, test_sampler = recbole_data.create_samplers(config, dataset, parts)
+    if train_sampler is not None and (config["negative_items"] == "training" or len(dataset.cold_items)):
+        train_sampler = training_items_sampler(config, dataset, parts)
+    train, valid, test = (recbole_data.get_dataloader(config, phase) for phase in PHASES)
     if is_ours(config.model_class):
-        kinds[0] = CommonBatches
-    shuffled = (config["shuffle"], False, False)
-    made = [kind(config, part, sampler, shuffle=shuffle)
-            for kind, part, sampler, shuffle in zip(kinds, parts, samplers, shuffled, strict=True)]  # fmt: skip
-    batch_sizes = {"train_batch_size": config["train_batch_size"] * Ranks.current().world, "eval_batch_size": config["eval_batch_size"]}
-    for key, size in batch_sizes.items():
-        getLogger().info(f"{set_color(key, 'cyan')} = {set_color(str(size), 'yellow')}")
-    return tuple(made)
+        train = CommonBatches
+    _log_settings("Training", "train_batch_size", config["train_batch_size"] * Ranks.current().world, config, "train_neg_sample_args")
+    _log_settings("Evaluation", "eval_batch_size", config["eval_batch_size"], config, "eval_args")
+    return (
+        train(config, parts[0], train_sampler, shuffle=config["shuffle"]),
+        valid(config, parts[1], valid_sampler, shuffle=False),
+        test(config, parts[2], test_sampler, shuffle=False),
+    )
+
+
+def _log_settings(phase: str, key: str, size: int, config: MultiModalConfig, other_key: str) -> None:
+    """The line of RecBole's log on a phase's batches."""
+    parts = ((f"[{phase}]: ", "pink"), (key, "cyan"), (" = ", None), (f"[{size}]", "yellow"), (f" {other_key}", "cyan"), (": ", None),
+             (f"[{config[other_key]}]", "yellow"))  # fmt: skip
+    getLogger().info("".join(set_color(text, colour) if colour else text for text, colour in parts))
 
 
 def _auto_eval_batch_size(config: MultiModalConfig, n_items: int) -> int:
