@@ -1,9 +1,9 @@
-"""The command ``recbole-mm audit``: settings as for a run, a report on stdout, exit status 1 where an error was found."""
+"""The command ``recbole-mm audit``: it takes the settings of a run, prints a report, and exits with 1 where it found an error."""
 
 import json
 from collections.abc import Sequence
 
-from recbole_mm.audit.audited_data import AuditedData, locate, open_data
+from recbole_mm.audit.audited_data import locate, open_data
 from recbole_mm.audit.check_features import check_features
 from recbole_mm.audit.check_interactions import check_interactions
 from recbole_mm.audit.check_items import check_items
@@ -15,22 +15,23 @@ from recbole_mm.config.catalogue_config import CatalogueConfig
 from recbole_mm.config.multimodal_config import MultiModalConfig
 from recbole_mm.errors import InputError
 
-SMALL = {"embedding_size": 32, "use_bias": False, "reg_weight": 0.001, "missing": "zero", "encoder_training": "pretrained"}
-
 
 def main(
     model: str | None, dataset: str | None, files: list[str] | None, settings: Sequence[str], as_json: bool = False, shuffle: bool = False
 ) -> int:
-    """Audits and prints; returns the exit status: 0, or 1 where something would stop a run or corrupt its result.
+    """Audits a data set and prints the report.
 
     Args:
-        model: split and content do not depend on it; it may bring an encoder for ``shuffle``.
-        settings: those of the command line, ``--key=value``.
-        as_json: one JSON object instead of text.
-        shuffle: the shuffle test as well.
+        model: the split and the content do not depend on it; it may name the encoder of the shuffle test.
+        settings: the command line, ``--key=value``.
+        as_json: print one JSON object instead of text.
+        shuffle: make the shuffle test as well.
+
+    Returns:
+        The exit status: 0, or 1 where something would stop a run or corrupt its result.
 
     Raises:
-        InputError: no data set, an unknown key.
+        InputError: no such data set, or an unknown key.
     """
     report = audit(CatalogueConfig(model, dataset, files, settings), shuffle)
     print(json.dumps(report.as_dict(), ensure_ascii=False) if as_json else report.as_text())
@@ -38,10 +39,10 @@ def main(
 
 
 def audit(config: MultiModalConfig, shuffle: bool = False) -> Report:
-    """Looks at everything that the configuration names. No encoder is built but for ``shuffle``.
+    """Checks everything that the configuration names. Only the shuffle test builds an encoder.
 
     Raises:
-        InputError: there is no such data set.
+        InputError: no such data set.
     """
     report = Report(config["dataset"], str(locate(config)))
     data = open_data(config, report)
@@ -50,25 +51,25 @@ def audit(config: MultiModalConfig, shuffle: bool = False) -> Report:
     check_interactions(data, report)
     check_items(data, check_pictures(data, report), check_texts(data, report), report)
     check_features(data, report)
-    if data.dataset is not None:
-        _audit_split(data, report, shuffle)
+    if data.dataset is None:
+        return report
+    try:
+        check_split(data, report)
+    except InputError as error:
+        report.add("error", "split.impossible", f"a run cannot split the data: {error}", "the message says why")
+        return report
+    if shuffle:
+        _shuffle_test(config, report)
     return report
 
 
-def _audit_split(data: AuditedData, report: Report, shuffle: bool) -> None:
-    try:
-        training = check_split(data, report)
-    except InputError as error:
-        report.add("error", "split.impossible", f"a run cannot split it: {error}", "see the message")
+def _shuffle_test(config: MultiModalConfig, report: Report) -> None:
+    if not report.sound:
+        report.add("info", "shuffle_test.left_out", "the shuffle test was not made", "repair the errors first")
         return
-    if shuffle and report.sound:
-        from recbole_mm.audit.shuffle_test import shuffle_test
+    from recbole_mm.audit.shuffle_test import shuffle_test
 
-        for key, value in SMALL.items():
-            data.config[key] = value
-        try:
-            shuffle_test(data.config, training, report)
-        except InputError as error:
-            report.add("warning", "shuffle_test.impossible", f"the shuffle test cannot be made: {error}", "see the message")
-    elif shuffle:
-        report.add("info", "shuffle_test.left_out", "the shuffle test was left out", "repair the errors first")
+    try:
+        shuffle_test(config, report)
+    except InputError as error:
+        report.add("warning", "shuffle_test.impossible", f"the shuffle test cannot be made: {error}", "the message says why")

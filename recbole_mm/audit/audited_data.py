@@ -1,4 +1,4 @@
-"""The data set as it lies on disk and as a run would take it: what every part of an audit looks at."""
+"""The data set that is audited, as it is on disk and as a run would read it."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,15 +9,17 @@ import pandas as pd
 from recbole.utils import init_seed
 
 from recbole_mm.audit.report import Report
+from recbole_mm.config.multimodal_config import MultiModalConfig
 from recbole_mm.data.check_dataset import check_dataset
+from recbole_mm.data.content_settings import ContentSettings
 from recbole_mm.data.dataset import MultiModalDataset
 from recbole_mm.data.demo import write_demo
-from recbole_mm.data.text import read_item_table
+from recbole_mm.data.item_file import ItemFile
 from recbole_mm.errors import InputError, one_line, recbole_complaints
 
 
 class BareDataset(MultiModalDataset):
-    """The run's data set without its pictures and texts, which an audit reads by itself and however broken they are."""
+    """The data set of a run without pictures and texts, which an audit reads by itself, however broken they are."""
 
     def read_content(self) -> None:
         return None
@@ -28,15 +30,19 @@ class AuditedData:
     """A data set under audit.
 
     Attributes:
-        inter: the interaction files as they are: columns user, item (NaN where RecBole reads a missing value), time (NaN likewise;
-            absent without such a column), part (the benchmark file, else "").
-        table: the columns of the ``.item`` file; None without a readable one.
-        dataset: what a run makes of the interactions (None where it cannot).
-        tokens, counts: of the n catalogue items, after filtering: their tokens, and their interactions.
+        config: the configuration of the run.
+        content: what it says about pictures and texts.
+        inter: the interaction files as they are. Columns: user, item and, where the files have it, time, all NaN where RecBole reads a
+            missing value; part, the name of the benchmark file, or "".
+        table: the columns of the ``.item`` file; None where there is no readable file.
+        dataset: what a run makes of the interactions; None where it cannot.
+        tokens: the tokens of the n items of the catalogue, which is what filtering leaves.
+        counts: int (n,), the interactions of each item.
         rows: int (n,), the first row of each item in ``table``, -1 for none.
     """
 
-    config: object
+    config: MultiModalConfig
+    content: ContentSettings
     folder: Path
     inter: pd.DataFrame
     table: dict[str, list[str]] | None
@@ -46,20 +52,20 @@ class AuditedData:
     rows: np.ndarray
 
     def column(self, field: str) -> list[str]:
-        """A column of the ``.item`` file by catalogue item, "" for items without a row."""
+        """The values of a column of the ``.item`` file for the items of the catalogue, "" for items without a row."""
         values = self.table[field]
         return [values[row] if row >= 0 else "" for row in self.rows.tolist()]
 
     def named(self, mask: np.ndarray | Sequence[bool]) -> list[str]:
-        """The tokens of the items that a bool (n,) picks."""
+        """The tokens of the items that a mask, bool (n,), picks."""
         return [self.tokens[i] for i in np.flatnonzero(mask).tolist()]
 
 
-def locate(config) -> Path:
-    """The data set's folder; ``demo`` is drawn where it does not exist yet.
+def locate(config: MultiModalConfig) -> Path:
+    """The folder of the data set. The data set ``demo`` is drawn where it does not exist yet.
 
     Raises:
-        InputError: no folder, or no interaction file in it.
+        InputError: there is no folder, or no interaction file in it.
     """
     folder, name = Path(config["data_path"]), config["dataset"]
     if name == "demo" and not folder.exists():
@@ -69,22 +75,24 @@ def locate(config) -> Path:
     return folder
 
 
-def interaction_files(config) -> list[Path]:
+def interaction_files(config: MultiModalConfig) -> list[Path]:
     """The data set's ``.inter`` file, or those of ``benchmark_filename``."""
     folder, name = Path(config["data_path"]), config["dataset"]
     return [folder / f"{name}{part and '.'}{part}.inter" for part in config["benchmark_filename"] or [""]]
 
 
-def open_data(config, report: Report) -> AuditedData | None:
-    """Reads the tables. Those that cannot be read are findings; None where interactions are among them."""
+def open_data(config: MultiModalConfig, report: Report) -> AuditedData | None:
+    """Reads the tables. A table that cannot be read becomes a finding; without readable interactions the result is None."""
     folder = Path(config["data_path"])
     try:
         check_dataset(config)
         inter = _read_interactions(config)
     except InputError as error:
-        report.add("error", "interactions.unreadable", str(error), "repair it, or set the key that is named; nothing else was audited")
+        report.add(
+            "error", "interactions.unreadable", str(error), "repair the file, or set the key that is named; nothing else was audited"
+        )
         return None
-    table = _read_items(config, folder / f"{config['dataset']}.item", report)
+    table = _read_item_file(config, folder, report)
     dataset = _build(config, report)
     if dataset is not None:
         tokens = dataset.tokens[1:]
@@ -97,10 +105,10 @@ def open_data(config, report: Report) -> AuditedData | None:
     for row, token in enumerate(table[config["ITEM_ID_FIELD"]] if table else []):
         row_of.setdefault(token, row)
     rows = np.array([row_of.get(token, -1) for token in tokens], dtype=np.int64)
-    return AuditedData(config, folder, inter, table, dataset, tokens, counts, rows)
+    return AuditedData(config, ContentSettings.from_config(config), folder, inter, table, dataset, tokens, counts, rows)
 
 
-def _read_interactions(config) -> pd.DataFrame:
+def _read_interactions(config: MultiModalConfig) -> pd.DataFrame:
     fields = {config["USER_ID_FIELD"]: "user", config["ITEM_ID_FIELD"]: "item", config["TIME_FIELD"]: "time"}
     frames = []
     for file, part in zip(interaction_files(config), config["benchmark_filename"] or [""], strict=True):
@@ -119,29 +127,27 @@ def _read_interactions(config) -> pd.DataFrame:
     return inter
 
 
-def _read_items(config, file: Path, report: Report) -> dict[str, list[str]] | None:
-    if not file.is_file():
+def _read_item_file(config: MultiModalConfig, folder: Path, report: Report) -> dict[str, list[str]] | None:
+    path = folder / f"{config['dataset']}.item"
+    if not path.is_file():
         if not config["feature_files"]:
-            report.add("warning", "items.no_file", f"there is no {file}: items have neither pictures nor texts",
-                       "write one (docs/data.md), or name ready-made features in feature_files")  # fmt: skip
+            report.add("warning", "items.no_file", f"there is no {path}: items have neither pictures nor texts",
+                       "write one (docs/own_data.md), or name ready-made features in feature_files")  # fmt: skip
         return None
     try:
-        table = read_item_table(file, config["field_separator"], config["encoding"] or "utf-8")
-        if config["ITEM_ID_FIELD"] not in table:
-            raise InputError(f"{file} has no column '{config['ITEM_ID_FIELD']}' (ITEM_ID_FIELD); it has {', '.join(table)}")
+        return ItemFile.of(config, folder).columns
     except InputError as error:
         report.add("error", "items.unreadable", str(error), "repair the file; pictures and texts were not audited")
         return None
-    return table
 
 
-def _build(config, report: Report) -> BareDataset | None:
+def _build(config: MultiModalConfig, report: Report) -> BareDataset | None:
     init_seed(config["seed"], config["reproducibility"])
     try:
         with recbole_complaints((Exception,)):  # RecBole raises almost anything on damaged files
             dataset = BareDataset(config)
     except InputError as error:
-        report.add("error", "interactions.unusable", f"a run cannot be made of it: {error}",
-                   "see the message; the files were audited unfiltered")  # fmt: skip
+        report.add("error", "interactions.unusable", f"a run cannot use the data set: {error}",
+                   "the message says why; the files were audited without the filters")  # fmt: skip
         return None
     return dataset

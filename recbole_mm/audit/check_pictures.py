@@ -1,4 +1,4 @@
-"""The pictures: which cannot be used, which say little, which are the same."""
+"""The pictures: which ones cannot be used, say little, or are the same."""
 
 from collections import Counter
 
@@ -11,26 +11,30 @@ from recbole_mm.audit.report import NAMED, Report, named_items
 from recbole_mm.data.image import resolve_image_path
 from recbole_mm.errors import InputError
 
-TINY, EXTREME_RATIO = 32, 3.0  # pixels a side; longer to shorter side
+TINY = 32
+"""Pixels of the shorter side below which a picture counts as tiny."""
+EXTREME_RATIO = 3.0
+"""The ratio of the longer to the shorter side above which a picture counts as extreme."""
 PLACEHOLDER_SHARE, PLACEHOLDER_ITEMS = 0.01, 5
+"""A picture shared by more than this share of the items, and by more items than this, is probably a placeholder."""
 
 
 def check_pictures(data: AuditedData, report: Report) -> np.ndarray:
-    """Returns bool (n_items,): which have a picture that can be used."""
+    """Checks the pictures. Returns bool (n_items,): the items that have a usable one."""
     none = np.zeros(len(data.tokens), dtype=bool)
-    field = data.config["image_field"]
+    field = data.content.image_field
     if data.table is None or field not in data.table:
-        if data.table is not None and "image_field" in data.config.external_config_dict and field:
-            report.add("error", "pictures.no_column", f"the .item file has no column '{field}' (image_field), only {', '.join(data.table)}",
-                       "set image_field to one of them")  # fmt: skip
+        if data.table is not None and "image_field" in data.content.given and field:
+            report.add("error", "pictures.no_column", f"the .item file has no column '{field}' (image_field); it has "
+                       f"{', '.join(data.table)}", "set image_field to one of them")  # fmt: skip
         return none
     names = [name.strip() for name in data.column(field)]
-    folder = data.folder / (data.config["image_dir"] or "images")
+    folder = data.folder / data.content.image_dir
     named = np.array([bool(name) for name in names], dtype=bool)
     if not named.any():
         return none
     if not folder.is_dir():
-        report.add("error", "pictures.no_folder", f"{named.sum():,} items name a picture, and there is no folder {folder} (image_dir)",
+        report.add("error", "pictures.no_folder", f"{named.sum():,} items name a picture, but there is no folder {folder} (image_dir)",
                    "set image_dir to the folder that holds the pictures")  # fmt: skip
         return none
     paths, outside = {}, []
@@ -41,51 +45,53 @@ def check_pictures(data: AuditedData, report: Report) -> np.ndarray:
             outside.append(i)
     if outside:
         report.add("error", "pictures.outside", f"{len(outside):,} picture paths lead out of {folder}", "a run refuses them: put the "
-                   "pictures below image_dir, and name them by their path in it",
+                   "pictures into image_dir, and name them by their path in that folder",
                    [f"{data.tokens[i]} ({names[i]})" for i in outside])  # fmt: skip
     files = {path: at for at, path in enumerate(dict.fromkeys(paths.values()))}
-    seen = list(facts_of_all(list(files), bool(data.config["show_progress"])))
+    seen = facts_of_all(list(files), data.content.show_progress)
     facts = {i: seen[files[path]] for i, path in paths.items()}
     whole = {i: fact for i, fact in facts.items() if fact.reason is None}
     formats = Counter(fact.format for fact in seen if fact.reason is None)
     report.numbers["pictures"].update(named=int(named.sum()), files=len(files), usable=len(whole), formats=dict(formats.most_common()))
-    _broken(data, {i: fact for i, fact in facts.items() if fact.reason is not None}, names, int(named.sum()), report)
-    _odd(data, whole, names, report)
+    _check_unusable(data, {i: fact for i, fact in facts.items() if fact.reason is not None}, names, int(named.sum()), report)
+    _check_odd(data, whole, names, report)
     if whole:
-        _same(data, whole, report)
+        _check_same(data, whole, report)
     usable = none.copy()
     usable[list(whole)] = True
     return usable
 
 
-def _broken(data: AuditedData, broken: dict[int, PictureFacts], names: list[str], n_named: int, report: Report) -> None:
+def _check_unusable(data: AuditedData, broken: dict[int, PictureFacts], names: list[str], n_named: int, report: Report) -> None:
     missing = [i for i, fact in broken.items() if fact.reason == "no such file"]
     damaged = [i for i in broken if i not in set(missing)]
     report.numbers["pictures"].update(missing_files=len(missing), unreadable=len(damaged))
-    share = data.config["max_broken_images"]
+    share = data.content.max_broken_images
     too_many = len(broken) > share * n_named
     level = "error" if too_many else "warning"
-    limit = f"over max_broken_images ({share:g} of {n_named:,}), a run stops" if too_many else "a run treats them as having no picture"
+    limit = "these items count as having no picture"
+    if too_many:
+        limit = f"a run stops, since max_broken_images allows {share:g} of {n_named:,}"
     if missing:
-        report.add(level, "pictures.missing", f"{len(missing):,} pictures are not there", f"{limit}: bring the files, or empty their "
+        report.add(level, "pictures.missing", f"{len(missing):,} pictures are not there", f"{limit}: add the files, or empty their "
                    "image field", [f"{data.tokens[i]} ({names[i]})" for i in missing])  # fmt: skip
     if damaged:
         report.add(level, "pictures.broken", f"{len(damaged):,} pictures cannot be read", f"{limit}: replace them, or empty their image "
                    "field", [f"{data.tokens[i]} ({names[i]}: {broken[i].reason})" for i in damaged])  # fmt: skip
 
 
-def _odd(data: AuditedData, facts: dict[int, PictureFacts], names: list[str], report: Report) -> None:
-    """Those that can be read, and are still suspicious."""
+def _check_odd(data: AuditedData, facts: dict[int, PictureFacts], names: list[str], report: Report) -> None:
+    """Pictures that can be read but look wrong."""
     sizes = {i: f"{fact.size[0]} x {fact.size[1]}" for i, fact in facts.items()}
     kinds = (
         ("tiny", "warning", lambda fact: min(fact.size) < TINY, sizes, f"pictures are smaller than {TINY} pixels a side",
-         "find larger ones, or empty their image field: an encoder sees a blur"),
+         "use larger ones, or empty their image field: an encoder sees a blur"),
         ("extreme_ratio", "warning", lambda fact: max(fact.size) > EXTREME_RATIO * min(fact.size), sizes,
-         f"pictures are more than {EXTREME_RATIO:g} times as long as wide", "crop or pad them: an encoder reads their middle alone"),
+         f"pictures are more than {EXTREME_RATIO:g} times as long as wide", "crop or pad them: an encoder sees only their middle"),
         ("one_colour", "warning", lambda fact: fact.plain, names, "pictures are (nearly) of one colour",
-         "look at them: placeholders tell nothing, and an empty image field is better"),
+         "look at them: for a placeholder, an empty image field is better"),
         ("wrong_extension", "info", lambda fact: not fact.right_name, {i: fact.format for i, fact in facts.items()},
-         "pictures have another format than their name says", "nothing: the content counts"),
+         "pictures have another format than their name says", "nothing: the content decides"),
     )  # fmt: skip
     for code, level, odd, detail, message, action in kinds:
         found = [i for i, fact in facts.items() if odd(fact)]
@@ -94,8 +100,8 @@ def _odd(data: AuditedData, facts: dict[int, PictureFacts], names: list[str], re
             report.add(level, f"pictures.{code}", f"{len(found):,} {message}", action, [f"{data.tokens[i]} ({detail[i]})" for i in found])
 
 
-def _same(data: AuditedData, facts: dict[int, PictureFacts], report: Report) -> None:
-    """Groups of items with the same picture: byte by byte, or to the eye."""
+def _check_same(data: AuditedData, facts: dict[int, PictureFacts], report: Report) -> None:
+    """Groups of items whose pictures have the same bytes, or look the same."""
     ids = np.array(list(facts))
     by_bytes = np.unique([facts[i].digest for i in ids], return_inverse=True)[1]
     first = np.unique(by_bytes, return_index=True)[1]
@@ -114,7 +120,7 @@ def _same(data: AuditedData, facts: dict[int, PictureFacts], report: Report) -> 
             shown = "; ".join(named_items(group) for group in found[:NAMED])
             message = f"{members:,} items in {len(found):,} groups have pictures that {'have ' * (code == 'duplicate')}{what}: {shown}"
             report.add("warning" if code == "duplicate" else "info", f"pictures.{code}", message,
-                       "variants of one product may share one; else find out which item it belongs to")  # fmt: skip
+                       "this is fine for variants of one product; otherwise find out which item the picture belongs to")  # fmt: skip
     for group in byte_groups + eye_groups:
         if len(group) > largest:
             report.add("warning", "pictures.placeholder", f"one picture is shared by {len(group):,} items: a placeholder?",
@@ -122,7 +128,7 @@ def _same(data: AuditedData, facts: dict[int, PictureFacts], report: Report) -> 
 
 
 def _groups(data: AuditedData, ids: np.ndarray, keys: np.ndarray) -> list[list[str]]:
-    """Tokens of the groups of two and more, the largest first."""
+    """The item tokens of every group of two or more, the largest group first."""
     order = np.argsort(keys, kind="stable")
     parts = np.split(ids[order], np.flatnonzero(np.diff(keys[order])) + 1)
     return [[data.tokens[i] for i in part] for part in sorted(parts, key=len, reverse=True) if len(part) > 1]

@@ -1,16 +1,20 @@
-"""The run's own split: what of the test part is known from training, and should not be."""
+"""The split of a run: which test interactions are known from training and should not be."""
 
 import numpy as np
 
-from recbole_mm.audit.audited_data import AuditedData, BareDataset
+from recbole_mm.audit.audited_data import AuditedData
 from recbole_mm.audit.report import Report
 from recbole_mm.training.loaders import data_preparation
 
 PARTS = ("train", "valid", "test")
+ADVICE = {
+    "users": "nothing is known about them: keep only users with more interactions (user_inter_num_interval)",
+    "items": "models that use only ids cannot rank them; report warm and cold items separately (cold_items)",
+}
 
 
-def check_split(data: AuditedData, report: Report) -> BareDataset:
-    """Returns the training part.
+def check_split(data: AuditedData, report: Report) -> None:
+    """Splits the data as a run would and compares the parts.
 
     Raises:
         InputError: the settings and the data allow no split.
@@ -35,13 +39,11 @@ def check_split(data: AuditedData, report: Report) -> BareDataset:
             numbers[f"{name}_{side}_unseen"] = counted
             if len(unseen):
                 tokens = dataset.id2token(fields[column], unseen).tolist()
-                advice = {"users": "nothing is known of them: keep users with more interactions (user_inter_num_interval)",
-                          "items": "models of ids alone cannot rank them; report warm and cold items apart (cold_items)"}[side]  # fmt: skip
+                advice = ADVICE[side]
                 level = "info" if cold_is_meant and side == "items" else "warning"
                 share = f"{100 * counted['share_of_interactions']:.1f} % of its interactions"
                 report.add(level, f"split.unseen_{side}", f"{len(unseen):,} {side} of {name} ({share}) are not in training", advice, tokens)
-    _time(data, loaders, numbers)
-    return loaders[0].dataset
+    _test_before_training(data, loaders, numbers)
 
 
 def _shared(data: AuditedData, first: np.ndarray, second: np.ndarray, names: str, report: Report) -> None:
@@ -52,12 +54,13 @@ def _shared(data: AuditedData, first: np.ndarray, second: np.ndarray, names: str
         users, items = (data.dataset.id2token(field, ids) for field, ids in zip(
             (data.dataset.uid_field, data.dataset.iid_field), np.divmod(both, width), strict=True))  # fmt: skip
         report.add("error", "split.shared_pairs", f"{len(both):,} (user, item) pairs are in both {names}",
-                   "such an answer is masked, or known by heart: set rm_dup_inter: first, or repair the benchmark files",
+                   "such an item is masked in the evaluation, or known beforehand: set rm_dup_inter: first, or repair the benchmark files",
                    [f"{user} with {item}" for user, item in zip(users, items, strict=True)])  # fmt: skip
 
 
-def _time(data: AuditedData, loaders: tuple, numbers: dict) -> None:
-    """How much of the test part was not the future of all training (a number, not a fault: only a split by date avoids it)."""
+def _test_before_training(data: AuditedData, loaders: tuple, numbers: dict) -> None:
+    """The share of test interactions that are older than the newest training interaction: a number and no fault, since only a split by
+    date avoids it."""
     field = data.dataset.time_field
     if loaders[-1] is not None and field in loaders[0].dataset.inter_feat and field in loaders[-1].dataset.inter_feat:
         newest = loaders[0].dataset.inter_feat[field].max()

@@ -1,4 +1,4 @@
-"""What the numbers of a feature file are like, read in blocks."""
+"""Statistics of the numbers in a feature file, which is read in blocks."""
 
 from dataclasses import dataclass
 from hashlib import blake2b
@@ -14,9 +14,16 @@ NUMBERS_AT_ONCE = 2**24
 
 @dataclass(frozen=True)
 class Statistics:
-    """bool (n,) each: ``finite``, ``zero``, ``constant`` (one number, zero or not); ``norms`` (n,), NaN where not finite;
-    ``duplicates``: row numbers, in order of size of their group, of the rows that are not alone with their numbers (rows of one
-    number apart)."""
+    """Statistics of n rows.
+
+    Attributes:
+        finite, zero, constant: bool (n,); a constant row repeats one number, which may be zero.
+        norms: (n,), the Euclidean norms; NaN for rows that are not finite.
+        duplicates: the numbers of the rows that have the same values as another row, those of the largest group first; constant rows
+            are left out.
+        constant_columns: how many columns have the same value in all finite rows.
+        width: the number of columns.
+    """
 
     finite: np.ndarray
     zero: np.ndarray
@@ -38,7 +45,11 @@ class Statistics:
 
 
 def measure(rows: Rows, modality: str, path: Path, show_progress: bool) -> Statistics:
-    """Reads all rows once. Raises InputError for a file that cannot be read."""
+    """Reads all rows once.
+
+    Raises:
+        InputError: the file cannot be read.
+    """
     block = max(1, NUMBERS_AT_ONCE // rows.width)
     finite, zero, constant = (np.zeros(rows.count, dtype=bool) for _ in range(3))
     norms, names = np.full(rows.count, np.nan), []

@@ -1,4 +1,4 @@
-"""Which pictures look the same: a difference hash (64 bits) finds candidates, an 8 x 8 colour thumbnail decides."""
+"""Which pictures look the same: a difference hash of 64 bits finds candidates, and a colour thumbnail of 8 x 8 pixels decides."""
 
 from itertools import combinations
 
@@ -7,31 +7,40 @@ from PIL import Image
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
-MAX_DISTANCE = 2  # bits of the hash
-MAX_COLOUR_DIFFERENCE = 8  # levels of 255, mean over the thumbnail
-STEP = 2  # levels: a smaller one between neighbours is no edge, so that noise on plain ground sets no bit
-BANDS = 4  # two that are equal are sure to be found in hashes at most MAX_DISTANCE = BANDS - 2 bits apart
+MAX_DISTANCE = 2
+"""In how many bits the hashes of pictures that look the same may differ."""
+MAX_COLOUR_DIFFERENCE = 8
+"""How much their thumbnails may differ: the mean over all values, which are 0 to 255."""
+EDGE = 2
+"""A difference of grey levels up to this is no edge, so that noise on a plain background sets no bit of the hash."""
+BANDS = 4
+"""Parts of a hash. Of two hashes that differ in MAX_DISTANCE = BANDS - 2 bits, at least two bands are equal."""
 WINDOW = 8
+"""How many of the next hashes in the sorted order each one is compared with."""
 
 
 def difference_hash(image: Image.Image) -> int:
-    """Bit (r, c): is the grey level of cell (r, c + 1) of a 8 x 9 grid above that of (r, c)?"""
+    """A 64-bit hash; bit (r, c) says whether cell (r, c + 1) of an 8 x 9 grid is lighter than cell (r, c)."""
     grey = np.asarray(image.convert("L").resize((9, 8), Image.Resampling.BOX), dtype=np.int16)
-    return int.from_bytes(np.packbits(np.diff(grey, axis=1) > STEP).tobytes(), "big")
+    return int.from_bytes(np.packbits(np.diff(grey, axis=1) > EDGE).tobytes(), "big")
 
 
 def thumbnail(image: Image.Image) -> np.ndarray:
-    """uint8 (192,) of an RGB picture."""
+    """An RGB picture in 8 x 8 pixels: uint8 (192,)."""
     return np.asarray(image.resize((8, 8), Image.Resampling.BOX)).reshape(-1)
 
 
 def look_alikes(hashes: np.ndarray, thumbnails: np.ndarray) -> np.ndarray:
-    """A group number for each of n pictures; those that look the same (or are linked by such) have the same.
+    """Groups pictures that look the same, directly or through others that look like both.
 
-    Hashes are sorted by every two of their four bands and compared with the next few only: n log n.
+    Hashes are sorted by every two of their four bands and compared only with the next few, which takes n log n steps.
 
     Args:
-        hashes: uint64 (n,). thumbnails: uint8 (n, 192).
+        hashes: uint64 (n,), see ``difference_hash``.
+        thumbnails: uint8 (n, 192), see ``thumbnail``.
+
+    Returns:
+        int (n,): a group number for each picture.
     """
     n, pairs = len(hashes), []
     bands = (hashes[:, None] >> np.arange(0, 64, 64 // BANDS, dtype=np.uint64)) & np.uint64(0xFFFF)

@@ -1,8 +1,6 @@
-"""What a picture file is like, without keeping its pixels."""
+"""What an audit needs to know about a picture file, without its pixels."""
 
-import os
-from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Sequence
 from hashlib import blake2b
 from io import BytesIO
 from pathlib import Path
@@ -14,15 +12,27 @@ from tqdm import tqdm
 
 from recbole_mm.audit.look_alikes import difference_hash, thumbnail
 from recbole_mm.data.image import BrokenImage, load_image, read_error
+from recbole_mm.parallel.read_ahead import available_cores, read_ahead
 
-BLOCK = 1024
-ONE_COLOUR = 5  # levels of 255: a smaller standard deviation in every channel is (nearly) one colour
+FILES_AHEAD = 4
+"""Files per thread that are read before their turn."""
+ONE_COLOUR = 5
+"""A picture is (nearly) of one colour if the standard deviation of every channel is below this; values are 0 to 255."""
 SAME_FORMAT = {"MPO": "JPEG"}
 
 
 class PictureFacts(NamedTuple):
-    """``reason``: why the file cannot be used, in which case nothing but ``digest`` is told. ``size`` in pixels (width, height),
-    upright; ``format``, Pillow's name for the content; ``right_name``: the extension fits it; ``plain``: (nearly) of one colour."""
+    """Facts about one picture file.
+
+    Attributes:
+        reason: why the file cannot be used; only ``digest`` is then known, if the file can be read at all. None for a usable picture.
+        digest: the hash of its bytes.
+        size: width and height in pixels, upright.
+        format: Pillow's name for the format of the content.
+        right_name: whether the extension of the file fits its format.
+        plain: whether it is (nearly) of one colour.
+        hash, thumbnail: see ``look_alikes``.
+    """
 
     reason: str | None
     digest: str
@@ -35,7 +45,7 @@ class PictureFacts(NamedTuple):
 
 
 def picture_facts(path: Path) -> PictureFacts:
-    """Decodes one picture file just as a run does."""
+    """Decodes one picture file as a run does."""
     try:
         data = path.read_bytes()
     except OSError as error:
@@ -54,12 +64,8 @@ def picture_facts(path: Path) -> PictureFacts:
     return PictureFacts(None, digest, image.size, kind, right_name, plain, difference_hash(image), thumbnail(image))
 
 
-def facts_of_all(paths: Sequence[Path], show_progress: bool) -> Iterator[PictureFacts]:
-    """``picture_facts`` of each, in order, several at a time."""
-    workers = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    bar = tqdm(total=len(paths), desc="Looking at pictures", unit="picture", ncols=100, leave=False, disable=not show_progress)
-    with bar, ThreadPoolExecutor(workers) as pool:
-        for start in range(0, len(paths), BLOCK):
-            for facts in pool.map(picture_facts, paths[start : start + BLOCK]):
-                bar.update()
-                yield facts
+def facts_of_all(paths: Sequence[Path], show_progress: bool) -> list[PictureFacts]:
+    """``picture_facts`` of each file, in order; several are read at a time."""
+    threads = available_cores()
+    facts = read_ahead(picture_facts, paths, threads, FILES_AHEAD * threads)
+    return list(tqdm(facts, "Looking at pictures", len(paths), unit="picture", ncols=100, leave=False, disable=not show_progress))

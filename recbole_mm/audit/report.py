@@ -1,4 +1,4 @@
-"""What an audit found: numbers by section, and findings, each with a level and what to do."""
+"""What an audit found: numbers by section, and findings, each with a level and with what to do."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
@@ -12,7 +12,16 @@ NAMED, KEPT = 5, 1000
 
 @dataclass(frozen=True)
 class Finding:
-    """``level``: error (would stop a run or corrupt its result), warning, or info. ``items``: up to ``KEPT`` of the ``count`` tokens."""
+    """One thing that an audit found.
+
+    Attributes:
+        level: "error" (it would stop a run or corrupt its result), "warning" or "info".
+        code: names the kind of finding, for example "pictures.missing".
+        message: what was found.
+        action: what to do about it.
+        count: how many items it concerns.
+        items: the tokens of up to ``KEPT`` of them.
+    """
 
     level: str
     code: str
@@ -24,8 +33,13 @@ class Finding:
 
 @dataclass
 class Report:
-    """The numbers are ``{section: {name: value}}``, a value being a number, a string, or a mapping of such; in the sections
-    ``BY_MODALITY`` ``{section: {modality: {name: value}}}``. Names that begin with ``share`` are fractions of 1."""
+    """The report of an audit.
+
+    Attributes:
+        numbers: ``{section: {name: value}}``, or ``{section: {modality: {name: value}}}`` in the sections ``BY_MODALITY``. A value is a
+            number, a string, or a mapping of such. Names that begin with "share" are fractions of 1.
+        findings: in the order in which they were found.
+    """
 
     dataset: str
     folder: str
@@ -33,24 +47,24 @@ class Report:
     findings: list[Finding] = field(default_factory=list)
 
     def add(self, level: str, code: str, message: str, action: str, items: Sequence[str] = ()) -> None:
-        """``items``, where there are any, are counted and the first of them named at the end of the message."""
+        """Adds a finding. The items that it concerns are counted, and the first of them are named at the end of the message."""
         items = [str(item) for item in items]
         named = f": {named_items(items)}" if items else ""
         self.findings.append(Finding(level, code, message + named, action, len(items), tuple(items[:KEPT])))
 
     @property
     def sound(self) -> bool:
-        """No error was found."""
+        """Whether no error was found."""
         return all(finding.level != "error" for finding in self.findings)
 
     def as_dict(self) -> dict[str, object]:
-        """What ``--json`` prints."""
+        """The report as ``--json`` prints it."""
         numbers = {section: values for section, values in self.numbers.items() if values}
         found = [asdict(finding) for finding in self._by_level()]
         return {"dataset": self.dataset, "folder": self.folder, "sound": self.sound, "numbers": numbers, "findings": found}
 
     def as_text(self) -> str:
-        """For people: the numbers in aligned columns, the findings at the end, the gravest first."""
+        """The report for people: the numbers in aligned columns, then the findings, the gravest first."""
         lines = [f"audit of {self.dataset} ({self.folder})"]
         tables = dict(self._tables())
         width = max(map(len, chain(*tables.values())), default=0)
@@ -75,12 +89,12 @@ class Report:
 
 
 def named_items(items: Sequence[str]) -> str:
-    """The first few of them, for a message."""
+    """The first few of the items, for a message."""
     return ", ".join(items[:NAMED]) + (f", ... ({len(items):,} in all)" if len(items) > NAMED else "")
 
 
 def shown(name: str, value: object) -> str:
-    """A value as text; of a mapping every entry, with its name."""
+    """A value as text; a mapping as all of its entries with their names."""
     if isinstance(value, dict):
         return ", ".join(f"{shown(key, entry):>6} {key.removeprefix('share_').replace('_', ' ')}" for key, entry in value.items())
     if name.startswith("share") and isinstance(value, float):

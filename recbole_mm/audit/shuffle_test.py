@@ -1,4 +1,4 @@
-"""The shuffle test: do an item's features say who likes it, or might they as well be another item's?"""
+"""The shuffle test: do the features of an item tell who likes it, or might they as well belong to another item?"""
 
 import json
 import tempfile
@@ -13,19 +13,26 @@ from scipy.stats import rankdata, ttest_rel
 from tqdm import tqdm
 
 from recbole_mm.audit.report import Report
+from recbole_mm.config.multimodal_config import MultiModalConfig
 from recbole_mm.data.dataset import MultiModalDataset
 from recbole_mm.errors import InputError
 from recbole_mm.feature.build import build_features
 from recbole_mm.model.vbpr import VBPR
+from recbole_mm.training.loaders import training_dataset
 
-FOLDS, STEPS, BATCH, RATE, SIZE = 5, 150, 512, 0.01, 32
-LEVEL, LEAST_GAIN = 0.01, 0.01  # of the one-sided paired t test over the folds; of the area under the curve
+SMALL_MODEL = {"embedding_size": 32, "use_bias": False, "reg_weight": 0.001, "missing": "zero", "encoder_training": "pretrained"}
+FOLDS, STEPS, BATCH, RATE = 5, 150, 512, 0.01
+LEVEL = 0.01
+"""The significance level of the one-sided paired t test over the folds."""
+LEAST_GAIN = 0.01
+"""How much larger the area under the curve must be with the true features for a signal to be reported."""
 MOST_USERS, MOST_COLD = 4000, 4000
+"""Users and cold items that are ranked; of more, a sample is taken."""
 FEWEST_ITEMS = 20
 
 
 class Outcome(NamedTuple):
-    """Area under the ROC curve over cold items, a number a fold: with true and with permuted features."""
+    """The area under the ROC curve over cold items in each fold, with the true and with permuted features."""
 
     true: np.ndarray
     permuted: np.ndarray
@@ -41,20 +48,19 @@ class Outcome(NamedTuple):
                 "standard_error": float(gain.std(ddof=1) / np.sqrt(len(gain))), "signal": self.signal}  # fmt: skip
 
 
-def shuffle_test(config, dataset: MultiModalDataset, report: Report) -> None:
-    """Trains a small VBPR without ids, modality by modality, on true and on permuted features, and compares how it ranks items that
-    it has not seen in training. Only the training part of the run's split is used: each fifth of its items is cold in one fold.
-
-    Args:
-        config: the run's, with ``encoder_training: pretrained``.
-        dataset: the training part. Its ``content`` is read here.
+def shuffle_test(config: MultiModalConfig, report: Report) -> None:
+    """Trains a small VBPR without id embeddings for each modality, on the true and on permuted features, and compares how well it ranks
+    items that it has not seen in training. Only the training part of the run's split is used: each fifth of its items is cold in one of
+    the five folds. An encoder is taken as it is, frozen.
 
     Raises:
-        InputError: no features can be had.
+        InputError: there are no features to permute, or they cannot be had.
     """
     if config["modalities"] == []:
         raise InputError("modalities: [] leaves no features to permute")
-    dataset.content = MultiModalDataset.read_content(dataset)
+    config = config.changed(**SMALL_MODEL)
+    init_seed(config["seed"], config["reproducibility"])  # the run's split
+    dataset = training_dataset(config)
     training = np.stack([dataset.inter_feat[field].numpy() for field in (dataset.uid_field, dataset.iid_field)], axis=1)
     features = build_features(config, dataset)
     tables = {m: (features.table()[m].detach().cpu().numpy(), features.present(m).cpu().numpy()) for m in features.modalities}
@@ -63,30 +69,39 @@ def shuffle_test(config, dataset: MultiModalDataset, report: Report) -> None:
         for modality, (rows, present) in tables.items():
             seen = np.unique(training[:, 1])
             if present[seen].sum() < FEWEST_ITEMS:
-                report.add("info", "shuffle_test.too_few", f"{modality}: only {present[seen].sum()} items of training have it",
-                           f"nothing: the shuffle test needs {FEWEST_ITEMS}")  # fmt: skip
+                report.add("info", "shuffle_test.too_few", f"{modality}: only {present[seen].sum()} items of the training part have it",
+                           f"nothing: the shuffle test needs {FEWEST_ITEMS} such items")  # fmt: skip
                 continue
             outcome = _compare(config, dataset, training, modality, rows, present, Path(folder), bar)
-            _say(modality, outcome, report)
+            _report(modality, outcome, report)
 
 
-def _say(modality: str, outcome: Outcome, report: Report) -> None:
+def _report(modality: str, outcome: Outcome, report: Report) -> None:
     numbers = report.numbers["shuffle_test"][modality] = outcome.numbers()
     facts = (
         f"{modality}: unseen items are ranked at AUC {numbers['true']:.3f} with the true features, {numbers['permuted']:.3f} with permuted "
         f"ones (difference {numbers['difference']:+.3f}, standard error {numbers['standard_error']:.3f}, {FOLDS} folds)"
     )
     if outcome.signal:
-        report.add("info", "shuffle_test.signal", f"the alignment carries signal: {facts}", "nothing: an item's features say who likes it")
+        report.add(
+            "info", "shuffle_test.signal", f"the alignment carries signal: {facts}", "nothing: the features of an item tell who likes it"
+        )
     else:
         report.add("warning", "shuffle_test.no_signal", f"no signal found: features may be misaligned: {facts}", "check the order of the "
-                   "feature file's rows and feature_ids; or the features, or this little data, say nothing of who likes what")  # fmt: skip
+                   "feature file's rows and feature_ids; or the features tell nothing about taste, or the data are too few")  # fmt: skip
 
 
 def _compare(
-    config, dataset: MultiModalDataset, training: np.ndarray, modality: str, rows: np.ndarray, present: np.ndarray, folder: Path, bar: tqdm
+    config: MultiModalConfig,
+    dataset: MultiModalDataset,
+    training: np.ndarray,
+    modality: str,
+    rows: np.ndarray,
+    present: np.ndarray,
+    folder: Path,
+    bar: tqdm,
 ) -> Outcome:
-    """The items that lack the modality take no part, in either arm."""
+    """Trains on both kinds of features in every fold. Items that lack the modality take no part."""
     tokens = dataset.tokens
     owners, spread = np.flatnonzero(present), rows[present].std(0)
     standard = (rows[present] - rows[present].mean(0)) / np.where(spread > 1e-6, spread, np.inf)
@@ -101,14 +116,14 @@ def _compare(
         for true, features in ((True, table), (False, permuted)):
             file = folder / "features.safetensors"
             save_file({"features": features}, file, {"item_tokens": json.dumps(tokens[1:])})
-            config["feature_files"], config["feature_ids"], config["modalities"] = {modality: str(file)}, None, [modality]
-            found[true].append(_cold_auc(config, dataset, training, items[fold::FOLDS], fold))
+            own = config.changed(feature_files={modality: str(file)}, feature_ids=None, modalities=[modality])
+            found[true].append(_cold_auc(own, dataset, training, items[fold::FOLDS], fold))
             bar.update()
     return Outcome(np.array(found[True]), np.array(found[False]))
 
 
-def _cold_auc(config, dataset: MultiModalDataset, training: np.ndarray, cold: np.ndarray, seed: int) -> float:
-    """Trains on the items that are not cold; ids are switched off, so that features alone can rank the cold ones."""
+def _cold_auc(config: MultiModalConfig, dataset: MultiModalDataset, training: np.ndarray, cold: np.ndarray, seed: int) -> float:
+    """Trains on the items that are not cold. Id embeddings are zero and fixed, so that only the features can rank the cold ones."""
     init_seed(seed, True)
     model = VBPR(config, dataset)
     model.item_embedding.weight.requires_grad_(False).zero_()
@@ -128,7 +143,7 @@ def _cold_auc(config, dataset: MultiModalDataset, training: np.ndarray, cold: np
 
 
 def _auc(users: np.ndarray, items: np.ndarray, pairs: np.ndarray, cold: np.ndarray, seed: int) -> float:
-    """How often a user's cold item is scored above a cold item that is not the user's; of a sample, where there are many."""
+    """The share of pairs in which a cold item of the user is scored above a cold item that is not."""
     rng = np.random.default_rng(seed)
     cold = np.sort(rng.permutation(cold)[:MOST_COLD])
     pairs = pairs[np.isin(pairs[:, 1], cold)]
@@ -140,5 +155,5 @@ def _auc(users: np.ndarray, items: np.ndarray, pairs: np.ndarray, cold: np.ndarr
     n, others = relevant.sum(1), (~relevant).sum(1)
     above = (ranks * relevant).sum(1) - n * (n + 1) / 2
     if not (n * others).sum():
-        raise InputError("too few interactions with the items held out: the shuffle test cannot rank them")
+        raise InputError("there are too few interactions with the items that were left out for the shuffle test to rank them")
     return float(above.sum() / (n * others).sum())

@@ -3,6 +3,7 @@
 import os
 import sys
 from collections.abc import Mapping, Sequence
+from copy import copy
 from logging import getLogger
 from pathlib import Path
 
@@ -80,6 +81,12 @@ class MultiModalConfig(Config):
             raise InputError(f"no model named '{self.model}' in recbole_mm or RecBole; give its class as model_class")
         self._init_device()
         return self
+
+    def changed(self, **values: object) -> "MultiModalConfig":
+        """A copy in which some keys have other values, which are not checked. The configuration itself stays as it is."""
+        other = copy(self)
+        other.final_config_dict = {**self.final_config_dict, **values}
+        return other
 
     def _load_config_files(self, file_list: list[str] | None) -> dict:
         merged = {}

@@ -17,7 +17,7 @@ from tqdm import tqdm
 from recbole_mm.data.image import BrokenImage, FileIndex, load_image, read_error
 from recbole_mm.data.pack_writer import PackWriter, read_journal
 from recbole_mm.disk import locked
-from recbole_mm.parallel.read_ahead import read_ahead
+from recbole_mm.parallel.read_ahead import available_cores, read_ahead
 
 CHUNK_ROWS = 256
 PICTURES_AHEAD = 3
@@ -159,7 +159,7 @@ def _fill(survey: _Survey, files: FileIndex, writer: PackWriter, preprocess: Pre
     """Reads `survey.unread` into the pack and moves each of its paths to `survey.rows` or `survey.broken`."""
     digests: dict[Path, str] = {}
     saved = time.monotonic()
-    threads = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    threads = available_cores()
     results = read_ahead(lambda path: _read(path, preprocess, writer.rows), survey.unread, threads, PICTURES_AHEAD * threads)
     try:
         with tqdm(results, "Packing pictures", len(survey.unread), unit="picture", disable=not show_progress) as progress:

@@ -1,11 +1,17 @@
 """Reading in threads what a loop will ask for next."""
 
+import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
 In, Out = TypeVar("In"), TypeVar("Out")
+
+
+def available_cores() -> int:
+    """How many CPU cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def read_ahead(read: Callable[[In], Out], items: Iterable[In], threads: int = 1, ahead: int = 2) -> Iterator[Out]:

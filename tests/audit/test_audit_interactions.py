@@ -18,7 +18,7 @@ def test_numbers(shop, capsys):
     numbers = shop.audit(capsys)["numbers"]["interactions"]
     assert (numbers["users"], numbers["items"], numbers["interactions"]) == (N_USERS, N_ITEMS + 1, N_USERS * PER_USER + 2)
     assert numbers["sparsity"] == pytest.approx(1 - (N_USERS * PER_USER + 2) / (N_USERS * (N_ITEMS + 1)))
-    assert numbers["k_core"] == 2 and numbers["interactions_a_user"] == {"min": PER_USER, "median": PER_USER, "max": PER_USER + 1}
+    assert numbers["k_core"] == 2 and numbers["interactions_per_user"] == {"min": PER_USER, "median": PER_USER, "max": PER_USER + 1}
     filtered = shop.audit(capsys, "--item_inter_num_interval=[3,inf)")["numbers"]["interactions"]["after_filtering"]
     assert (filtered["items"], filtered["interactions"]) == (N_ITEMS, N_USERS * PER_USER) and filtered["k_core"] > 2
 
