@@ -1,6 +1,6 @@
 """Ratios of two things run in one process: what de-duplication, chunks and `eval_batch_size: auto` bring.
 
-    python benchmarks/speed.py
+python benchmarks/speed.py
 """
 
 import tempfile

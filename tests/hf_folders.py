@@ -30,8 +30,15 @@ def write_clip(folder: Path, vision_layers: int = 2) -> Path:
     text |= {"eos_token_id": vocabulary[END], "pad_token_id": vocabulary[END]}
     vision = {**SIZES, "num_hidden_layers": vision_layers, "image_size": 32, "patch_size": 16}
     _save(folder, lambda: CLIPModel(CLIPConfig(text_config=text, vision_config=vision, projection_dim=24)))
-    return _processor(folder, "CLIPImageProcessor", do_resize=True, size={"shortest_edge": 32}, do_center_crop=True,
-                      crop_size={"height": 32, "width": 32}, resample=3)
+    return _processor(
+        folder,
+        "CLIPImageProcessor",
+        do_resize=True,
+        size={"shortest_edge": 32},
+        do_center_crop=True,
+        crop_size={"height": 32, "width": 32},
+        resample=3,
+    )
 
 
 def write_siglip(folder: Path) -> Path:
@@ -41,8 +48,9 @@ def write_siglip(folder: Path) -> Path:
     size = _write_word_tokenizer(folder, length=16, pad="</s>")
     text = {**SIZES, "vocab_size": size, "max_position_embeddings": 16, "pad_token_id": 2, "bos_token_id": 0, "eos_token_id": 2}
     _save(folder, lambda: SiglipModel(SiglipConfig(text_config=text, vision_config={**SIZES, "image_size": 32, "patch_size": 16})))
-    return _processor(folder, "SiglipImageProcessor", do_resize=True, size={"height": 32, "width": 32}, resample=3,
-                      mean=[0.5] * 3, std=[0.5] * 3)
+    return _processor(
+        folder, "SiglipImageProcessor", do_resize=True, size={"height": 32, "width": 32}, resample=3, mean=[0.5] * 3, std=[0.5] * 3
+    )
 
 
 def write_vit(folder: Path, pooler: bool = True) -> Path:
@@ -58,8 +66,15 @@ def write_dinov2(folder: Path) -> Path:
 
     small = {key: value for key, value in SIZES.items() if key != "intermediate_size"}
     _save(folder, lambda: Dinov2Model(Dinov2Config(**small, image_size=28, patch_size=14, mlp_ratio=2)))
-    return _processor(folder, "BitImageProcessor", do_resize=True, size={"shortest_edge": 32}, do_center_crop=True,
-                      crop_size={"height": 28, "width": 28}, resample=3)
+    return _processor(
+        folder,
+        "BitImageProcessor",
+        do_resize=True,
+        size={"shortest_edge": 32},
+        do_center_crop=True,
+        crop_size={"height": 28, "width": 28},
+        resample=3,
+    )
 
 
 def write_resnet(folder: Path) -> Path:
@@ -116,27 +131,42 @@ def write_qwen(folder: Path) -> Path:
     from transformers import Qwen3Config, Qwen3Model
 
     size = _write_word_tokenizer(folder, length=24, pad="<pad>")
-    config = Qwen3Config(**SIZES, num_key_value_heads=2, head_dim=8, vocab_size=size, max_position_embeddings=64, pad_token_id=1,
-                         bos_token_id=0, eos_token_id=2)
+    config = Qwen3Config(
+        **SIZES,
+        num_key_value_heads=2,
+        head_dim=8,
+        vocab_size=size,
+        max_position_embeddings=64,
+        pad_token_id=1,
+        bos_token_id=0,
+        eos_token_id=2,
+    )
     _save(folder, lambda: Qwen3Model(config))
     return write_sentence_modules(folder, "lasttoken")
 
 
-def write_sentence_modules(folder: Path, *pooling: str, dense: int | None = None, max_seq_length: int | None = None,
-                           normalize: bool = True, width: int = 32) -> Path:
+def write_sentence_modules(
+    folder: Path, *pooling: str, dense: int | None = None, max_seq_length: int | None = None, normalize: bool = True, width: int = 32
+) -> Path:
     """sentence-transformers' files beside a text model: ``pooling`` of cls | mean | max | lasttoken, and a ``dense`` width."""
     modes = {"cls": "cls_token", "mean": "mean_tokens", "max": "max_tokens", "lasttoken": "lasttoken"}
     flags = {f"pooling_mode_{mode}": name in pooling for name, mode in modes.items()}
     kinds = ["Transformer", "Pooling"] + ["Dense"] * bool(dense) + ["Normalize"] * normalize
     paths = ["", *(f"{i}_{kind}" for i, kind in enumerate(kinds) if i)]
-    modules = [{"idx": i, "name": str(i), "path": path, "type": f"sentence_transformers.models.{kind}"}
-               for i, (path, kind) in enumerate(zip(paths, kinds, strict=True))]
+    modules = [
+        {"idx": i, "name": str(i), "path": path, "type": f"sentence_transformers.models.{kind}"}
+        for i, (path, kind) in enumerate(zip(paths, kinds, strict=True))
+    ]
     _json(folder / "modules.json", modules)
     _json(folder / "1_Pooling" / "config.json", {"word_embedding_dimension": width, **flags})
     _json(folder / "sentence_bert_config.json", {"max_seq_length": max_seq_length, "do_lower_case": False})
     if dense:
-        config = {"in_features": width * len(pooling), "out_features": dense, "bias": True,
-                  "activation_function": "torch.nn.modules.activation.Tanh"}
+        config = {
+            "in_features": width * len(pooling),
+            "out_features": dense,
+            "bias": True,
+            "activation_function": "torch.nn.modules.activation.Tanh",
+        }
         _json(folder / "2_Dense" / "config.json", config)
         from safetensors.torch import save_file
 
@@ -183,8 +213,17 @@ def _write_clip_tokenizer(folder: Path, length: int) -> dict[str, int]:
     vocabulary = {token: i for i, token in enumerate(tokens)}
     _json(folder / "vocab.json", vocabulary)
     (folder / "merges.txt").write_text("#version: 0.2\n" + "".join(f"{a} {b}\n" for a, b in merges), encoding="utf-8")
-    _json(folder / "tokenizer_config.json", {"tokenizer_class": "CLIPTokenizer", "model_max_length": length, "bos_token": START,
-                                             "eos_token": END, "unk_token": END, "pad_token": END})
+    _json(
+        folder / "tokenizer_config.json",
+        {
+            "tokenizer_class": "CLIPTokenizer",
+            "model_max_length": length,
+            "bos_token": START,
+            "eos_token": END,
+            "unk_token": END,
+            "pad_token": END,
+        },
+    )
     return vocabulary
 
 
@@ -208,6 +247,7 @@ def _write_word_tokenizer(folder: Path, length: int | None, pad: str) -> int:
     inner.post_processor = processors.TemplateProcessing(single="$A </s>", special_tokens=[("</s>", 2)])
     names = ["input_ids", "attention_mask"] if pad == "<pad>" else ["input_ids"]
     limit = {} if length is None else {"model_max_length": length}
-    PreTrainedTokenizerFast(tokenizer_object=inner, bos_token="<s>", eos_token="</s>", unk_token="<unk>", pad_token=pad,
-                            model_input_names=names, **limit).save_pretrained(folder)
+    PreTrainedTokenizerFast(
+        tokenizer_object=inner, bos_token="<s>", eos_token="</s>", unk_token="<unk>", pad_token=pad, model_input_names=names, **limit
+    ).save_pretrained(folder)
     return len(tokens)

@@ -122,8 +122,11 @@ def test_ray_is_never_loaded():
 
 
 def test_the_encoder_room_works_without_recbole():
-    assert python(
-        "import sys; sys.modules['recbole'] = None\n"
-        "from recbole_mm.encoder import create_encoder\n"
-        "assert create_encoder('open_clip:tiny').output_dims"
-    ) == 0
+    assert (
+        python(
+            "import sys; sys.modules['recbole'] = None\n"
+            "from recbole_mm.encoder import create_encoder\n"
+            "assert create_encoder('open_clip:tiny').output_dims"
+        )
+        == 0
+    )

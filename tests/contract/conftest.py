@@ -13,6 +13,9 @@ import examples.own_encoder  # noqa: F401  (registers the backend "colours")
 from recbole_mm.encoder import ItemEncoder, create_encoder
 
 KINDS = ["open_clip", "vlmo", "beit3", "hf", "hf_image", "hf_text", "separate", "colours"]
+READ_PICTURES = [kind for kind in KINDS if kind != "hf_text"]
+READ_TEXTS = [kind for kind in KINDS if kind != "hf_image"]
+READ_BOTH_IN_ONE_PASS = ["vlmo", "beit3"]
 
 
 @pytest.fixture(scope="session")

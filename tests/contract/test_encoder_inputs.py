@@ -9,7 +9,11 @@ from PIL import Image
 from recbole_mm.data.image import load_image
 from recbole_mm.data.text import join_fields
 from recbole_mm.errors import InputError
+from tests.contract.conftest import READ_PICTURES, READ_TEXTS
 from tests.contract.items import ODD_TEXTS, inputs_of, noise, odd_pictures
+
+of_pictures = pytest.mark.parametrize("kind", READ_PICTURES)
+of_texts = pytest.mark.parametrize("kind", READ_TEXTS)
 
 
 def test_preprocessing_and_tokens(encoder):
@@ -36,9 +40,8 @@ def test_what_it_cannot_read_is_refused(encoder):
 
 
 @torch.no_grad()
+@of_pictures
 def test_odd_pictures(encoder, tmp_path):
-    if "image" not in encoder.modalities:
-        return
     pictures = odd_pictures(tmp_path)
     made = [encoder.preprocess_image(image) for image, _ in pictures.values()]
     made += [encoder.preprocess_image(load_image(path)) for _, path in pictures.values()]
@@ -52,9 +55,8 @@ def test_odd_pictures(encoder, tmp_path):
 
 
 @torch.no_grad()
+@of_texts
 def test_odd_texts(encoder):
-    if "text" not in encoder.modalities:
-        return
     texts = list(ODD_TEXTS.values())
     for given in (texts, [join_fields([text]) for text in texts]):
         for modality, rows in encoder(inputs_of(encoder, given)).items():
@@ -62,9 +64,8 @@ def test_odd_texts(encoder):
 
 
 @torch.no_grad()
+@of_texts
 def test_long_texts_are_cut_by_token(encoder):
-    if "text" not in encoder.modalities:
-        return
     cut, *shorter = encoder.tokenize(["red " * 10_000, *("red " * k for k in range(1, 100))])
     filled = next(k for k, ids in enumerate(shorter, 1) if torch.equal(ids, cut))
     padding = [((ids == encoder.pad_id).sum() - (cut == encoder.pad_id).sum()).item() for ids in shorter]
@@ -76,18 +77,16 @@ def test_long_texts_are_cut_by_token(encoder):
     assert not torch.equal(encoder.tokenize(["red " * (filled - 1) + "shirt"]), same)
 
 
+@of_texts
 def test_entities_give_the_words_they_stand_for(encoder):
-    if "text" not in encoder.modalities:
-        return
     plain = "Women's & Men’s T-shirt, size <3 & é. 5 > 4"
     escaped = ["Women&#39;s &amp; Men&rsquo;s T-shirt, size &lt;3 &amp;amp; &eacute;", "5 &gt; 4"]
     assert join_fields(escaped) == plain
     assert torch.equal(encoder.tokenize([join_fields(escaped)]), encoder.tokenize([plain]))
 
 
+@of_pictures
 def test_preprocessing_travels_to_workers_without_weights(encoder):
-    if "image" in encoder.modalities:
-        sent = pickle.dumps(encoder.preprocess_image)
-        assert len(sent) < 4000
-        picture = noise(90, 50)
-        assert torch.equal(pickle.loads(sent)(picture), encoder.preprocess_image(picture))
+    sent, picture = pickle.dumps(encoder.preprocess_image), noise(90, 50)
+    assert len(sent) < 4000
+    assert torch.equal(pickle.loads(sent)(picture), encoder.preprocess_image(picture))

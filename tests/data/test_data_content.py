@@ -100,6 +100,7 @@ def test_preprocessing_is_packed_once(folder: Path, monkeypatch) -> None:
     content.use_preprocessing(flat, "flat", (2, 2))
     monkeypatch.setattr(ImagePack, "build", lambda *_: pytest.fail("built again"))
     content.use_preprocessing(flat, "flat", [2, 2])
+    assert content.images([3]).shape == (1, 3, 2, 2)
 
 
 def test_bad_ids(folder: Path) -> None:

@@ -67,6 +67,7 @@ def slow_views(model, pairs, features) -> tuple[np.ndarray, np.ndarray]:
 
 def slow_info_nce(content: np.ndarray, behaviour: np.ndarray, nodes: list[int], temperature: float) -> float:
     """Of a batch's nodes; what occurs twice is no negative of itself."""
+
     def similarity(a, b):
         lengths = np.linalg.norm(content[a]) * np.linalg.norm(behaviour[b])
         return np.exp(content[a] @ behaviour[b] / max(lengths, 1e-12) / temperature)
@@ -121,7 +122,7 @@ def test_everything_trains(planted, modalities, training):
     missed = without_gradient(model, next(iter(train)))
     assert not any(not name.startswith("item_features") for name in missed)
     if training == "end2end":
-        assert all(p.grad is not None for p in model.item_features.encoder.model.visual.parameters())
+        assert all(p.grad is not None and p.grad.any() for p in model.item_features.encoder.model.visual.parameters())
         before = model.item_graph
         build_trainer(config, model)._train_epoch(train, 0)
         model.start_epoch(1)
