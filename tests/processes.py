@@ -1,4 +1,4 @@
-"""Functions run by several processes that train together, without starting Python anew for each."""
+"""Functions run in processes of their own, without starting Python anew for each: alone, or by several that train together."""
 
 import os
 import pickle
@@ -13,6 +13,21 @@ import torch.distributed as dist
 
 LIMIT = 120
 """Seconds until a process that has not come back is killed."""
+
+
+def forked(work: Callable[[], int | None]) -> int:
+    """Calls ``work`` in a forked process, quietly, and returns the number of that process. Its exit status is what ``work`` returns, or 70
+    where ``work`` raises."""
+    pid = os.fork()
+    if pid:
+        return pid
+    try:
+        silent = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(silent, 1)
+        os.dup2(silent, 2)
+        os._exit(work() or 0)
+    finally:
+        os._exit(70)
 
 
 def together(n: int, function: Callable[[], object]) -> list:

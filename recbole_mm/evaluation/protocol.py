@@ -55,7 +55,7 @@ def hold_out(training, cold_items: torch.Tensor) -> None:
 
 
 class _AmongItems:
-    """A mixin for RecBole's samplers, which draws from some items uniformly instead of from all.
+    """A mixin for RecBole's samplers: the distribution ``uniform`` is one over some items instead of all. ``popularity`` stays as it is.
 
     Args:
         items: their ids, int64 (n,).

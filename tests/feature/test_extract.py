@@ -23,6 +23,7 @@ from recbole_mm.feature.extract import extract
 from recbole_mm.items import fill_stores as fill_module
 from recbole_mm.training.loaders import create_dataset
 from tests.planted import built, settings, write_features, write_planted
+from tests.processes import forked
 
 KILLS = 20
 
@@ -96,20 +97,6 @@ def test_what_is_exported(shop, tmp_path, caplog):
     for m in files:
         assert torch.equal(again.present(m), frozen.present(m))
         assert torch.equal(again.table()[m][again.present(m)], frozen.table()[m][again.present(m)])
-
-
-def forked(work) -> int:
-    """``work()`` in a forked child, quietly; returns its process id."""
-    pid = os.fork()
-    if pid:
-        return pid
-    try:
-        silent = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(silent, 1)
-        os.dup2(silent, 2)
-        os._exit(work() or 0)
-    finally:
-        os._exit(70)
 
 
 def test_killed_at_any_moment_it_ends_in_the_same_bytes(shop, undisturbed, tmp_path, monkeypatch):

@@ -16,10 +16,9 @@ from recbole_mm.finetune import tune_and_export as command
 from recbole_mm.finetune.stage import Stage
 from recbole_mm.parallel.ranks import Ranks
 from recbole_mm.quick_start import build_trainer, load_data_and_model
-from tests.feature.test_extract import forked
 from tests.finetune.shops import QUICK, tuned
 from tests.planted import built, settings
-from tests.processes import together
+from tests.processes import forked, together
 
 SMALL = {**QUICK, "finetune_epochs": 1}
 

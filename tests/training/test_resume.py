@@ -15,8 +15,8 @@ from recbole_mm.quick_start import build_trainer, run
 from recbole_mm.training import resumable_trainer
 from recbole_mm.training.run_state import changed_settings
 from recbole_mm.training.trainer import MultiModalTrainer
-from tests.feature.test_extract import forked
 from tests.planted import built, settings
+from tests.processes import forked
 from tests.training.quick import QUICK
 
 
