@@ -2,8 +2,7 @@
 
 import hashlib
 import json
-from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from abc import abstractmethod
 
 import torch
 from PIL import Image
@@ -11,43 +10,10 @@ from torch import Tensor, nn
 
 from recbole_mm.encoder.digests import digest_of
 from recbole_mm.encoder.losses import image_text_contrastive
+from recbole_mm.encoder.network import FeatureNetwork
 from recbole_mm.errors import InputError
 
 Inputs = Tensor | tuple[Tensor, Tensor]
-
-
-class FeatureNetwork(nn.Module, ABC):
-    """A network of towers of blocks that end in rows of features: an encoder, or a side network beside a frozen encoder.
-
-    Attributes:
-        name: how the user asked for it, for messages.
-        aligned: image and text rows lie in one space, so that ``contrastive_loss`` has a meaning.
-        from_scratch: its weights are random (a tiny encoder's), so it wants larger learning rates than a pretrained one.
-        adapters: bottlenecks that a tuning has put after modules of the network; each names its module as ``site``.
-    """
-
-    name: str = "encoder"
-    aligned: bool = False
-    from_scratch: bool = False
-    adapters: Sequence[nn.Module]
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.adapters = ()
-
-    @abstractmethod
-    def towers(self) -> list[list[nn.Module]]:
-        """The transformer blocks (or stages) of each tower, in order from input to output, the image tower first. An encoder whose
-        modalities share their blocks has one tower. ``forward`` calls them as modules, so that their hooks run."""
-
-    @abstractmethod
-    def head(self) -> list[str]:
-        """Names of the parameters that come after the last block on the way to the rows: final norms and projections."""
-
-    @abstractmethod
-    def contrastive_loss(self, features: dict[str, Tensor], same: Tensor | None = None) -> Tensor:
-        """Symmetric contrastive loss over image and text rows, (n, d) each, of items that have both. ``same``: bool (n, n), the pairs of
-        items that share their picture or their text, and so are not each other's negatives."""
 
 
 class ItemEncoder(FeatureNetwork):
@@ -74,11 +40,11 @@ class ItemEncoder(FeatureNetwork):
 
     @abstractmethod
     def forward(self, inputs: dict[str, Inputs]) -> dict[str, Tensor]:
-        """Encode n items.
+        """Encodes n items.
 
         Args:
             inputs: any of "image": uint8 (n, 3, H, W), "text": int64 (n, L), and "joint": a pair of the two, on the encoder's
-                device. The modalities are independent of each other, and so are the items.
+                device. Neither the modalities nor the items may influence each other's rows.
 
         Returns:
             (n, output_dims[m]), one row per item, for every modality given, in the dtype of the weights, NOT L2-normalised.
@@ -89,8 +55,8 @@ class ItemEncoder(FeatureNetwork):
         return [block for tower in self.towers() for block in tower]
 
     def linear_layers(self) -> list[str]:
-        """Names of the linear maps inside the blocks, which low-rank updates (LoRA) adapt: nn.Linear, nn.MultiheadAttention as a
-        whole (its projections are used without being called), and convolutions of blocks that have neither."""
+        """Names of the layers inside the blocks that low-rank updates (LoRA) adapt: nn.Linear, nn.MultiheadAttention as a whole (its
+        projections are used without being called), and the convolutions of blocks that have neither."""
         names = {module: name for name, module in self.named_modules()}
         found = []
         for block in self.layers():
@@ -113,11 +79,11 @@ class ItemEncoder(FeatureNetwork):
 
     @abstractmethod
     def describe(self) -> dict:
-        """Architecture and preprocessing as JSON-able values: all of the fingerprint that is not weights."""
+        """Architecture and preprocessing as JSON-able values: everything in the fingerprint besides the weights."""
 
     def train(self, mode: bool = True) -> "ItemEncoder":
-        """As any module's, but running statistics (batch norm) stay as they are: items come in chunks, and a row must not depend
-        on its neighbours."""
+        """As of any module, except that batch norms keep their running statistics: items come in chunks, and a row must not depend on the
+        other items of its chunk."""
         super().train(mode)
         for module in self.modules():
             if isinstance(module, nn.modules.batchnorm._BatchNorm):
@@ -125,8 +91,8 @@ class ItemEncoder(FeatureNetwork):
         return self
 
     def preprocess_image(self, image: Image.Image) -> Tensor:
-        """An RGB picture -> uint8 (3, H, W): geometry only, no normalisation. May be an attribute rather than a method; either
-        way it can be sent to worker processes, and should then not carry the weights along."""
+        """An RGB picture -> uint8 (3, H, W): geometry only, no normalisation. May be an attribute instead of a method. It is sent to
+        worker processes, so it should not hold the weights."""
         raise InputError(f"{self.name} does not read pictures")
 
     def tokenize(self, texts: list[str]) -> Tensor:
@@ -159,22 +125,22 @@ class ItemEncoder(FeatureNetwork):
 
     @staticmethod
     def shorten(token_ids: Tensor, pad_id: int) -> Tensor:
-        """(n, L) token ids without the columns at the end that are padding in every row (one column at least stays)."""
+        """(n, L) token ids without the columns at the end that are padding in every row; at least one column stays."""
         used = (token_ids != pad_id).any(0).nonzero()
         return token_ids[:, : int(used[-1]) + 1 if len(used) else 1]
 
     @property
     def preprocess_key(self) -> str:
-        """16 hexadecimal digits that name the geometry: pictures packed under the same key can be shared by encoders."""
+        """16 hexadecimal digits that stand for the geometry: encoders with the same key can share packed pictures."""
         return hashlib.sha256(_canonical(self.geometry())).hexdigest()[:16]
 
     def fingerprint(self) -> str:
-        """32 hexadecimal digits over architecture, weights (names, dtypes, shapes, bytes) and preprocessing (geometry, mean,
-        std, tokenizer). The same in every process and on every device; any change of any part changes it."""
+        """32 hexadecimal digits over architecture, weights (names, dtypes, shapes, bytes) and preprocessing (geometry, mean, std,
+        tokenizer). They are the same in every process and on every device, and change with any of these."""
         return digest_of(sorted(self.state_dict().items()), _canonical({"geometry": self.geometry(), **self.describe()}))
 
     def contrastive_loss(self, features: dict[str, Tensor], same: Tensor | None = None) -> Tensor:
-        """Symmetric image-text contrastive loss over the rows given, under the encoder's own scale (see ``image_text_contrastive``).
+        """Symmetric image-text contrastive loss of the given rows, with the encoder's own scale (see ``image_text_contrastive``).
 
         Args:
             features: what ``forward`` returned for items that have both a picture and a text: "image" and "text", (n, d) each.
@@ -196,7 +162,7 @@ class ItemEncoder(FeatureNetwork):
         """uint8 (n, 3, H, W) -> (pixels / 255 - mean) / std on the same device, computed in float32 or finer, as ``dtype``.
 
         Raises:
-            TypeError: the pixels are not uint8 (already normalised ones would be encoded into nonsense).
+            TypeError: the pixels are not uint8 (already normalised pixels would be normalised twice).
             ValueError: the shape is not (n, 3, *image_size).
         """
         if pixels.dtype != torch.uint8:

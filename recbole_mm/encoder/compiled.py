@@ -8,12 +8,12 @@ from recbole_mm.errors import InputError
 
 BACKEND = "inductor"
 VARIANTS = 64
-"""That the compiler keeps of a function, before it runs the function uncompiled. torch's own limit is 8; a block has one for each modality,
-mode, kind of gradient, and place in the tower, both for one size of batch and for any."""
+"""How many compiled variants of a function torch keeps before it runs the function uncompiled. Its own limit is 8; a block has a variant
+for each modality, mode, kind of gradient and place in the tower, once for a fixed batch size and once for any."""
 
 
 def compile_blocks(encoder: ItemEncoder, device: torch.device | str) -> None:
-    """Has every block of ``encoder.layers()`` compiled, in place, when it is first called.
+    """Compiles every block of ``encoder.layers()``, in place, when the block is first called.
 
     Args:
         device: where the encoder will run.

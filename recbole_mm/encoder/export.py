@@ -1,4 +1,4 @@
-"""A tuned encoder as a weights file that its own name takes."""
+"""Writes a tuned encoder as a weights file that its backend reads."""
 
 import copy
 from pathlib import Path
@@ -24,7 +24,7 @@ def export_weights(encoder: ItemEncoder, file: str | Path) -> None:
 
 
 def check_exportable(encoder: ItemEncoder) -> None:
-    """Can all that trains be exported?
+    """Checks that everything that trains can be exported.
 
     Raises:
         InputError: no single file holds the encoder (of ``separate``, export ``encoder.image`` and ``encoder.text``); adapters, which

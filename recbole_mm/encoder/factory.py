@@ -1,4 +1,4 @@
-"""One string names any encoder: ``backend:name[@tag-or-path]``."""
+"""Any encoder by its name: ``backend:name[@tag-or-path]``."""
 
 import inspect
 from collections.abc import Callable
@@ -14,10 +14,10 @@ _whole: set[str] = set()
 
 
 def register_backend(name: str, whole: bool = False) -> Callable[[Backend], Backend]:
-    """Decorator: ``function(name, source, *, seed, **options) -> ItemEncoder`` builds the encoders of backend ``name``.
+    """Decorator for a function that builds the encoders of the backend ``name``: ``f(name, source, *, seed, **options) -> ItemEncoder``.
 
-    ``source`` is the tag or path after the "@", None without one; with ``whole`` the backend splits its names itself. The
-    function's keyword arguments are the backend's options.
+    ``source`` is the tag or path after the "@", or None; with ``whole`` the backend splits its names itself. The function's keyword
+    arguments are the backend's options.
 
     Raises:
         ValueError: the backend is registered already.
@@ -42,16 +42,16 @@ def list_backends() -> list[str]:
 
 
 def create_encoder(name: str, *, seed: int = 0, **options: object) -> ItemEncoder:
-    """Build the encoder that ``name`` asks for, on the CPU, in eval mode.
+    """Builds the encoder called ``name``, on the CPU and in eval mode.
 
     Args:
         name: ``backend:name[@tag-or-path]``, e.g. ``open_clip:ViT-B-16-quickgelu@openai``, ``open_clip:ViT-B-32@/w.safetensors``,
             ``open_clip:local-dir:/folder``, ``open_clip:tiny``.
-        seed: draws whatever weights do not come from a file (the tiny encoders); the global random state stays as it is.
-        options: the backend's own, e.g. ``gradient_checkpointing=True``.
+        seed: decides the weights that do not come from a file (those of tiny encoders); the global random state stays as it is.
+        options: options of the backend, e.g. ``gradient_checkpointing=True``.
 
     Raises:
-        InputError: malformed name, unknown backend, name, tag or option; weights that cannot be had or do not fit.
+        InputError: a malformed name; an unknown backend, name, tag or option; weights that are not available or do not fit.
     """
     backend, rest, source = parse_name(name)
     valid = options_of(backend)
@@ -62,7 +62,7 @@ def create_encoder(name: str, *, seed: int = 0, **options: object) -> ItemEncode
 
 
 def options_of(backend: str) -> list[str] | None:
-    """The options a registered backend takes, besides the seed; None if it takes any."""
+    """The options that a registered backend takes besides the seed; None if it takes any."""
     parameters = inspect.signature(_backends[backend]).parameters.values()
     if any(p.kind is p.VAR_KEYWORD for p in parameters):
         return None

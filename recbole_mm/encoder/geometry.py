@@ -1,4 +1,4 @@
-"""Geometry that encoders share."""
+"""Geometry of pictures that several encoders share."""
 
 import numpy as np
 import torch
@@ -6,8 +6,8 @@ from PIL import Image
 from torch import Tensor
 
 MAX_ASPECT = 50
-"""Longer strips are cropped to this ratio about their centre before resizing: resizing the short side of a 1 x 10000 picture to
-224 pixels would take 1.5 GB, and the long side of it would leave no pixel across."""
+"""The largest ratio of a picture's sides. Longer strips are first cropped to it about their centre: resizing the short side of a 1 x 10000
+picture to 224 pixels would take 1.5 GB, and resizing its long side would leave no pixel across."""
 
 
 def crop_strip(image: Image.Image) -> Image.Image:
@@ -22,9 +22,9 @@ def crop_strip(image: Image.Image) -> Image.Image:
 
 
 class SquashImage:
-    """A picture -> uint8 (3, S, S): bicubic (antialiased) to the square, aspect ratio and all, no crop.
+    """A picture -> uint8 (3, S, S): resized to the square, whatever its aspect ratio (bicubic, antialiased), and not cropped.
 
-    What VLMo's and BEiT-3's released evaluation transforms do before their mean and standard deviation of 0.5. Picklable.
+    VLMo's and BEiT-3's released evaluation transforms do this before they apply their mean and standard deviation of 0.5. Picklable.
     """
 
     def __init__(self, size: int):

@@ -1,4 +1,4 @@
-"""The Hugging Face hub, without the half minute that a missing network costs."""
+"""Access to the Hugging Face hub without waiting half a minute where there is no network."""
 
 import logging
 import time
@@ -15,10 +15,11 @@ _unreachable_until = 0.0
 
 @contextmanager
 def hub_access() -> Iterator[bool]:
-    """Within it, hub calls use the network if the hub answers (yields True), else only its cache (yields False).
+    """Inside the block, hub calls use the network if the hub answers (yields True), else only the hub's cache (yields False).
 
-    huggingface_hub retries an unreachable hub five times, 23 s a file, even for files it has cached. One probe through its own
-    session (so proxies and certificates are honoured) decides instead, and a no holds for a minute; HF_HUB_OFFLINE=1 skips it.
+    huggingface_hub retries an unreachable hub five times, which takes 23 s per file even for cached files. Here a single request through
+    its own session (so proxies and certificates are respected) decides; after a failure the hub counts as unreachable for a minute.
+    With HF_HUB_OFFLINE=1 nothing is asked.
     """
     from huggingface_hub import constants
 

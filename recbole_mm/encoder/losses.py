@@ -1,7 +1,7 @@
-"""Objectives that fit an encoder to its items before or beside a recommender: ITC, ITM, MLM and CLCE.
+"""Losses that fit an encoder to its items before or beside a recommender: ITC, ITM, MLM and CLCE.
 
-Pure functions over the rows of a batch. All return a scalar in at least float32 whatever the autocast state (float64 stays
-float64), and zero with a graph where a batch offers nothing to learn from. Every random draw comes from ``generator``, on its device.
+They are pure functions of a batch. Each returns a scalar in at least float32, whatever the autocast state (float64 stays float64), and
+zero with a graph if the batch offers nothing to learn from. All random numbers come from ``generator``, on its device.
 """
 
 from collections.abc import Callable, Sequence
@@ -10,13 +10,14 @@ import torch
 import torch.nn.functional as F
 from torch import Generator, Tensor
 
-IGNORED = -100  # the label of a token that the masked language loss leaves out
+IGNORED = -100
+"""The label of a token that the masked language loss leaves out."""
 
 
 def image_text_contrastive(
     image: Tensor, text: Tensor, logit_scale: Tensor | float, logit_bias: Tensor | float | None = None, same: Tensor | None = None
 ) -> Tensor:
-    """Symmetric loss that pulls row i of ``image`` to row i of ``text`` and pushes it from every other row.
+    """Symmetric loss that pulls row i of ``image`` towards row i of ``text`` and pushes it away from every other row.
 
     Without ``logit_bias``: CLIP's softmax loss, the mean of both directions' cross-entropies (Radford et al. 2021). With it:
     SigLIP's pairwise sigmoid loss, summed over the n x n pairs and divided by n (Zhai et al. 2023).
@@ -25,7 +26,7 @@ def image_text_contrastive(
         image, text: (n, d) rows of the same items, in the same order; L2-normalised here.
         logit_scale: the positive factor on the cosines (already exponentiated).
         logit_bias: added to the scaled cosines.
-        same: bool (n, n), symmetric: pairs of rows that share their picture or their text, and so are not each other's negatives.
+        same: symmetric bool (n, n): pairs of rows that share their picture or their text, and so are not each other's negatives.
 
     Raises:
         ValueError: the shapes differ or are not (n, d).
@@ -34,7 +35,7 @@ def image_text_contrastive(
         raise ValueError(f"image and text rows must both be (n, d), not {tuple(image.shape)} and {tuple(text.shape)}")
     n = image.shape[0]
     with torch.autocast(image.device.type, enabled=False):
-        image, text = _working(image), _working(text)
+        image, text = _at_least_float32(image), _at_least_float32(text)
         if n < 2:
             return (image.sum() + text.sum()) * 0.0
         logits = F.normalize(image, dim=-1) @ F.normalize(text, dim=-1).T * logit_scale
@@ -49,22 +50,22 @@ def image_text_contrastive(
 
 
 def shared_pairs(*group_ids: Tensor) -> Tensor:
-    """bool (n, n): the pairs of rows whose ids agree in any of the (n,) vectors (of their pictures, of their texts), for ``same``.
-    An id of -1 is unknown and agrees with nothing, not even itself."""
+    """The pairs of rows whose ids agree in any of the (n,) vectors (ids of pictures, ids of texts): bool (n, n), for ``same``. An id of
+    -1 is unknown and agrees with nothing, not even with itself."""
     return torch.stack([(ids[:, None] == ids) & (ids >= 0)[:, None] for ids in group_ids]).any(0)
 
 
 def hard_negatives(similarity: Tensor, same: Tensor | None = None, generator: Generator | None = None) -> tuple[Tensor, Tensor]:
-    """For each image a text, and for each text an image, that look as if they matched (ALBEF: Li et al. 2021, arXiv 2107.07651).
+    """Draws for each image a text, and for each text an image, that look as if they matched (ALBEF: Li et al. 2021, arXiv 2107.07651).
 
     Args:
         similarity: (n, n) scaled cosines, images by texts; an image draws from the softmax over its admissible texts, a text likewise.
-        same: bool (n, n), pairs that are no negatives of each other; the diagonal never is.
+        same: bool (n, n), pairs that are not admissible as negatives of each other; the diagonal never is.
 
     Returns:
         int64 (n,) text index per image, and (n,) image index per text; -1 where nothing is admissible.
     """
-    logits = _working(similarity.detach())
+    logits = _at_least_float32(similarity.detach())
     admissible = ~torch.eye(len(logits), dtype=torch.bool, device=logits.device)
     admissible = admissible if same is None else admissible & ~same
     return _draw(logits, admissible, generator), _draw(logits.T, admissible.T, generator)
@@ -78,10 +79,10 @@ def matching_loss(logits: Tensor, is_match: Tensor) -> Tensor:
 def image_text_matching(
     match_logits: Callable[[Tensor, Tensor], Tensor], similarity: Tensor, same: Tensor | None = None, generator: Generator | None = None
 ) -> Tensor:
-    """ITM as in ALBEF and VLMo (Bao et al. 2021, arXiv 2111.02358): does this picture go with this text? Over the n pairs of the
-    batch, a hard negative text for each image and a hard negative image for each text (see ``hard_negatives``).
+    """ITM as in ALBEF and VLMo (Bao et al. 2021, arXiv 2111.02358): does this picture belong to this text? The loss is over the n pairs
+    of the batch, a hard negative text for each image, and a hard negative image for each text (see ``hard_negatives``).
 
-    ``match_logits``: (m,) image indices, (m,) text indices -> (m, 2) logits of the pairs; called once, m <= 3n.
+    ``match_logits``: (m,) image indices, (m,) text indices -> (m, 2) logits of the pairs; called once, with m <= 3n.
     """
     texts, images = hard_negatives(similarity, same, generator)
     own = torch.arange(len(similarity), device=similarity.device)
@@ -99,11 +100,11 @@ def mask_tokens(
     probability: float = 0.15,
     generator: Generator | None = None,
 ) -> tuple[Tensor, Tensor]:
-    """BERT's corruption (Devlin et al. 2019): each token is chosen with ``probability``; of the chosen, 80 % become ``mask_id``,
-    10 % any id below ``vocab_size``, 10 % stay.
+    """BERT's corruption (Devlin et al. 2019): each token is chosen with ``probability``; of the chosen tokens 80 % become ``mask_id``,
+    10 % become any id below ``vocab_size``, and 10 % stay.
 
-    ``special`` is never chosen (padding, start, end): a bool mask of the shape of ``token_ids``, or ids. Returns corrupted ids, and
-    labels: the original id where a token was chosen, ``IGNORED`` elsewhere.
+    ``special`` tokens (padding, start, end) are never chosen; they are given as a bool mask of the shape of ``token_ids``, or by their
+    ids. Returns the corrupted ids, and labels: the original id where a token was chosen, ``IGNORED`` elsewhere.
     """
     where = token_ids.device if generator is None else generator.device
     choice, fate = torch.rand((2, *token_ids.shape), generator=generator, device=where).to(token_ids.device)
@@ -115,28 +116,28 @@ def mask_tokens(
 
 
 def masked_language_loss(logits: Tensor, labels: Tensor) -> Tensor:
-    """Cross-entropy of (..., vocabulary) logits at the tokens whose (...) label is not ``IGNORED``."""
+    """Cross-entropy of (..., vocabulary) logits at those tokens whose label, (...), is not ``IGNORED``."""
     return _cross_entropy(logits[labels != IGNORED], labels[labels != IGNORED])
 
 
 def label_aware_contrastive(features: Tensor, labels: Tensor, temperature: float = 0.5, beta: float | None = None) -> Tensor:
-    """Pulls rows of one class together and pushes other classes apart, the confusable ones hardest: the label-aware half of CLCE
+    """Pulls rows of one class together and pushes other classes away, the most similar ones hardest: the label-aware half of CLCE
     (Long et al. 2024, arXiv 2402.14551), with the weights of hard negative sampling (Robinson et al. 2021, arXiv 2010.04592).
 
     With c_ij the cosine of rows i and j, P_i the other rows of i's class, N_i the rows of other classes, an anchor i costs
     -log( 1/|P_i| sum_P exp(c_ip / t) / (sum_P exp(c_ip / t) + sum_N w_ik exp(c_ik / t)) ), w_ik = |N_i| exp(b c_ik) / sum_N exp(b c_ij)
 
-    Deviations: the mean over the anchors that have a P_i instead of the sum; rows are L2-normalised here. Uncertain, because not
-    checked against its authors' code: that the mean over P_i stands inside the logarithm, and that b = 1 / t is their weight.
+    Deviations: the mean over the anchors that have a P_i instead of the sum; rows are L2-normalised here. Not checked against the
+    authors' code, and therefore uncertain: that the mean over P_i is inside the logarithm, and that b = 1 / t is their weight.
 
     Args:
-        features: (n, d); gradients pass through w too.
-        labels: int64 (n,), -1 = no class: the row takes no part.
-        temperature, beta: t and the hardness b; 0 weighs all negatives alike, None is 1 / temperature.
+        features: (n, d); gradients pass through w as well.
+        labels: int64 (n,); rows with -1 have no class and take no part.
+        temperature, beta: t and the hardness b; b = 0 weighs all negatives alike, None stands for 1 / t.
     """
     with torch.autocast(features.device.type, enabled=False):
         known = labels >= 0
-        features, labels = F.normalize(_working(features)[known], dim=-1), labels[known]
+        features, labels = F.normalize(_at_least_float32(features)[known], dim=-1), labels[known]
         peers = (labels[:, None] == labels) & ~torch.eye(len(labels), dtype=torch.bool, device=labels.device)
         anchors = peers.any(1)
         if not anchors.any():
@@ -160,8 +161,8 @@ def clce_loss(
 def clamped_exp(log_scale: Tensor, limit: float = 100.0) -> Tensor:
     """``exp(log_scale)``, at most ``limit``: CLIP's temperature rule (Radford et al. 2021, section 2.5).
 
-    At the limit the gradient still passes when it would lower the scale. A plain clamp would freeze OpenAI's released scale
-    for good: it is stored as 4.6052, a hair above ln(100).
+    At the limit the gradient still passes when it would lower the scale. A plain clamp would freeze OpenAI's released scale for good,
+    which is stored as 4.6052, slightly above ln(100).
     """
     return _ClampFromAbove.apply(log_scale.exp(), limit)
 
@@ -179,13 +180,13 @@ class _ClampFromAbove(torch.autograd.Function):
         return gradient * ((value <= ctx.limit) | (gradient > 0)), None
 
 
-def _working(tensor: Tensor) -> Tensor:
+def _at_least_float32(tensor: Tensor) -> Tensor:
     return tensor.to(torch.promote_types(tensor.dtype, torch.float32))
 
 
 def _cross_entropy(logits: Tensor, targets: Tensor) -> Tensor:
     with torch.autocast(logits.device.type, enabled=False):
-        return F.cross_entropy(_working(logits), targets) if len(targets) else _working(logits).sum()
+        return F.cross_entropy(_at_least_float32(logits), targets) if len(targets) else _at_least_float32(logits).sum()
 
 
 def _log_sum(logits: Tensor, over: Tensor) -> Tensor:

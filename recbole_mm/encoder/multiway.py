@@ -1,4 +1,4 @@
-"""What VLMo and BEiT-3 have in common under the encoder contract: one transformer that reads pictures, texts, and both in one pass."""
+"""What VLMo and BEiT-3 share under the encoder contract: one transformer that reads pictures, texts, and both in one pass."""
 
 import hashlib
 from abc import abstractmethod
@@ -18,7 +18,7 @@ PROBES = ["", "A red cotton T-shirt, size XL (2-pack)!!", "Café & crème brûl�
 
 
 class Tokenizer(Protocol):
-    """Texts -> int64 (n, L), cut by token and padded to the longest.
+    """Texts -> int64 (n, L), truncated by token and padded to the longest.
 
     ``special_ids`` and ``mask_id``: see ``JointEncoder``.
     """
@@ -30,17 +30,17 @@ class Tokenizer(Protocol):
 
 
 class MultiwayEncoder(JointEncoder):
-    """A multiway transformer: shared blocks with experts a modality.
+    """A multiway transformer: blocks that the modalities share, with an expert per modality.
 
-    Rows: the projections of the image and of the text [CLS] (before they are L2-normalised for the contrastive loss), and the
-    pooled [CLS] of the joint pass. Texts are cut to the batch's longest before they are encoded.
+    Rows: the projections of the image's and of the text's [CLS] token (before they are L2-normalised for the contrastive loss), and the
+    pooled [CLS] token of the joint pass. Texts are cut to the longest of the batch before they are encoded.
 
     Args:
-        name: how the user asked for it.
+        name: the name that the user gave.
         model: has ``config`` (a dataclass with image_size, embed_dim and vocab_size), ``blocks``, ``logit_scale``, and what ``rows`` calls.
         tokenizer: pads with ``pad_id``.
         from_scratch: its weights are random.
-        pretraining_heads: kept beside the encoder, where they were asked for.
+        pretraining_heads: see ``JointEncoder``.
     """
 
     modalities = ("image", "text", "joint")
@@ -62,7 +62,7 @@ class MultiwayEncoder(JointEncoder):
 
     @abstractmethod
     def rows(self, pixels: Tensor | None, token_ids: Tensor | None) -> Tensor:
-        """(n, embed_dim) of normalised pixels, of token ids, or of both in one pass; nothing L2-normalised."""
+        """(n, embed_dim), from normalised pixels, from token ids, or from both in one pass; not L2-normalised."""
 
     def read_pairs(self, pixels: Tensor, token_ids: Tensor) -> tuple[Tensor, Tensor]:
         output = self.model.encode_joint(self.normalise(pixels, self.model.logit_scale.dtype), token_ids, token_ids != self.pad_id)

@@ -1,4 +1,4 @@
-"""Attention of a single position, which is all that a row needs of an encoder's last block."""
+"""Attention for a single position: a row needs no other position of an encoder's last block."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 
 class Keys(NamedTuple):
-    """Positions that are attended to, (n, L, d), and the maps (d_out, d), (d_out,) that make keys and values of them."""
+    """Positions that are attended to, (n, L, d), and the linear maps, (d_out, d) and (d_out,), that turn them into keys and values."""
 
     tokens: Tensor
     key_weight: Tensor
@@ -18,15 +18,15 @@ class Keys(NamedTuple):
 
 
 def attend_once(query: Tensor, parts: Sequence[Keys], bias: Tensor | None = None) -> Tensor:
-    """softmax(q k^T / sqrt(d_head) + bias) v for one query an item, where no key and no value is ever computed.
+    """softmax(q k^T / sqrt(d_head) + bias) v for one query per item, without computing any key or value.
 
-    q . (W_k x) = (W_k^T q) . x, and sum_l p_l (W_v x_l) = W_v sum_l p_l x_l: the maps are applied to one vector a head and item
-    instead of to every position, which costs heads / d_head as much. Equal to the usual order but for rounding.
+    q . (W_k x) = (W_k^T q) . x, and sum_l p_l (W_v x_l) = W_v sum_l p_l x_l: the maps are applied to one vector per head and item
+    instead of to every position, which costs heads / d_head as much. The result equals that of the usual order up to rounding.
 
     Args:
         query: (n, heads, d_head).
-        parts: positions, one after the other; those of one modality may have maps of their own.
-        bias: what is added to the logits, broadcastable to (n, heads, L); -inf hides a position.
+        parts: the positions in order; the positions of each modality may have maps of their own.
+        bias: added to the logits, broadcastable to (n, heads, L); -inf hides a position.
 
     Returns:
         (n, heads, d_head).
@@ -48,11 +48,11 @@ def attend_once(query: Tensor, parts: Sequence[Keys], bias: Tensor | None = None
     return out
 
 
-def plain(*linears: nn.Module) -> bool:
-    """Are these maps all that their weights say, so that they need not be called? Those with low-rank updates are not."""
-    return all(type(linear) is nn.Linear for linear in linears)
+def are_plain_linear(*maps: nn.Module) -> bool:
+    """Do their weights alone decide what these maps compute, so that they need not be called? Maps with low-rank updates do more."""
+    return all(type(each) is nn.Linear for each in maps)
 
 
-def hidden_from(padding: Tensor | None, dtype: torch.dtype) -> Tensor | None:
-    """bool (n, L), True where a position is padding -> (n, 1, L) to be added to logits."""
+def padding_bias(padding: Tensor | None, dtype: torch.dtype) -> Tensor | None:
+    """bool (n, L), True where a position is padding -> (n, 1, L), to be added to logits."""
     return None if padding is None else torch.zeros_like(padding, dtype=dtype).masked_fill_(padding, -torch.inf).unsqueeze(1)

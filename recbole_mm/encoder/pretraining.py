@@ -1,4 +1,4 @@
-"""The heads of image-text matching and masked language modelling, which an encoder of items has no use for and fine-tuning does."""
+"""The heads of image-text matching and masked language modelling, which only fine-tuning uses."""
 
 from collections.abc import Callable
 from typing import NamedTuple
@@ -11,12 +11,12 @@ INIT_STD = 0.02
 
 
 class PretrainingHeads(NamedTuple):
-    """Two heads that belong to an encoder and are no part of it: neither in its state nor in its fingerprint.
+    """Two heads beside an encoder: they are in neither its state dict nor its fingerprint.
 
     Attributes:
         match: joint rows (n, d) -> (n, 2) logits, (no match, match).
         words: text tokens of the joint pass (..., d) -> (..., vocabulary) logits.
-        drawn: the names of those whose weights are random, because the encoder's file has none.
+        drawn: which of them ("match", "words") have random weights, because the encoder's file has none for them.
     """
 
     match: nn.Module
@@ -25,7 +25,7 @@ class PretrainingHeads(NamedTuple):
 
 
 def drawn(make: Callable[[], nn.Module], seed: int) -> nn.Module:
-    """A new head, its weights normal with a standard deviation of 0.02 and its biases zero; the global random state stays as it is."""
+    """A new head: normal weights with a standard deviation of 0.02, and biases of zero. The global random state stays as it is."""
     with seeded(seed):
         head = make()
         for module in head.modules():

@@ -1,4 +1,4 @@
-"""What an encoder does with a few invented items."""
+"""Invented items, and what an encoder does with them."""
 
 from collections.abc import Callable, Iterable
 
@@ -35,7 +35,8 @@ def executed(run: Callable[[], object]) -> list[nn.Module]:
 
 
 def randomness(encoder: ItemEncoder, modules: Iterable[nn.Module], run: Callable[[], Tensor]) -> str:
-    """What makes ``run``, which calls ``modules``, random while the encoder trains: "dropout (BertSelfAttention)" or the like, or ""."""
+    """Why the result of ``run``, which calls ``modules``, is random while the encoder trains, such as "dropout (BertSelfAttention)"; ""
+    where it is not."""
     for module in modules:
         drops = "drop" in type(module).__name__.lower()
         for name, value in vars(module).items():

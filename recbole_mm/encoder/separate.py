@@ -1,4 +1,4 @@
-"""One image encoder and one text encoder side by side: the modality-specific baseline of CLIPRec's paper."""
+"""An image encoder and a text encoder side by side: the modality-specific baseline of CLIPRec's paper."""
 
 from torch import Tensor, nn
 
@@ -15,8 +15,8 @@ SPLITS = (("image", "text"), ("text", "image"))
 class SeparateEncoder(ItemEncoder):
     """The image side of one encoder and the text side of another; their rows lie in different spaces.
 
-    ``image`` and ``text`` are the two encoders (their parameters carry their names after "image." and "text."). Of an encoder
-    that reads more than its modality, only what this modality passes through is trained, tuned and adapted.
+    ``image`` and ``text`` are the two encoders (the names of their parameters begin with "image." and "text."). If one of them reads
+    more than its modality, only what this modality passes through is trained and tuned.
     """
 
     modalities = ("image", "text")
@@ -80,7 +80,7 @@ class SeparateEncoder(ItemEncoder):
         return [("image", self.image), ("text", self.text)]
 
     def _names_of(self, kind: str) -> list[str]:
-        """The parts' own lists, less the modules that their modality does not pass through."""
+        """The lists of both parts, without the modules that their modality does not pass through."""
         return [
             f"{modality}.{name}"
             for modality, part in self._parts()
@@ -101,11 +101,12 @@ class SeparateEncoder(ItemEncoder):
 def create_separate(
     name: str, source: str | None, *, seed: int = 0, gradient_checkpointing: bool = False, trust_remote_code: bool = False
 ) -> SeparateEncoder:
-    """``name``: ``image=<encoder>,text=<encoder>`` in either order, each a name for ``create_encoder``. The seed and the options
-    go to the parts whose backend knows them.
+    """``name``: ``image=<encoder>,text=<encoder>`` in either order, each a name for ``create_encoder``. The seed goes to both parts, an
+    option to those whose backend has it.
 
     Raises:
-        InputError: see ``create_encoder``; a name that splits in no way or in several, a part that does not read its modality.
+        InputError: see ``create_encoder``; a name that cannot be split or can be split in several ways; a part that does not read its
+            modality.
     """
     options = {"gradient_checkpointing": gradient_checkpointing, "trust_remote_code": trust_remote_code}
     parts = {modality: _create(part, seed, options) for modality, part in split_name(name).items()}

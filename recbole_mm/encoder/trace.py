@@ -1,4 +1,4 @@
-"""What lies between a modality's inputs and its rows, read off the graph that autograd builds for one item."""
+"""Which parts of a network the rows of a modality depend on, read off the graph that autograd builds for one item."""
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
@@ -11,12 +11,12 @@ from recbole_mm.encoder.hooks import hooked
 
 @dataclass
 class Trace:
-    """Names, in the order of the traced module.
+    """Names of parameters and modules, in the order of the traced module.
 
     Attributes:
-        parameters: those that the rows depend on, and which can therefore get a gradient.
-        blocks: the members of the module list that holds most of them, in order; empty if there is none.
-        head: those parameters that the rows reach without passing through the last block: final norms, poolers, projections.
+        parameters: the parameters that the rows depend on, and which can therefore get a gradient.
+        blocks: the members, in order, of the module list that holds most of those parameters; empty if there is none.
+        head: the parameters that come after the last block: final norms, poolers, projections.
     """
 
     parameters: list[str] = field(default_factory=list)
@@ -25,9 +25,9 @@ class Trace:
 
 
 def trace(module: nn.Module, run: Callable[[], Tensor]) -> Trace:
-    """Follow ``run()``, which gives rows computed by ``module`` (its parameters must require gradients).
+    """Trace the rows that ``run()`` computes with ``module`` (whose parameters must require gradients).
 
-    Blocks are sought in the outermost nn.ModuleList and nn.Sequential of ``module``: a list inside a block is part of the block.
+    Blocks are looked for in the outermost nn.ModuleList and nn.Sequential of ``module``: a list inside a block is part of the block.
     """
     lists = {name: _members(part, name) for name, part in _outermost_lists(module)}
     outputs: dict[nn.Module, list[Tensor]] = {}
@@ -49,7 +49,7 @@ def trace(module: nn.Module, run: Callable[[], Tensor]) -> Trace:
 
 
 def parameters_behind(rows: Iterable[Tensor], stop: Iterable[Tensor] = ()) -> set[Tensor]:
-    """The leaf tensors that ``rows`` depend on other than through the tensors ``stop``."""
+    """The leaf tensors that ``rows`` depend on, other than by way of the tensors ``stop``."""
     seen = {tensor.grad_fn for tensor in stop}
     found, waiting = set(), [tensor.grad_fn for tensor in rows]
     while waiting:
@@ -72,7 +72,7 @@ def _outermost_lists(module: nn.Module, prefix: str = "") -> Iterable[tuple[str,
 
 
 def _members(part: nn.Module, name: str) -> dict[str, nn.Module]:
-    """The members of a list by name; those of the lists in it, where it is a list of lists."""
+    """The members of a list by name; of a list of lists, the members of the inner lists."""
     found = {}
     for key, member in part.named_children():
         found |= _members(member, f"{name}.{key}") if isinstance(member, nn.ModuleList) else {f"{name}.{key}": member}

@@ -1,4 +1,4 @@
-"""Weights files: fetched, read without running any code in them, and compared with what an architecture wants."""
+"""Weights files: downloaded, read without running any code in them, and compared with what an architecture needs."""
 
 import re
 import warnings
@@ -19,11 +19,11 @@ PREFIX = "module."
 
 
 def read_weights(label: str, path: Path) -> dict[str, Tensor]:
-    """The tensors of a safetensors or torch file, on the CPU and mapped from the file where its format allows, out of whatever
-    training wrapped them in: a ``state_dict``, ``module`` or ``model`` entry, a ``module.`` prefix.
+    """The tensors of a safetensors or torch file, on the CPU, and memory-mapped where the format allows. What training wrapped them in is
+    taken off: a ``state_dict``, ``module`` or ``model`` entry, a ``module.`` prefix.
 
     Raises:
-        InputError: no such file, not readable (truncated, say), code in it, or nothing in it.
+        InputError: there is no such file, or it is not readable (truncated, say), contains code, or has no tensors.
     """
     if not path.is_file():
         raise InputError(f"{label}: {path} is a folder, not a file" if path.is_dir() else f"{label}: no such weights file: {path}")
@@ -57,11 +57,11 @@ def unwrapped(content: object) -> dict[str, Tensor]:
 
 
 def misfit(found: Mapping[str, tuple], wanted: Mapping[str, tuple], n: int = 10) -> str:
-    """What keeps a file's tensors from an architecture's: "1 missing: a; 2 unexpected: b, c"; empty where they fit.
+    """How a file's tensors differ from those of an architecture: "1 missing: a; 2 unexpected: b, c"; empty where they fit.
 
     Args:
         found, wanted: name -> shape.
-        n: how many names of each kind are spelt out.
+        n: how many names of each kind are listed.
     """
     kinds = {
         "missing": [key for key in wanted if key not in found],
@@ -82,11 +82,11 @@ def shapes_of(state: Mapping[str, Tensor]) -> dict[str, tuple[int, ...]]:
 
 
 def fetch(label: str, url: str) -> Path:
-    """The file behind a release's URL, downloaded once into torch's hub folder (``$TORCH_HOME/hub/checkpoints``), where a file
-    brought by hand is found too.
+    """The file behind a release's URL, downloaded once into torch's hub folder (``$TORCH_HOME/hub/checkpoints``). A file that was put there
+    by hand is found as well.
 
     Raises:
-        InputError: it is not there and cannot be had.
+        InputError: it is not there and cannot be downloaded.
     """
     folder = Path(torch.hub.get_dir()) / "checkpoints"
     path = folder / Path(urlsplit(url).path).name
@@ -97,7 +97,7 @@ def fetch(label: str, url: str) -> Path:
         write_whole(path, lambda file: torch.hub.download_url_to_file(url, str(file), progress=True))
     except (OSError, RuntimeError) as error:
         raise InputError(
-            f"{label}: {path.name} is not at hand and cannot be downloaded ({one_line(error)}); get it from {url} elsewhere, and put it "
+            f"{label}: {path.name} is not here and cannot be downloaded ({one_line(error)}); get it from {url} elsewhere, and put it "
             f"into {folder} or write @/path/to/{path.name}"
         ) from error
     return path
@@ -105,7 +105,7 @@ def fetch(label: str, url: str) -> Path:
 
 @contextmanager
 def reading(label: str, path: Path) -> Iterator[None]:
-    """Whatever goes wrong while a weights file is read, in one line that names the file."""
+    """Inside the block, whatever goes wrong with reading a weights file becomes one line that names the file."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -124,7 +124,7 @@ def reading(label: str, path: Path) -> Iterator[None]:
 
 
 def _fault(error: Exception) -> str:
-    """torch's own words on a pickle are how to run it all the same."""
+    """What is wrong with the file. torch's own message on a pickle tells how to run it all the same, so it is replaced."""
     if not isinstance(error, UnpicklingError):
         return f"{type(error).__name__}: {one_line(error)}"
     named = re.search(r"GLOBAL ([\w.]+)", str(error))

@@ -1,4 +1,4 @@
-"""Embeddings and the stack of blocks of BEiT-3."""
+"""The embeddings of BEiT-3 and its stack of blocks."""
 
 import torch
 import torch.nn.functional as F
@@ -13,7 +13,7 @@ RESERVED = 2
 
 
 class VisionEmbedding(nn.Module):
-    """A picture -> [CLS] and its patches. The mask token served the pretraining alone."""
+    """A picture -> [CLS] and its patches. The mask token was only used in pretraining."""
 
     def __init__(self, config: BEiT3Config):
         super().__init__()
@@ -49,7 +49,7 @@ class Encoder(nn.Module):
 
 
 class Backbone(nn.Module):
-    """What the released names call ``beit3``."""
+    """The part that released weights name ``beit3``."""
 
     def __init__(self, config: BEiT3Config):
         super().__init__()
@@ -65,12 +65,12 @@ class Backbone(nn.Module):
         recompute: bool = False,
         cls_only: bool = False,
     ) -> tuple[Tensor, Tensor]:
-        """Position 0 before the final norm, (n, D), and all positions after it, (n, L, D): a picture's first, then a text's.
+        """Position 0 before the final norm, (n, D), and all positions after it, (n, L, D): first a picture's, then a text's.
 
         Args:
-            pixels, token_ids, attention_mask: see ``BEiT3``; None for the modality that is absent.
-            recompute: keep no activations inside the blocks for the backward pass.
-            cls_only: of all positions, only the first is computed in the last block: (n, 1, D).
+            pixels, token_ids, attention_mask: see ``BEiT3``; None for an absent modality.
+            recompute: keep no activations of the blocks, but compute them again in the backward pass.
+            cls_only: the last block computes only the first position: (n, 1, D).
         """
         streams, mask, image_length = {}, None, 0
         if pixels is not None:

@@ -1,4 +1,4 @@
-"""The block of BEiT-3: attention shared by both modalities, everything around it with one expert for each."""
+"""The block of BEiT-3: attention over the positions of both modalities; everything around it has one expert per modality."""
 
 from collections.abc import Callable
 
@@ -7,14 +7,14 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from recbole_mm.encoder.beit3.config import BEiT3Config
-from recbole_mm.encoder.one_query import Keys, attend_once, plain
+from recbole_mm.encoder.one_query import Keys, are_plain_linear, attend_once
 
 Streams = dict[str, Tensor]
-"""The positions of the modalities present, each (n, length, width): "A" a picture's, "B" a text's, in this order."""
+"""The positions of each modality that is present, (n, length, width): "A" of a picture, "B" of a text, in this order."""
 
 
 class Experts(nn.ModuleDict):
-    """Two modules of the same make: A reads the positions of pictures, B those of texts."""
+    """Two modules of the same kind: A reads the positions of pictures, B those of texts."""
 
     def __init__(self, make: Callable[[], nn.Module]):
         super().__init__({"A": make(), "B": make()})
@@ -24,7 +24,7 @@ class Experts(nn.ModuleDict):
 
 
 def split(x: Tensor, image_length: int) -> Streams:
-    """(n, L, D) whose first ``image_length`` positions are a picture's -> its streams."""
+    """(n, L, D), whose first ``image_length`` positions belong to a picture -> its streams."""
     parts = {"A": x[:, :image_length], "B": x[:, image_length:]}
     return {modality: part for modality, part in parts.items() if part.shape[1]}
 
@@ -36,7 +36,7 @@ def join(streams: Streams) -> Tensor:
 
 
 class Attention(nn.Module):
-    """Multi-head self-attention over all positions, a layer norm before its output projection (sub-LN, arXiv 2210.06423)."""
+    """Multi-head self-attention over all positions, with a layer norm before the output projection (sub-LN, arXiv 2210.06423)."""
 
     def __init__(self, config: BEiT3Config):
         super().__init__()
@@ -46,14 +46,14 @@ class Attention(nn.Module):
         self.inner_attn_ln = Experts(lambda: nn.LayerNorm(dim, eps=config.layer_norm_eps))
 
     def forward(self, streams: Streams, mask: Tensor | None) -> Streams:
-        """``mask``: bool (n, 1, 1, L), False for the positions nobody attends to; None without any."""
+        """``mask``: bool (n, 1, 1, L), False for positions that are not attended to; None where there are none."""
         q, k, v = (join(proj(streams)).unflatten(-1, (self.num_heads, -1)).transpose(1, 2)
                    for proj in (self.q_proj, self.k_proj, self.v_proj))  # fmt: skip
         mixed = F.scaled_dot_product_attention(q, k, v, attn_mask=mask).transpose(1, 2).flatten(2)
         return self.out_proj(self.inner_attn_ln(split(mixed, streams["A"].shape[1] if "A" in streams else 0)))
 
     def first(self, streams: Streams, mask: Tensor | None) -> Streams:
-        """What ``forward`` gives at the first position, (n, 1, D), of the modality that has it."""
+        """What ``forward`` gives at the first position, (n, 1, D), under the modality of that position."""
         modality, x = next(iter(streams.items()))
         q = self.q_proj[modality](x[:, 0]).unflatten(-1, (self.num_heads, -1))
         keys = [Keys(x, k.weight, k.bias, v.weight, v.bias) for m, x in streams.items() for k, v in [(self.k_proj[m], self.v_proj[m])]]
@@ -63,7 +63,7 @@ class Attention(nn.Module):
 
 
 class FeedForward(nn.Module):
-    """Two linear maps around a GELU, a layer norm before the second (sub-LN, arXiv 2210.06423)."""
+    """Two linear maps around a GELU, with a layer norm before the second (sub-LN, arXiv 2210.06423)."""
 
     def __init__(self, config: BEiT3Config):
         super().__init__()
@@ -89,12 +89,12 @@ class Block(nn.Module):
         """(n, L, D) -> the same shape.
 
         Args:
-            image_length: how many of the L positions, from the first, are a picture's; the others are a text's.
+            image_length: how many of the L positions, counted from the first, belong to a picture; the others belong to a text.
             mask: see ``Attention``.
-            first: only the first position is asked for: (n, 1, D).
+            first: compute only the first position: (n, 1, D).
         """
         attention = self.self_attn
-        if first and not plain(*attention.k_proj.values(), *attention.v_proj.values()):
+        if first and not are_plain_linear(*attention.k_proj.values(), *attention.v_proj.values()):
             return self(x, image_length, mask)[:, :1]
         streams = split(x, image_length)
         updates = (attention.first if first else attention)(self.self_attn_layer_norm(streams), mask)

@@ -11,18 +11,18 @@ class BEiT3Config:
 
     Attributes:
         embed_dim: width of the tokens and of the rows, a multiple of ``num_heads``.
-        depth, num_heads: blocks, and attention heads of each.
-        mlp_ratio: hidden width of the feed-forward experts / ``embed_dim``.
-        image_size, patch_size: side of the square pictures and of their patches, in pixels; the one a multiple of the other.
+        depth, num_heads: the number of blocks, and of attention heads per block.
+        mlp_ratio: hidden width of the feed-forward experts divided by ``embed_dim``.
+        image_size, patch_size: the side of the square pictures and of their patches, in pixels; the former is a multiple of the latter.
         vocab_size: rows of the token embedding.
-        max_text_len: tokens a text is cut to, the two that wrap it included.
+        max_text_len: the number of tokens that texts are truncated to, start and end token included.
         max_positions: rows of the text's position table, of which the first two are never used.
-        heads: has the projections of the contrastive tuning; plain pretrained weights have none.
-        pooler: has the pooler of joint inputs, as weights fine-tuned on questions and answers have.
-        layer_norm_eps: of every layer norm.
+        heads: there are projections from contrastive training; plain pretrained weights have none.
+        pooler: there is a pooler for joint inputs, as in weights fine-tuned for visual question answering.
+        layer_norm_eps: the epsilon of every layer norm.
 
     Raises:
-        InputError: the numbers do not go together.
+        InputError: the numbers do not fit together.
     """
 
     embed_dim: int = 768

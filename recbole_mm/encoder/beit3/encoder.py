@@ -23,8 +23,8 @@ WORDS = "mlm_head"
 
 
 class BEiT3Encoder(MultiwayEncoder):
-    """BEiT-3's rows. Weights without contrastive projections (the plain pretrained ones) give position 0 after the final norm, and
-    their image and text rows lie in no space trained to be one: ``aligned`` is then False."""
+    """BEiT-3's rows. Weights without contrastive projections (the plain pretrained ones) give position 0 after the final norm; they were
+    not trained to put pictures and texts into one space, so ``aligned`` is then False."""
 
     pad_id = PAD
     text_first = False
@@ -64,15 +64,15 @@ def create_beit3(
     tokenizer: str | None = None,
     pretraining_heads: bool = False,
 ) -> BEiT3Encoder:
-    """``name``: base, large, or tiny (random under ``seed``, 64 px, 32 tokens; a weights file of its own may follow). ``source``: a
-    release's tag or a weights file.
+    """``name``: base, large, or tiny (random under ``seed``, 64 px, 32 tokens; a weights file of its own may follow). ``source``: the
+    tag of a release, or a weights file.
 
     Args:
         gradient_checkpointing: recompute the blocks in the backward pass.
-        image_size: side in pixels, a multiple of 16; by default the one the weights were trained at.
+        image_size: the side of the pictures in pixels, a multiple of 16; by default the one that the weights were trained with.
         tokenizer: a sentencepiece file, by default beit3.spm beside the weights or the released one.
-        pretraining_heads: have heads of matching and masked language modelling beside the encoder: the latter from the weights, where
-            they bring one (plain pretrained ones), whatever they do not bring drawn under ``seed``.
+        pretraining_heads: have heads of matching and masked language modelling beside the encoder. The latter comes from the weights
+            where they bring one (plain pretrained weights do); ``seed`` draws the rest.
 
     Raises:
         InputError: see ``create_encoder``.
@@ -104,7 +104,7 @@ def _random(config: BEiT3Config, seed: int) -> BEiT3:
 
 
 def _from_file(label: str, path: Path, config: BEiT3Config, native: bool) -> BEiT3:
-    """``native``: at the resolution of the file rather than of ``config``."""
+    """``native``: take the resolution of the file instead of that of ``config``."""
     state = read_weights(label, path)
     try:
         if native:

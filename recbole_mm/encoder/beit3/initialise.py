@@ -1,4 +1,4 @@
-"""Random weights to train from."""
+"""Random weights of a BEiT-3, to train from."""
 
 import math
 
@@ -11,9 +11,9 @@ EMBEDDING_STD = 0.02
 
 
 def initialise(model: nn.Module) -> None:
-    """Draw all weights of a BEiT-3 in place: linear maps under Xavier's normal, inside the blocks with the gain sqrt(log(2 depth))
-    for all but queries and keys, which keeps deep sub-LN transformers stable (Magneto, Wang et al. 2022, arXiv 2210.06423);
-    embeddings and positions with a standard deviation of 0.02; biases zero."""
+    """Draws all weights of a BEiT-3, in place. Linear maps: Xavier's normal distribution; inside the blocks with the gain
+    sqrt(log(2 depth)) for all but queries and keys, which keeps deep sub-LN transformers stable (Magneto, Wang et al. 2022,
+    arXiv 2210.06423). Embeddings and positions: a standard deviation of 0.02. Biases: zero."""
     for module in model.modules():
         if isinstance(module, nn.Linear):
             nn.init.xavier_normal_(module.weight)

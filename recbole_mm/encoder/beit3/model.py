@@ -18,11 +18,11 @@ from recbole_mm.errors import InputError
 
 @dataclass
 class BEiT3Output:
-    """What one pass returns, for n items of L positions and width D = embed_dim.
+    """What one pass returns for n items of L positions; the width is D = embed_dim.
 
     Attributes:
-        cls_feats: (n, D). Of one modality: position 0 after the final norm through its projection (where the weights have none,
-            as it is), L2-normalised. Joint: position 0 after the final norm through the tanh pooler (where there is none, as it is).
+        cls_feats: (n, D). One modality: position 0 after the final norm and its projection (if the weights have one), L2-normalised.
+            Joint: position 0 after the final norm and the tanh pooler (if there is one).
         raw_cls_feats: (n, D), position 0 before the final norm for one modality, after it for joint inputs.
         features: (n, L, D), all positions after the final norm; a picture's [CLS] and patches come before a text's tokens.
     """
@@ -48,8 +48,8 @@ class BEiT3(nn.Module):
     """A multiway transformer whose modalities share nothing but the attention operation. The state dict has the released names.
 
     Attributes:
-        config: its architecture; loading adapts it to what the weights bring (see ``load_released_state_dict``).
-        gradient_checkpointing: recompute each block in the backward pass while training, instead of keeping its activations.
+        config: the architecture; loading adapts it to the weights (see ``load_released_state_dict``).
+        gradient_checkpointing: recompute each block in the backward pass of training, instead of keeping its activations.
     """
 
     def __init__(self, config: BEiT3Config):
@@ -91,15 +91,15 @@ class BEiT3(nn.Module):
         return self._encode(pixels, token_ids, attention_mask, cls_only=True)[1][:, 0]
 
     def load_released_state_dict(self, state_dict: Mapping) -> None:
-        """Take the weights of a released file, or of this module's own state dict; ``config`` follows what they bring.
+        """Loads the weights of a released file, or of this module's own state dict, and adapts ``config`` to them.
 
-        Unwrapped where training wrapped them; the heads of pretraining and of other tasks (mlm_head, mim_head, head) left out.
-        Image positions of another resolution are resized bicubically. The text's position table takes the file's length, and texts
-        no longer than that. A pooler or projections that the file lacks are removed, and a pooler that it has is built: nothing
-        is left random.
+        What training wrapped the weights in is taken off, and the heads of pretraining and of other tasks (mlm_head, mim_head, head) are
+        left out. Image positions of another resolution are resized bicubically. The text's position table gets the file's length, and
+        texts are truncated to it. A pooler or projections that the file lacks are removed, and a pooler that it has is built, so that
+        nothing is left random.
 
         Raises:
-            InputError: missing or unexpected weights, or some of another shape; it lists them, and nothing has changed.
+            InputError: missing or unexpected weights, or some of another shape; the message lists them, and nothing has changed.
         """
         state, config = fitted(state_dict, self.config)
         with torch.device("meta"):
@@ -119,7 +119,7 @@ class BEiT3(nn.Module):
         return self.beit3(*inputs, recompute=recompute, cls_only=cls_only)
 
     def _set_ends(self, config: BEiT3Config) -> None:
-        """Build, drop or keep what not all weights have, so that the module is as ``config`` says."""
+        """Builds, removes or keeps the parts that not all weights have, so that the module is as ``config`` says."""
         dim = config.embed_dim
         self.config = config
         self.vision_head, self.language_head = (nn.Linear(dim, dim, bias=False) if config.heads else nn.Identity() for _ in range(2))

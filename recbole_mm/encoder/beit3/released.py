@@ -1,4 +1,4 @@
-"""Released weights, made to fit a configuration."""
+"""Makes released weights fit a configuration."""
 
 import math
 from collections.abc import Mapping
@@ -20,12 +20,12 @@ EXTRA = 3
 
 
 def fitted(state_dict: Mapping, config: BEiT3Config) -> tuple[dict[str, Tensor], BEiT3Config]:
-    """A file's weights under the names and at the resolution of ``config``, and ``config`` with what the file decides: the length
-    of the text's position table (and so the longest text), whether there are projections for contrastive use, and a pooler.
-    Nothing is checked beyond that.
+    """A file's weights, under the names and at the resolution of ``config``; and ``config`` with what the file decides: the length of the
+    text's position table (and so of the longest text), and whether there are contrastive projections and a pooler. Nothing else is
+    checked.
 
     Raises:
-        InputError: no weights in it, or image positions that are no square grid.
+        InputError: the file has no weights, or its image positions are no square grid.
     """
     try:
         state = {key: value for key, value in unwrapped(state_dict).items() if not key.startswith(OTHER_TASKS)}
@@ -41,12 +41,12 @@ def fitted(state_dict: Mapping, config: BEiT3Config) -> tuple[dict[str, Tensor],
         config = replace(config, max_positions=len(positions), max_text_len=min(config.max_text_len, len(positions) - 2))
     table = state.get(IMAGE_POSITIONS)
     if table is not None and table.dim() == 2 and len(table) != EXTRA + config.num_patches:
-        state[IMAGE_POSITIONS] = resized(table, config.image_size // config.patch_size)
+        state[IMAGE_POSITIONS] = resized_positions(table, config.image_size // config.patch_size)
     return state, config
 
 
 def native_image_size(state: Mapping[str, Tensor], config: BEiT3Config) -> int:
-    """Side in pixels of the pictures that weights were trained on; the one of ``config`` where they have no image positions.
+    """The side in pixels of the pictures that the weights were trained on; that of ``config`` if they have no image positions.
 
     Raises:
         InputError: the positions are no square grid.
@@ -55,8 +55,8 @@ def native_image_size(state: Mapping[str, Tensor], config: BEiT3Config) -> int:
     return config.image_size if table is None else _grid_side(table) * config.patch_size
 
 
-def resized(table: Tensor, side: int) -> Tensor:
-    """Image positions (3 + a * a, D) -> (3 + side * side, D): the grid bicubically (align_corners=False), the first rows as they are."""
+def resized_positions(table: Tensor, side: int) -> Tensor:
+    """Image positions (3 + a * a, D) -> (3 + side * side, D): the grid bicubically (align_corners=False); the first rows stay."""
     old = _grid_side(table)
     table = table.to(torch.promote_types(table.dtype, torch.float32))
     grid = table[EXTRA:].unflatten(0, (old, old)).permute(2, 0, 1)[None]

@@ -1,4 +1,4 @@
-"""Where a BEiT-3's files come from: the name the user wrote -> weights file, sentencepiece file."""
+"""Finds the files of a BEiT-3: the name that the user gave -> weights file, sentencepiece file."""
 
 from pathlib import Path
 
@@ -22,7 +22,7 @@ def find_weights(label: str, size: str, source: str | None) -> Path | None:
     """The weights file behind ``beit3:size[@source]``, downloaded if ``source`` is a tag; None for a random tiny.
 
     Raises:
-        InputError: an unknown tag, none named, or not to be had.
+        InputError: the tag is unknown, no weights are named, or they cannot be downloaded.
     """
     if not source:
         if size == "tiny":
@@ -38,10 +38,10 @@ def find_weights(label: str, size: str, source: str | None) -> Path | None:
 
 
 def find_spm(label: str, size: str, weights: Path | None, given: str | None) -> Path:
-    """The sentencepiece file: the one ``given``, else tiny's own, else the one beside the weights, else the released one.
+    """The sentencepiece file: the one ``given``, else that of tiny, else the one beside the weights, else the released one.
 
     Raises:
-        InputError: it is not there and cannot be had.
+        InputError: it is not there and cannot be downloaded.
     """
     if given:
         path = Path(given).expanduser()
@@ -56,7 +56,7 @@ def find_spm(label: str, size: str, weights: Path | None, given: str | None) -> 
         return fetch(label, RELEASE + SPM)
     except InputError as error:
         raise InputError(
-            f"{label}: its tokenizer {SPM} is not at hand and cannot be downloaded; get it from {RELEASE + SPM} elsewhere, and put it "
+            f"{label}: its tokenizer {SPM} is not here and cannot be downloaded; get it from {RELEASE + SPM} elsewhere, and put it "
             f"beside the weights as {weights.with_name(SPM) if weights else SPM} or name it with the encoder option 'tokenizer'"
         ) from error
 

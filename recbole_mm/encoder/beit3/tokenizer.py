@@ -13,20 +13,20 @@ SPECIAL = (START, PAD, END)
 
 
 class BEiT3Tokenizer:
-    """Texts -> int64 (n, L) token ids: 0, the pieces' numbers plus one (an unknown piece is 3), 2; cut by token to ``max_length``
-    in all, padded with 1 to the longest. Can be pickled.
+    """Texts -> int64 (n, L) token ids: 0, then the number of each piece plus one (3 for an unknown piece), then 2. Truncated by token to
+    ``max_length`` in all, padded with 1 to the longest text. Picklable.
 
     Args:
         label: for messages.
         path: a sentencepiece model.
-        max_length: tokens a text, the two that wrap it included.
+        max_length: the largest number of tokens in a text, start and end token included.
         vocab_size: rows of the embedding that the ids index.
 
     Attributes:
-        mask_id: the id after the last piece's, as in XLM-RoBERTa; where the embedding ends there (tiny), the unknown piece's.
+        mask_id: the id after that of the last piece, as in XLM-RoBERTa; if the embedding ends before it (tiny), that of the unknown piece.
 
     Raises:
-        InputError: not a readable sentencepiece model, or one with more pieces than the embedding has rows for.
+        InputError: the file is no readable sentencepiece model, or has more pieces than the embedding has rows.
     """
 
     def __init__(self, label: str, path: Path, max_length: int, vocab_size: int):

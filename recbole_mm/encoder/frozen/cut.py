@@ -1,4 +1,4 @@
-"""An encoder cut in two: what its frozen blocks make of an item, once, and what the others make of that, in every step."""
+"""An encoder cut in two: the frozen blocks run once per item, the others in every training step."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,25 +17,26 @@ ADVICE = "set cache_hidden_states: False"
 
 
 class _Reached(Exception):
-    """Ends a forward pass at the cut, with what the last frozen block gave."""
+    """Ends a forward pass at the cut and carries the output of the last frozen block."""
 
     def __init__(self, output: object) -> None:
         self.output = output
 
 
 class CutEncoder:
-    """``lower``: an encoder up to the last ``k`` blocks of each tower; ``upper``: from there on.
+    """``lower`` is an encoder up to the last ``k`` blocks of each tower; ``upper`` is the rest of it.
 
-    Both run the encoder's own forward pass: ``lower`` leaves it after the last frozen block, and in ``upper`` the frozen blocks do
-    nothing but hand on the hidden states that it was given. A probe of each modality finds the blocks, and proves that ``upper``
-    after ``lower`` gives the encoder's rows.
+    Both run the encoder's own forward pass: ``lower`` leaves it after the last frozen block; in ``upper`` the frozen blocks only pass on
+    the hidden states that ``upper`` was given. A probe of each modality finds the blocks, and checks that ``upper`` after ``lower``
+    gives the encoder's rows.
 
     Attributes:
         modalities: those of the given ones that pass through frozen blocks.
-        widths: the last dimension of their hidden states.
+        widths: for each of them the last dimension of the hidden states.
 
     Raises:
-        InputError: dropout in the frozen part, or a forward pass that cannot be entered at a block.
+        InputError: dropout in the frozen part, a forward pass that cannot be entered at a block, or joint inputs and an encoder that is
+            no ``JointEncoder``.
     """
 
     def __init__(self, encoder: ItemEncoder, modalities: tuple[str, ...], k: int) -> None:
@@ -56,7 +57,7 @@ class CutEncoder:
     @torch.no_grad()
     def lower(self, modality: str, inputs: Inputs) -> Tensor:
         """What the encoder's ``forward`` takes of n items -> their hidden states, (n, L, d), or (n, d, h, w) of a convolutional
-        network. A joint pass has the picture's positions before the text's, whatever the encoder's own order."""
+        network. Those of a joint pass have the picture's positions before the text's, whatever the encoder's own order."""
         last = list(self._below[modality])[-1]
         with hooked([last], _leave):
             try:
@@ -69,7 +70,7 @@ class CutEncoder:
         """(n, output_dims[modality]) rows of n items.
 
         Args:
-            hidden: theirs, from ``lower``; since then texts may have been cut or padded at positions that are padding.
+            hidden: their hidden states from ``lower``; the padding at the end of the texts may have been cut or extended since.
             token_ids: int64 (n, L); None for pictures alone.
         """
         hidden = hidden.to(next(self.encoder.parameters()).dtype)
@@ -88,7 +89,7 @@ class CutEncoder:
             return self.encoder({modality: (inputs, token_ids) if modality == "joint" else inputs})[modality]
 
     def _outputs(self, modality: str, inputs: Inputs) -> dict[nn.Module, object]:
-        """What the frozen blocks that the modality passes through give, in order, up to the first that trains."""
+        """The outputs of the frozen blocks that the modality passes through, in order, up to the first block that trains."""
         order: list[nn.Module] = []
         outputs: dict[nn.Module, object] = {}
 
@@ -123,7 +124,7 @@ class CutEncoder:
         raise InputError(f"{encoder.name}: its forward pass cannot be entered at its last blocks ({modality}): {ADVICE}")
 
     def _blank(self, modality: str, n: int, device: torch.device) -> Tensor:
-        """A picture that nothing is seen of: one for all items where the encoder lets it stand for them."""
+        """Blank pictures, whose content has no effect: a single one for all items where the encoder allows that."""
         n = 1 if self._blank_pictures[modality] else n
         return torch.zeros(1, 3, *self.encoder.image_size, dtype=torch.uint8, device=device).expand(n, -1, -1, -1)
 
@@ -139,7 +140,7 @@ def _leave(block: nn.Module, args: tuple, output: object) -> None:
 
 
 def with_length(hidden: Tensor, length: int) -> Tensor:
-    """(n, L, ...) -> (n, length, ...), cut or padded with zeros."""
+    """(n, L, ...) -> (n, length, ...), cut at the end or padded there with zeros."""
     if hidden.shape[1] == length:
         return hidden
     return F.pad(hidden, (*[0, 0] * (hidden.dim() - 2), 0, length - hidden.shape[1]))
@@ -147,7 +148,7 @@ def with_length(hidden: Tensor, length: int) -> Tensor:
 
 @contextmanager
 def _replaced(blocks, forward) -> Iterator[None]:
-    """The blocks with another forward, which is given the block first."""
+    """Inside the block, the modules have another forward, whose first argument is the module."""
     for block in blocks:
         block.forward = lambda *args, _block=block, **kwargs: forward(_block, *args, **kwargs)
     try:

@@ -1,4 +1,4 @@
-"""What a frozen encoder makes of an item, layer by layer."""
+"""What each layer of a frozen encoder gives for an item."""
 
 from collections.abc import Sequence
 
@@ -10,14 +10,14 @@ from recbole_mm.encoder.hooks import hidden_of, hooked
 from recbole_mm.encoder.probe import probe_inputs
 
 SHALLOW = 6
-"""Blocks of a tower up to which all are used; of a deeper one every second, counted from the last."""
+"""Towers of at most this many blocks are used in full; of deeper towers every second block is used, counted from the last."""
 
 
 class LayerStates:
-    """An encoder's rows together with the pooled output of its blocks (``ItemEncoder.pooled``), as one vector an item.
+    """An encoder's rows together with the pooled output of its blocks (``ItemEncoder.pooled``), as one vector per item.
 
     Attributes:
-        widths: ``{modality: (the row's, the first block's, ..., the last block's)}``, the parts of that vector.
+        widths: ``{modality: (width of the row, of the first block's output, ..., of the last block's)}``, the parts of that vector.
     """
 
     def __init__(self, encoder: ItemEncoder, modalities: Sequence[str]) -> None:

@@ -28,14 +28,14 @@ CLS = {"cls_token", "class_token", "class_embedding"}
 class HfEncoder(ItemEncoder):
     """A transformers model under the encoder contract.
 
-    Rows: a dual encoder's projected vectors; an image encoder's own pooled output, else its CLS token, else the mean over its
-    patches; a text encoder's tokens pooled as the folder's sentence-transformers files say, else their mean. ``model`` is
-    transformers' module (its parameters carry its names after "model."), ``dense`` what sentence-transformers puts after it.
-    Parameters that no row depends on (a mask token, an unused pooler) do not require gradients.
+    Rows: of a dual encoder its projected vectors; of an image encoder its own pooled output, else its CLS token, else the mean over its
+    patches; of a text encoder its tokens, pooled as the folder's sentence-transformers files say, else their mean. ``model`` is the module
+    of transformers (the names of its parameters begin with "model."), ``dense`` what sentence-transformers puts after it. Parameters
+    that no row depends on (a mask token, an unused pooler) do not require gradients.
     """
 
     def __init__(self, label: str, kind: str, model: nn.Module, image: HfImage | None, tokens: HfTokens | None, sentence: Sentence):
-        """``kind``: dual | image | text. Raises InputError: the model cannot encode a picture or text, or not twice the same."""
+        """``kind``: dual | image | text. Raises InputError: the model cannot encode a picture or text, or not the same way twice."""
         super().__init__()
         self.name, self.kind, self.model, self.tokens = label, kind, model, tokens
         self.modalities = MODALITIES[kind]
@@ -56,7 +56,7 @@ class HfEncoder(ItemEncoder):
             if modality not in self.modalities:
                 raise ValueError(f"{self.name} encodes {' and '.join(self.modalities)}, not '{modality}'")
             weight = next(self.model.parameters())
-            if len(values) == 0:  # the rows hang on a weight so that a loss of them has a graph
+            if len(values) == 0:  # the rows depend on a weight, so that a loss over them has a graph
                 rows[modality] = weight.reshape(-1)[:0, None].expand(0, self.output_dims[modality])
             else:
                 rows[modality] = self._images(values, weight.dtype) if modality == "image" else self._texts(values)
@@ -124,7 +124,7 @@ class HfEncoder(ItemEncoder):
         return self.dense(pool(self.model(**given).last_hidden_state, mask, self.pooling))
 
     def _trace(self) -> None:
-        """Widths, blocks, head and idle parameters, from one probe of each modality."""
+        """Finds widths, blocks, head and unused parameters with one probe of each modality."""
         self._blocks, self._head, used = [], [], set()
         for modality in self.modalities:
             try:
@@ -153,8 +153,8 @@ class HfEncoder(ItemEncoder):
 def create_hf(
     name: str, source: str | None, *, seed: int = 0, gradient_checkpointing: bool = False, trust_remote_code: bool = False
 ) -> HfEncoder:
-    """``name``: a hub repository ``org/name``, with a revision as ``source`` or without, or a folder ``/folder``, ``./folder``.
-    ``seed`` draws nothing: all weights come from the files.
+    """``name``: a hub repository ``org/name``, with or without a revision as ``source``, or a folder (``/folder``, ``./folder``).
+    ``seed`` has no effect: all weights come from the files.
 
     Raises:
         InputError: see ``create_encoder``.
@@ -193,12 +193,12 @@ def _build(label: str, folder: Path, trust: bool) -> HfEncoder:
 
 
 def _vectors(output: object) -> Tensor:
-    """What get_*_features gives: the vectors (transformers 4), or an output that holds them (5)."""
+    """What get_*_features gives: the vectors (transformers 4), or an output with the vectors in it (transformers 5)."""
     return output if isinstance(output, Tensor) else output.pooler_output
 
 
 def _stable(settings: object) -> object:
-    """A configuration without what changes with the machine or the version that wrote it."""
+    """A configuration without the values that depend on the machine or the version that wrote it."""
     if isinstance(settings, dict):
         return {key: _stable(value) for key, value in settings.items() if key not in VOLATILE}
     return [_stable(value) for value in settings] if isinstance(settings, list) else settings

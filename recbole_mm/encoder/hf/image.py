@@ -1,4 +1,4 @@
-"""transformers' image processors up to the uint8 pixels."""
+"""transformers' image processors, up to uint8 pixels."""
 
 import copy
 import json
@@ -14,7 +14,7 @@ from recbole_mm.encoder.geometry import MAX_ASPECT, crop_strip
 from recbole_mm.errors import InputError, one_line
 
 ARITHMETIC = ("do_rescale", "do_normalize", "include_top")
-"""Steps after the geometry; the last is EfficientNet's second normalisation."""
+"""Steps that come after the geometry; the last one is EfficientNet's second normalisation."""
 
 NOT_GEOMETRY = {
     *ARITHMETIC,
@@ -45,14 +45,14 @@ class HfImage:
 
     Attributes:
         size: (H, W) in pixels.
-        mean, std: per RGB channel, for pixels scaled to 0..1; another rescaling of the processor's is folded in.
+        mean, std: per RGB channel, for pixels scaled to 0..1; they include any other rescaling that the processor does.
     """
 
     def __init__(self, label: str, processor: object):
         """``processor``: an image processor of transformers'.
 
         Raises:
-            InputError: it gives pictures of several sizes, or does more to the pixels than scale and shift each channel.
+            InputError: it gives pictures of several sizes, or does more to the pixels than scaling and shifting each channel.
         """
         self.processor = copy.copy(processor)
         for step in ARITHMETIC:
@@ -84,7 +84,7 @@ class HfImage:
 
     @property
     def squashes(self) -> bool:
-        """The processor resizes to a height and a width of its own, whatever the picture's."""
+        """Does the processor resize to a fixed height and width, whatever the shape of the picture?"""
         size = getattr(self.processor, "size", None)
         return isinstance(size, dict) and set(size) == {"height", "width"} or getattr(size, "height", None) is not None
 
@@ -96,8 +96,8 @@ class HfImage:
 
 
 def load_image_processor(label: str, folder: Path, trust_remote_code: bool) -> HfImage:
-    """The folder's image processor, in the version that computes with PIL where transformers has one: the pixels then do not
-    depend on whether torchvision is installed.
+    """The folder's image processor, in its PIL version where transformers has one, so that the pixels do not depend on whether torchvision
+    is installed.
 
     Raises:
         InputError: there is none, it cannot be read, or see ``HfImage``.
@@ -117,7 +117,7 @@ def load_image_processor(label: str, folder: Path, trust_remote_code: bool) -> H
 
 
 def _pixels(processor: object, image: Image.Image) -> Tensor:
-    """(3, H, W); the picture's layout is said, as a few pixels across would otherwise be taken for channels."""
+    """(3, H, W). The layout is given explicitly, because a picture of very few pixels per side would be taken for channels."""
     return processor(image, input_data_format="channels_last", return_tensors="pt")["pixel_values"][0]
 
 
@@ -132,7 +132,7 @@ def _stated(processor: object) -> Normalisation:
 
 
 def _fitted(ours: list[Tensor], theirs: list[Tensor]) -> Normalisation:
-    """(mean, std) that turn our pixels into theirs, for processors with steps of their own (EfficientNet's, and so ALIGN's)."""
+    """(mean, std) that turn our pixels into theirs, for processors with additional steps (EfficientNet's, and so ALIGN's)."""
     x, y = (torch.cat([pixels.flatten(1) for pixels in side], dim=1).double() for side in (ours, theirs))
     x = x / 255
     slope = ((x - x.mean(1, keepdim=True)) * y).sum(1) / (x - x.mean(1, keepdim=True)).square().sum(1)
@@ -142,6 +142,6 @@ def _fitted(ours: list[Tensor], theirs: list[Tensor]) -> Normalisation:
 
 
 def _error(found: Normalisation, ours: list[Tensor], theirs: list[Tensor]) -> float:
-    """The largest difference between our pixels, normalised, and theirs, for pixels in 0..1."""
+    """The largest difference between our normalised pixels and theirs, on the scale of pixels in 0..1."""
     mean, std = torch.tensor(found, dtype=torch.float64).view(2, 3, 1, 1)
     return max(float(((a / 255 - mean) / std - b).mul(std).abs().max()) for a, b in zip(ours, theirs, strict=True))

@@ -1,4 +1,4 @@
-"""A transformers model with every one of its weights from the file, or one clear line why not."""
+"""Loads a transformers model with all of its weights from the file, or says in one line why that is impossible."""
 
 import inspect
 import warnings
@@ -19,7 +19,7 @@ TRUST = "it brings Python code of its own; read that code, and set `trust_remote
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """No progress bars, loading reports or warnings of transformers' within."""
+    """Inside the block, transformers shows no progress bars, loading reports or warnings."""
     from transformers.utils import logging
 
     level, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
@@ -39,7 +39,8 @@ def read_config(label: str, folder: Path, trust_remote_code: bool) -> object:
     """The folder's transformers configuration.
 
     Raises:
-        InputError: no config.json, not one of transformers', a model type it does not know, code that needs trust, quantised.
+        InputError: there is no config.json, it is not transformers' own, its model type is unknown, it needs code that is not trusted, or
+            its weights are quantised.
     """
     from transformers import AutoConfig
     from transformers.models.auto.configuration_auto import CONFIG_MAPPING
@@ -63,7 +64,7 @@ def read_config(label: str, folder: Path, trust_remote_code: bool) -> object:
 
 
 def find_class(label: str, folder: Path, config: object, trust_remote_code: bool) -> tuple[str, type]:
-    """What the configuration describes: ("dual" | "image" | "text", the class of transformers' that computes it).
+    """What the configuration describes: "dual", "image" or "text", and the class of transformers that computes it.
 
     Raises:
         InputError: none of the three.
@@ -92,25 +93,25 @@ def find_class(label: str, folder: Path, config: object, trust_remote_code: bool
     kind = {"pixel_values": "image", "input_ids": "text"}.get(getattr(found, "main_input_name", None))
     if several or decoder or kind is None:
         raise InputError(
-            f"{label}: a {config.model_type} model does not give one row a picture or text; hf: takes dual encoders with image and text "
+            f"{label}: a {config.model_type} model does not give one row per picture or text; hf: takes dual encoders with image and text "
             "features (CLIP, SigLIP), image encoders and text encoders, neither generative ones nor audio"
         )
     return kind, found
 
 
 def load_model(label: str, folder: Path, config: object, found: type, *, pooler: bool, trust_remote_code: bool) -> nn.Module:
-    """The float32 model on the CPU in eval mode, all of its weights from the folder.
+    """The float32 model on the CPU in eval mode, with all of its weights from the folder.
 
     Args:
-        pooler: keep the layer that pools; without its weights in the file it is left out all the same.
+        pooler: keep the pooling layer; it is left out all the same if the file has no weights for it.
 
     Raises:
-        InputError: no weights, unreadable ones, or some missing or of another shape.
+        InputError: there are no weights, they are unreadable, or some are missing or of another shape.
     """
     for path in weights_files(label, folder):
         if not path.is_file():
             raise InputError(f"{label}: no such weights file: {path}")
-        weight_shapes(label, path)  # which names the file that is truncated, or a pickle with code in it
+        weight_shapes(label, path)  # whose error names a truncated file, or a pickle with code in it
     optional = "add_pooling_layer" in inspect.signature(found.__init__).parameters
     options = {} if pooler or not optional else {"add_pooling_layer": False}
     try:
@@ -138,7 +139,7 @@ def load_model(label: str, folder: Path, config: object, found: type, *, pooler:
 
 
 def _local(trust_remote_code: bool) -> dict:
-    """Nothing is fetched for a folder, unless its trusted code lies in another repository."""
+    """Nothing is downloaded for a folder, unless its trusted code lies in another repository."""
     return {"trust_remote_code": trust_remote_code, "local_files_only": not trust_remote_code}
 
 

@@ -18,7 +18,7 @@ FLAGS = {
     "pooling_mode_weightedmean_tokens": "weightedmean",
     "pooling_mode_lasttoken": "lasttoken",
 }
-"""Its Pooling module's settings, in the order in which it concatenates."""
+"""The settings of sentence-transformers' Pooling module, in the order in which it concatenates."""
 
 ACTIVATIONS = {"Identity": nn.Identity, "Tanh": nn.Tanh, "ReLU": nn.ReLU, "GELU": nn.GELU, "SiLU": nn.SiLU, "Sigmoid": nn.Sigmoid}
 
@@ -28,12 +28,12 @@ class Sentence:
     """How a text's tokens become its row.
 
     Attributes:
-        pooling: any of FLAGS' values; several are concatenated.
-        dense: the layers after it.
-        max_length: tokens, None without a limit of its own.
-        prefix: what goes before every text.
-        lower: texts are lower-cased first.
-        folder: where the transformers model itself lies.
+        pooling: any of FLAGS' values; the results of several are concatenated.
+        dense: the layers after the pooling.
+        max_length: the largest number of tokens, None if the files set no limit.
+        prefix: put before every text.
+        lower: texts are first converted to lower case.
+        folder: the folder of the transformers model itself.
     """
 
     folder: Path
@@ -45,10 +45,10 @@ class Sentence:
 
 
 def read_sentence(label: str, folder: Path) -> Sentence:
-    """The folder's sentence-transformers files; without them, mean pooling over the tokens.
+    """Reads the folder's sentence-transformers files; without them, tokens are mean-pooled.
 
     Raises:
-        InputError: a file that is missing or not readable, modules in another order or of a kind that is not supported.
+        InputError: a file is missing or not readable, or the modules have an order or a kind that is not supported.
     """
     if not (folder / "modules.json").is_file():
         return Sentence(folder)
@@ -74,7 +74,7 @@ def read_sentence(label: str, folder: Path) -> Sentence:
 
 
 def pool(hidden: Tensor, mask: Tensor, modes: tuple[str, ...]) -> Tensor:
-    """(n, L, d) hidden states and bool (n, L), at least one true a row -> (n, d * len(modes))."""
+    """(n, L, d) hidden states and bool (n, L), at least one True per row -> (n, d * len(modes))."""
     weights = mask.unsqueeze(-1).to(hidden.dtype)
     rows = torch.arange(len(hidden), device=hidden.device)
     places = torch.arange(1, hidden.shape[1] + 1, device=hidden.device)

@@ -1,4 +1,4 @@
-"""Where a transformers encoder lies: the name the user wrote -> a folder with its files, and the weights files in it."""
+"""Finds a transformers encoder: the name that the user gave -> a folder with its files, and the weights files in it."""
 
 import json
 import re
@@ -17,7 +17,7 @@ def find_folder(label: str, name: str, revision: str | None) -> Path:
     """The folder that ``name`` means: itself, or a hub repository's in the Hugging Face cache, downloaded where needed.
 
     Raises:
-        InputError: no such folder, a malformed name, or a repository that is not cached and cannot be had.
+        InputError: no such folder, a malformed name, or a repository that is not cached and cannot be downloaded.
     """
     if name.startswith(("/", "./", "../", "~")):
         folder = Path(name).expanduser()
@@ -71,4 +71,4 @@ def _download(label: str, repository: str, revision: str | None) -> Path:
         except Exception as error:
             cause = one_line(error) if online else "no network, or HF_HUB_OFFLINE is set"
             what = f"the hub repository {repository}" + (f" at revision {revision}" if revision else "")
-            raise InputError(f"{label}: {what} is not in the cache and not to be had ({cause}); {ADVICE}") from error
+            raise InputError(f"{label}: {what} is not in the cache and cannot be downloaded ({cause}); {ADVICE}") from error

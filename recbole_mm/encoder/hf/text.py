@@ -1,4 +1,4 @@
-"""transformers' tokenizers: token ids of a bounded length, and the mask that follows from them."""
+"""transformers' tokenizers: token ids of bounded length, and the attention mask that follows from them."""
 
 import hashlib
 from pathlib import Path
@@ -11,22 +11,22 @@ from recbole_mm.errors import InputError, listed, one_line
 
 PROBES = ["", "A red cotton T-shirt, size XL (2-pack)!!", "Café & crème brûlée 北京 ☕ 1,234.50 " + "word " * 400]
 UNKNOWN_LENGTH = 512
-"""Tokens, for models that name no limit at all (T5 and its like)."""
+"""Tokens per text for models that name no limit at all (T5, for example)."""
 
 
 class HfTokens:
     """Texts -> int64 (n, L) ids, truncated by token and padded at the end, and back to a mask.
 
     Attributes:
-        pad_id: the tokenizer's padding token, its end token where it has none.
-        max_length: tokens, special ones included.
-        fixed: every text takes max_length columns, as SigLIP is trained; others take as many as the batch's longest.
+        pad_id: the tokenizer's padding token, or its end token if it has none.
+        max_length: the largest number of tokens, special ones included.
+        fixed: every text takes max_length columns, as in SigLIP's training; otherwise as many as the longest text of the batch.
         masked: the model is given an attention mask.
-        ends_with_pad: texts end with the very token that pads them (CLIP), so the first one after a text belongs to it.
+        ends_with_pad: texts end with the same token that pads them (CLIP), so the first such token after a text belongs to it.
     """
 
     def __init__(self, label: str, tokenizer: object, max_length: int, *, fixed: bool = False, prefix: str = "", lower: bool = False):
-        """``prefix`` goes before every text; ``lower`` says that texts are lower-cased first. Raises InputError: nothing can pad."""
+        """``prefix`` is put before every text; ``lower``: convert texts to lower case first. Raises InputError: no token can pad."""
         if tokenizer.pad_token_id is None:
             if tokenizer.eos_token_id is None:
                 raise InputError(f"{label}: its tokenizer has no padding token and no end token; set pad_token in tokenizer_config.json")
@@ -49,9 +49,9 @@ class HfTokens:
         return ids if ids.shape[1] else torch.full((len(texts), 1), self.pad_id)
 
     def read(self, ids: Tensor) -> tuple[Tensor, Tensor]:
-        """(n, L) ids, padded by whoever batched them -> ids as the model wants them, and bool (n, L): true for tokens of the text.
+        """(n, L) ids, padded by whoever batched them -> ids as the model wants them, and bool (n, L), True for tokens of the text.
 
-        A row without any counts its first token, so that nothing is averaged over no tokens.
+        In a row without any such token the first token counts, so that every mean is over at least one token.
         """
         if self.fixed:
             ids = nn.functional.pad(ids, (0, self.max_length - ids.shape[1]), value=self.pad_id)
@@ -64,7 +64,7 @@ class HfTokens:
         return ids, mask
 
     def describe(self) -> dict:
-        """Everything that decides which ids a text becomes, by what becomes of three probes."""
+        """Everything that decides which ids a text becomes, including the ids of three probes."""
         return {
             "max_length": self.max_length,
             "fixed": self.fixed,
@@ -93,7 +93,7 @@ def load_tokenizer(label: str, folder: Path, trust_remote_code: bool) -> object:
 
 
 def longest_text(tokenizer: object, model: nn.Module, config: object, also: int | None = None) -> int:
-    """Tokens the model can read: the least of what its tokenizer, its positions and ``also`` (a stated limit) allow."""
+    """How many tokens the model can read: the least of what its tokenizer, its positions and ``also`` (a stated limit) allow."""
     text = getattr(config, "text_config", config)
     limits = [also, tokenizer.model_max_length, getattr(text, "max_position_embeddings", None)]
     for name, module in model.named_modules():

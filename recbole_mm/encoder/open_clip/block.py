@@ -1,4 +1,4 @@
-"""The last block of open_clip's transformers, computing only the position that the tower pools."""
+"""The last block of open_clip's transformers, for only the position that the tower pools."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,7 +15,8 @@ TEXT_POOLS = ("argmax", "eos", "first", "last")
 
 
 class PooledBlock(ResidualAttentionBlock):
-    """open_clip's block; where ``position`` is set, int64 (n,), its output is computed at that position of each item, and given at all."""
+    """open_clip's block. While ``position``, int64 (n,), is set, its output is computed only at that position of each item and repeated at
+    all positions."""
 
     position: Tensor | None = None
 
@@ -34,7 +35,7 @@ class PooledBlock(ResidualAttentionBlock):
 
 
 def prepare(tower: nn.Module) -> None:
-    """Makes the last block of an image or text tower a ``PooledBlock``, unless the tower pools several positions."""
+    """Turns the last block of an image or text tower into a ``PooledBlock``, unless the tower pools several positions."""
     if isinstance(tower, VisionTransformer):
         one = tower.attn_pool is None and tower.pool_type == "tok" and not tower.output_tokens
     elif isinstance(tower, TextTransformer):
@@ -47,8 +48,8 @@ def prepare(tower: nn.Module) -> None:
 
 @contextmanager
 def only_pooled(tower: nn.Module, token_ids: Tensor | None = None) -> Iterator[None]:
-    """Within it, a tower's last block computes only what the tower pools: of a picture the class token, of a text the one that
-    ``token_ids`` (n, L) decide. Not with checkpointing, whose second forward pass comes after the end of it."""
+    """Inside the block, a tower's last transformer block computes only the position that the tower pools: a picture's class token, a
+    text's position that follows from ``token_ids`` (n, L). Not with gradient checkpointing, whose second forward pass comes later."""
     position = pooled_position(tower, token_ids)
     if position is None or tower.transformer.grad_checkpointing:
         yield
@@ -62,7 +63,7 @@ def only_pooled(tower: nn.Module, token_ids: Tensor | None = None) -> Iterator[N
 
 
 def pooled_position(tower: nn.Module, token_ids: Tensor | None = None) -> Tensor | None:
-    """int64 (n,), or (1,) for all items: where a tower whose last block is a ``PooledBlock`` pools; None for any other."""
+    """The position that a tower pools if its last block is a ``PooledBlock``: int64 (n,), or (1,) for all items; None for other towers."""
     if not (isinstance(getattr(tower, "transformer", None), Transformer) and isinstance(tower.transformer.resblocks[-1], PooledBlock)):
         return None
     if token_ids is None:

@@ -25,9 +25,9 @@ PROBES = ["", "A red cotton T-shirt, size XL (2-pack)!!", "Café &amp; crème br
 class OpenClipEncoder(ItemEncoder):
     """open_clip's two towers under the encoder contract; rows of both modalities have the model's embed_dim.
 
-    ``model`` is open_clip's module (its parameters carry its names after "model."). Text ids have the model's full context
-    length. With a logit bias the contrastive loss is SigLIP's, else CLIP's with the scale clamped at 100 (SigLIP's own released
-    scales exceed 100, so theirs is not clamped).
+    ``model`` is open_clip's module (the names of its parameters begin with "model."). Token ids have the model's full context length.
+    With a logit bias the contrastive loss is SigLIP's, else CLIP's with the scale clamped at 100 (SigLIP's scale is not clamped, because
+    its released scales exceed 100).
     """
 
     modalities = ("image", "text")
@@ -63,7 +63,7 @@ class OpenClipEncoder(ItemEncoder):
             if modality not in self.modalities:
                 raise ValueError(f"{self.name} encodes image and text, not '{modality}'")
             weight = next(self.model.visual.parameters())
-            if len(values) == 0:  # which open_clip's towers refuse; the rows hang on a weight so that a loss of them has a graph
+            if len(values) == 0:  # open_clip's towers refuse this; the rows depend on a weight, so that a loss over them has a graph
                 rows[modality] = weight.reshape(-1)[:0, None].expand(0, self.output_dims[modality])
             elif modality == "image":
                 with only_pooled(self.model.visual):
@@ -143,7 +143,7 @@ def create_open_clip(name: str, source: str | None, *, seed: int = 0, gradient_c
 
 @contextmanager
 def one_attention() -> Iterator[None]:
-    """nn.MultiheadAttention without the kernel that it has for inference: rows of evaluation and training are then equal to the bit."""
+    """Inside the block, nn.MultiheadAttention does not use its kernel for inference, so evaluation and training give the same bits."""
     enabled = torch.backends.mha.get_fastpath_enabled()
     torch.backends.mha.set_fastpath_enabled(enabled and torch.is_grad_enabled())
     try:
@@ -153,7 +153,7 @@ def one_attention() -> Iterator[None]:
 
 
 def _blocks(tower: nn.Module) -> list[nn.Module]:
-    """A tower's blocks: open_clip's own transformers and ResNet, timm's trunks, transformers' text encoders."""
+    """A tower's blocks, of open_clip's own transformers and ResNet, timm's trunks, or transformers' text encoders."""
     body = getattr(tower, "trunk", getattr(tower, "transformer", tower))
     body = getattr(body, "encoder", body)
     for name in ("resblocks", "blocks", "stages", "layers", "layer", "block"):

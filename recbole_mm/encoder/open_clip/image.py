@@ -1,4 +1,4 @@
-"""open_clip's evaluation transform up to the uint8 pixels."""
+"""open_clip's evaluation transform, up to uint8 pixels."""
 
 import numpy as np
 import torch

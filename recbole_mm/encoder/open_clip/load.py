@@ -1,4 +1,4 @@
-"""An open_clip model with its weights in place, or one clear line why not."""
+"""Builds an open_clip model with its weights, or says in one line why that is impossible."""
 
 import copy
 from contextlib import nullcontext
@@ -17,8 +17,7 @@ CHOICES = {"resize_mode": ("shortest", "longest", "squash"), "interpolation": ("
 
 
 def build_model(source: Source, seed: int) -> nn.Module:
-    """The float32 model on the CPU; weights that no file brings are drawn under ``seed``. The global random state
-    stays as it is.
+    """The float32 model on the CPU. ``seed`` decides the weights that no file brings; the global random state stays as it is.
 
     Raises:
         InputError: the configuration or the weights do not fit open_clip.
@@ -31,8 +30,8 @@ def build_model(source: Source, seed: int) -> nn.Module:
 
 
 def preprocess_config(source: Source, model: nn.Module) -> dict:
-    """open_clip's defaults under the source's values, at the picture size the model was built for: size [H, W], mean, std,
-    interpolation, resize_mode, fill_color.
+    """The source's values, and open_clip's defaults for the others, at the picture size that the model was built for: size [H, W], mean,
+    std, interpolation, resize_mode, fill_color.
 
     Raises:
         InputError: a value open_clip does not know.
@@ -56,7 +55,7 @@ def build_tokenizer(source: Source) -> object:
     """open_clip's tokenizer for this source.
 
     Raises:
-        InputError: it needs hub files that are neither cached nor to be had.
+        InputError: it needs hub files that are not cached and cannot be downloaded.
     """
     import open_clip
 

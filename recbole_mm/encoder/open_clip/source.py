@@ -1,4 +1,4 @@
-"""Where an open_clip encoder comes from: the name the user wrote -> architecture, preprocessing, weights file, tokenizer."""
+"""Finds an open_clip encoder: the name that the user gave -> architecture, preprocessing, weights file, tokenizer."""
 
 import json
 from dataclasses import dataclass
@@ -29,12 +29,13 @@ class Source:
 
 
 def find_source(name: str, source: str | None) -> Source:
-    """Resolve ``name[@source]``, downloading into the Hugging Face cache where needed.
+    """Resolves ``name[@source]``; downloads into the Hugging Face cache where needed.
 
     ``source`` is a tag, a weights file, or ``tag=file``: a file that holds the weights of that tag.
 
     Raises:
-        InputError: unknown name or tag, no weights, not cached and not to be had, no such file, QuickGELU or preprocessing mismatch.
+        InputError: the name or tag is unknown, no weights are named, they are not cached and cannot be downloaded, there is no such file,
+            or activation or preprocessing do not match.
     """
     label = f"open_clip:{name}" + (f"@{source}" if source else "")
     if name in TINY:
@@ -77,7 +78,7 @@ def _from_hub(label: str, repository: str, source: str | None) -> Source:
             weights = download_pretrained_from_hf(repository)
         except Exception as error:
             raise InputError(
-                f"{label}: not in the cache and not to be had ({_cause(error, online)}): it needs {CONFIG_NAME} and the weights "
+                f"{label}: not in the cache and cannot be downloaded ({_cause(error, online)}): it needs {CONFIG_NAME} and the weights "
                 f"of the hub repository {repository}; download it elsewhere and pass open_clip:local-dir:/folder, or {COPY_CACHE}"
             ) from error
     config, preprocess = _read_config(label, Path(config_path))
@@ -118,7 +119,7 @@ def _download(label: str, name: str, tag: str, cfg: dict) -> Path:
         except Exception as error:
             origin = f"the hub repository {cfg['hf_hub'].strip('/')}" if cfg.get("hf_hub") else cfg.get("url")
             raise InputError(
-                f"{label}: weights not in the cache and not to be had ({_cause(error, online)}): they come from {origin}; "
+                f"{label}: weights not in the cache and cannot be downloaded ({_cause(error, online)}): they come from {origin}; "
                 f"download them elsewhere and pass open_clip:{name}@{tag}=/path/to/file, or {COPY_CACHE}"
             ) from error
 

@@ -1,4 +1,4 @@
-"""What open_clip knows about an architecture's weights: which tags fit it, and what a local file of them must be."""
+"""What open_clip knows about an architecture's weights: which tags fit it, and which preprocessing a local file goes with."""
 
 import json
 import logging
@@ -19,8 +19,8 @@ class Architecture:
     Attributes:
         config: its model_cfg.
         quick: it computes QuickGELU instead of GELU.
-        twin: the architecture that differs only in that, if open_clip has one.
-        tags: tag -> open_clip's pretrained_cfg, of all tags listed for it; ``usable`` are those trained with its activation.
+        twin: the architecture that differs only in this activation, if open_clip has one.
+        tags: tag -> open_clip's pretrained_cfg, for all tags listed for it; ``usable`` are those trained with its activation.
     """
 
     def __init__(self, name: str):
@@ -49,10 +49,10 @@ class Architecture:
 
     def preprocess_of_file(self, label: str, path: Path, beside: tuple[dict, dict] | None) -> dict:
         """How the pictures of a local weights file are prepared: as the open_clip_config.json beside it says (``beside``: its model_cfg
-        and preprocess_cfg), else as all tags of the architecture do, else, where it has none, CLIP's way.
+        and preprocess_cfg); else as all tags of the architecture say; else, if there are no tags, as for CLIP.
 
         Raises:
-            InputError: the configuration or the file's name contradicts the architecture; or its tags contradict each other.
+            InputError: the configuration or the file's name contradicts the architecture, or the tags contradict each other.
         """
         tags = self.usable or self.tags
         known = {json.dumps(_whole(cfg), sort_keys=True): cfg for cfg in tags.values()}
@@ -65,8 +65,8 @@ class Architecture:
             raise InputError(f"{label}: the tags of {self.name} prepare pictures differently, so say whose weights the file holds: {forms}")
         if not known:
             logger.warning(
-                "%s does not say how its pictures are prepared, and %s has no tags: assuming CLIP's way (shortest side, centre crop, "
-                "bicubic, CLIP's mean and std); put the file beside an open_clip_config.json to say otherwise",
+                "%s does not say how its pictures are prepared, and %s has no tags: assuming CLIP's preprocessing (shortest side, centre "
+                "crop, bicubic, CLIP's mean and std); put the file beside an open_clip_config.json to say otherwise",
                 path,
                 self.name,
             )
@@ -87,7 +87,7 @@ class Architecture:
             )
 
     def _expect_activation(self, label: str, path: Path) -> None:
-        """Only the name of a lone file can tell with which activation it was trained."""
+        """Of a file on its own only the name can tell with which activation it was trained."""
         if not self.twin:
             return
         quick = {tag: bool(cfg.get("quick_gelu")) for tag, cfg in {**self._twins_tags, **self.tags}.items()}

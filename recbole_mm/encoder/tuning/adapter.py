@@ -12,10 +12,10 @@ class Adapter(nn.Module):
     """x + up(gelu(down(x))), starting as the identity (Houlsby et al., arXiv 1902.00751).
 
     Args:
-        width: channels of x.
-        dim: the bottleneck's.
-        channels: where x has them: -1 (tokens), or 1 (feature maps of a convolutional network).
-        site: the name of the encoder's module whose output x is.
+        width: the number of channels of x.
+        dim: the width of the bottleneck.
+        channels: the dimension of x that holds the channels: -1 (tokens), or 1 (feature maps of a convolutional network).
+        site: the name of the encoder's module that gives x.
     """
 
     def __init__(self, width: int, dim: int, channels: int = -1, site: str = ""):
@@ -35,9 +35,9 @@ class Adapter(nn.Module):
 
 
 def add_adapters(encoder: ItemEncoder, dim: int) -> None:
-    """One at each of the encoder's ``adapter_sites``, as submodules of ``encoder.adapters``, in place.
+    """Adds an adapter after each of the encoder's ``adapter_sites``, in place, as submodules of ``encoder.adapters``.
 
-    Their widths are those of what the sites give for a probe of each modality.
+    Their widths are read off what the sites give for a probe of each modality.
     """
     sites = {name: encoder.get_submodule(name) for name in encoder.adapter_sites()}
     shapes = _output_shapes(encoder, sites)
@@ -51,7 +51,7 @@ def add_adapters(encoder: ItemEncoder, dim: int) -> None:
 
 
 def _output_shapes(encoder: ItemEncoder, sites: dict[str, nn.Module]) -> dict[str, tuple[int, ...]]:
-    """What each site puts out, in the order of ``sites``; those that nothing passes through are left out."""
+    """The shape of each site's output, in the order of ``sites``; sites that no modality passes through are left out."""
     found: dict[nn.Module, tuple[int, ...]] = {}
 
     def note(module: nn.Module, _: tuple, output: object) -> None:
@@ -67,5 +67,5 @@ def _output_shapes(encoder: ItemEncoder, sites: dict[str, nn.Module]) -> dict[st
 
 
 def _channels_last(module: nn.Module) -> bool:
-    """Of a four-dimensional output: does the module normalise its last dimension (Swin), not its second (ConvNeXt, ResNet)?"""
+    """Of a module with four-dimensional output: are the channels its last dimension (Swin), not its second (ConvNeXt, ResNet)?"""
     return not any(isinstance(m, nn.Conv2d) for m in module.modules())

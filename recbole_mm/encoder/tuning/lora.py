@@ -16,7 +16,7 @@ ATTENTION = {"": "in_proj_weight", "out_proj": "weight"}
 class LowRank(nn.Module):
     """W -> W + alpha / rank * B A, for the weights of nn.MultiheadAttention, which uses its projections without calling them.
 
-    (peft's wrapper for it adds the update to the weight and takes it off again at every forward, so that the frozen weight drifts.)
+    (peft's wrapper adds the update to the weight and subtracts it again in every forward pass, so that the frozen weight drifts.)
     """
 
     def __init__(self, weight: Tensor, rank: int, alpha: float):
@@ -31,8 +31,8 @@ class LowRank(nn.Module):
 
 
 def add_lora(encoder: ItemEncoder, rank: int, alpha: float) -> None:
-    """Updates of rank ``rank``, scaled by ``alpha / rank``, for all of ``encoder.linear_layers()``, in place: through peft, and as
-    parametrisations where those are nn.MultiheadAttention. The names of the new parameters hold "lora_"."""
+    """Adds updates of rank ``rank``, scaled by ``alpha / rank``, to all of ``encoder.linear_layers()``, in place: through peft, and as
+    parametrisations where a layer is nn.MultiheadAttention. The names of the new parameters contain "lora_"."""
     modules = {name: encoder.get_submodule(name) for name in encoder.linear_layers()}
     attentions = [module for module in modules.values() if isinstance(module, nn.MultiheadAttention)]
     called = [name for name, module in modules.items() if not isinstance(module, nn.MultiheadAttention)]
@@ -45,8 +45,8 @@ def add_lora(encoder: ItemEncoder, rank: int, alpha: float) -> None:
 
 
 def merge_lora(encoder: ItemEncoder) -> ItemEncoder:
-    """Adds the low-rank updates into the weights they update, in place: the same rows (but for rounding) from an encoder with its
-    original parameter names. One without LoRA stays as it is."""
+    """Adds the low-rank updates to the weights that they update, in place. The encoder then has its original parameter names and gives
+    the same rows up to rounding. An encoder without LoRA stays as it is."""
     fix_torchvision()
     from peft.tuners.lora import LoraLayer
 

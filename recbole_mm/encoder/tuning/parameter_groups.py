@@ -1,4 +1,4 @@
-"""How an encoder's parameters are optimised: groups with rates of their own, and the schedule of those rates."""
+"""How an encoder's parameters are optimised: parameter groups with their own learning rates, and the schedule of those rates."""
 
 import math
 from collections import defaultdict
@@ -6,14 +6,14 @@ from collections.abc import Callable
 
 from torch.nn import Parameter
 
-from recbole_mm.encoder.base import FeatureNetwork
+from recbole_mm.encoder.network import FeatureNetwork
 from recbole_mm.encoder.tuning.tunings import tuning_class
 
 AUTO_LEARNING_RATE = {"scratch": 1e-3, "few": 1e-4, "all": 1e-5}
 
 
 def auto_learning_rate(encoder: FeatureNetwork, tuning: str) -> float:
-    """By what trains: random weights, a few new (or bias) parameters beside pretrained ones, or pretrained weights themselves.
+    """Depends on what trains: random weights, a few new (or bias) parameters beside pretrained ones, or the pretrained weights.
 
     ``tuning``: the value of ``encoder_tuning``.
     """
@@ -21,15 +21,15 @@ def auto_learning_rate(encoder: FeatureNetwork, tuning: str) -> float:
 
 
 def parameter_groups(encoder: FeatureNetwork, learning_rate: float, weight_decay: float, layer_decay: float = 1.0) -> list[dict]:
-    """The encoder's trainable parameters as an optimiser's groups; one group a rate and weight decay.
+    """The encoder's trainable parameters as an optimiser's groups, one group per learning rate and weight decay.
 
-    Norms, biases and other vectors do not decay. Below the head, which has ``learning_rate``, every block's rate is ``layer_decay``
-    times that of the block above it, and that of a tower's embeddings as much below its first block's (layer-wise decay: Clark et al.,
-    arXiv 2003.10555; in vision: Bao et al., arXiv 2106.08254). An adapter counts as its block, a scalar (a temperature) as head; scalars
-    share a group with nothing else, as they are whole where everything else is sharded.
+    Norms, biases and other vectors have no weight decay. The head has ``learning_rate``; every block's rate is ``layer_decay`` times
+    that of the block above it, and the rate of a tower's embeddings is ``layer_decay`` times that of its first block (layer-wise decay:
+    Clark et al., arXiv 2003.10555; in vision: Bao et al., arXiv 2106.08254). An adapter counts as part of its block, a scalar (a
+    temperature) as part of the head. Scalars have groups of their own, because they stay whole when everything else is sharded.
 
     Returns:
-        Dictionaries with ``params``, ``lr``, ``weight_decay`` and ``peak_lr`` (= ``lr``: what a schedule is relative to).
+        Dictionaries with ``params``, ``lr``, ``weight_decay`` and ``peak_lr`` (equal to ``lr``; a schedule multiplies it).
     """
     depths = _depths(encoder)
     members: dict[tuple[float, float, bool], list[Parameter]] = defaultdict(list)
@@ -43,8 +43,8 @@ def parameter_groups(encoder: FeatureNetwork, learning_rate: float, weight_decay
 
 
 def schedule_factor(step: int, warmup_steps: int, total_steps: int | None = None, kind: str = "constant") -> float:
-    """What a peak rate is multiplied by at optimiser step 1, 2, ...: linear from 1 / ``warmup_steps`` up to 1, then constant, or half a
-    cosine down to 0 at ``total_steps`` (Loshchilov & Hutter, arXiv 1608.03983)."""
+    """The factor on a peak rate at optimiser step 1, 2, ...: it grows linearly from 1 / ``warmup_steps`` to 1, then stays there, or falls
+    along half a cosine to 0 at ``total_steps`` (Loshchilov & Hutter, arXiv 1608.03983)."""
     if step < warmup_steps:
         return step / warmup_steps
     if kind == "constant" or total_steps is None:
@@ -54,7 +54,7 @@ def schedule_factor(step: int, warmup_steps: int, total_steps: int | None = None
 
 
 def _depths(encoder: FeatureNetwork) -> dict[str, int]:
-    """How many layers lie above a parameter: 0 in the head, 1 in a tower's last block, ..., one more than its blocks in its embeddings."""
+    """How many layers lie above each parameter: 0 for the head, 1 for a tower's last block, and so on down to the tower's embeddings."""
     towers = encoder.towers()
     above = {id(p): len(tower) - place for tower in towers for place, block in enumerate(tower) for p in block.parameters()}
     depth_of = {module: len(tower) - place for tower in towers for place, block in enumerate(tower) for module in block.modules()}
@@ -71,8 +71,8 @@ def _depths(encoder: FeatureNetwork) -> dict[str, int]:
 
 
 def _towers_of(encoder: FeatureNetwork, inside: set[int]) -> Callable[[str], list[int]]:
-    """Which towers a parameter outside of the blocks feeds: the one around whose blocks it lies; if none, those around whose blocks no
-    parameter lies (the text tower of open_clip's models), or else all."""
+    """Which towers a parameter outside of the blocks belongs to: the tower whose surrounding module also holds the parameter. Failing
+    that, the towers whose surrounding modules hold no such parameter (the text tower of open_clip's models), or else all towers."""
     names = {module: name.split(".") for name, module in encoder.named_modules()}
     blocks = [[names[block] for block in tower] for tower in encoder.towers()]
     around = [_around(own, [name for others in blocks if others is not own for name in others]) for own in blocks]

@@ -1,4 +1,4 @@
-"""A side network over the states of a frozen encoder: it alone trains, and nothing of the encoder is run again."""
+"""A side network over the states of a frozen encoder: only it trains, and the encoder does not run again."""
 
 from collections.abc import Mapping, Sequence
 
@@ -6,8 +6,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from recbole_mm.encoder.base import FeatureNetwork, ItemEncoder
+from recbole_mm.encoder.base import ItemEncoder
 from recbole_mm.encoder.losses import image_text_contrastive
+from recbole_mm.encoder.network import FeatureNetwork
 from recbole_mm.encoder.seeding import seeded
 from recbole_mm.encoder.tuning.adapter import Adapter
 
@@ -15,12 +16,12 @@ PAIR = ("image", "text")
 
 
 class Ladder(nn.Module):
-    """h <- block_l(mu_l x_l + (1 - mu_l) h), one learnt mu_l = sigmoid(gate_l) and one bottleneck block a layer, beginning with
-    block_1(x_1); layers of another width than the last one's come through a linear map.
+    """h <- block_l(mu_l x_l + (1 - mu_l) h), with a learnt mu_l = sigmoid(gate_l) and a bottleneck block per layer, beginning with
+    block_1(x_1). Layers whose width differs from the last one's first pass through a linear map.
 
     Args:
-        widths: of the layers, from input to output.
-        dim: of the bottlenecks.
+        widths: the widths of the layers, from input to output.
+        dim: the width of the bottlenecks.
     """
 
     def __init__(self, widths: Sequence[int], dim: int) -> None:
@@ -31,7 +32,7 @@ class Ladder(nn.Module):
         self.gates = nn.Parameter(torch.zeros(len(widths) - 1))
 
     def forward(self, layers: Sequence[Tensor]) -> Tensor:
-        """(n, widths[l]) a layer -> (n, widths[-1])."""
+        """(n, widths[l]) for each layer l -> (n, widths[-1])."""
         first, *others = (into(x) for into, x in zip(self.maps, layers, strict=True))
         hidden = self.blocks[0](first)
         for gate, block, x in zip(torch.sigmoid(self.gates), self.blocks[1:], others, strict=True):
@@ -42,17 +43,17 @@ class Ladder(nn.Module):
 class SideNetwork(FeatureNetwork):
     """IISAN's decoupled tuning (Fu et al., arXiv 2404.02059): a side network in each modality, and one between pictures and texts.
 
-    A row is the frozen encoder's own plus a linear map, zero at the start, of what the modality's ladder and the one between the
-    modalities make of the item. The latter mixes the layers of both towers, the last with the last and so on down; an item that has
-    one of the two only brings nothing of the other.
+    A row is the frozen encoder's row plus a linear map, zero at the start, of two outputs: that of the modality's own ladder, and that of
+    the ladder between the modalities. The latter mixes the layers of both towers, last with last, second last with second last, and so
+    on; for an item that has only one of the two modalities, the other one's layers are zero.
 
-    Deviations: rows start as the encoder's, rather than as random projections; layers are normalised; a layer that is left out is
-    left out by depth alone (see ``LayerStates``).
+    Deviations from the paper: rows start as the encoder's own, not as random projections; layers are normalised; which layers are left
+    out depends on the depth alone (see ``LayerStates``).
 
     Args:
-        encoder: the frozen one; only its name and its similarity are kept.
+        encoder: the frozen encoder; only its name and its similarity are kept.
         widths: see ``LayerStates``.
-        dim: of the bottlenecks.
+        dim: the width of the bottlenecks.
         seed: draws the weights; the global random state stays as it is.
     """
 
@@ -80,7 +81,8 @@ class SideNetwork(FeatureNetwork):
 
         Args:
             own: (n, sum of widths[modality]), states from ``LayerStates``.
-            other: of a picture the text's, of a text the picture's, zeros where an item has none; None where there is no such pair.
+            other: the states of the other modality, a picture's text or a text's picture, zeros for an item that has none; None where
+                pictures and texts are not both in use.
         """
         dtype = self.ladders[modality].gates.dtype
         row, layers = self._parts(modality, own.to(dtype))

@@ -6,14 +6,14 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 CHUNK_LOGITS = 1 << 15
-"""Logits recomputed at a time in the backward pass: a few that stay in the processor's cache."""
+"""How many logits are recomputed at a time in the backward pass: few enough to stay in the processor's cache."""
 
 
 def biased_attention(qkv: Tensor, bias: Tensor | None, padding: Tensor | None) -> Tensor:
-    """softmax(q k^T / sqrt(d) + bias) v, where keys at ``padding`` count for nothing.
+    """softmax(q k^T / sqrt(d) + bias) v, where keys at ``padding`` get no weight.
 
-    torch's fused kernels are used throughout. Those for CPUs cannot differentiate the bias, and torch would keep all the
-    attention weights instead; there ``_BiasedAttention`` recomputes them.
+    torch's fused kernels are used throughout. Those for CPUs cannot differentiate the bias, and torch would fall back to keeping all
+    attention weights; there ``_BiasedAttention`` recomputes them instead.
 
     Args:
         qkv: queries, keys and values (n, L, 3, heads, d).

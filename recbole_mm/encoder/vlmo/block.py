@@ -1,10 +1,10 @@
-"""VLMo's block: attention that the modalities share, and an expert for each (arXiv 2111.02358, section 3.1)."""
+"""VLMo's block: attention that the modalities share, and an expert for each modality (arXiv 2111.02358, section 3.1)."""
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from recbole_mm.encoder.one_query import Keys, attend_once, hidden_from, plain
+from recbole_mm.encoder.one_query import Keys, are_plain_linear, attend_once, padding_bias
 from recbole_mm.encoder.vlmo.attention import biased_attention
 from recbole_mm.encoder.vlmo.config import VLMoConfig
 
@@ -31,7 +31,7 @@ class Attention(nn.Module):
         """What ``forward`` gives at the first position: (n, 1, dim)."""
         query, key, value = self.qkv.weight.chunk(3)
         q = F.linear(x[:, 0], query, self.q_bias).unflatten(-1, (self.num_heads, -1))
-        added = [part for part in (None if bias is None else bias[:, 0], hidden_from(padding, x.dtype)) if part is not None]
+        added = [part for part in (None if bias is None else bias[:, 0], padding_bias(padding, x.dtype)) if part is not None]
         mixed = attend_once(q, [Keys(x, key, None, value, self.v_bias)], sum(added) if added else None)
         return self.proj(mixed.flatten(1)).unsqueeze(1)
 
@@ -50,9 +50,9 @@ class Expert(nn.Module):
 
 
 class Block(nn.Module):
-    """x + gamma_1 * attention(norm1 x), then x + gamma_2 * expert(norm2 x); the norms before the experts are theirs.
+    """x + gamma_1 * attention(norm1 x), then x + gamma_2 * expert(norm2 x); each expert has a norm of its own before it.
 
-    ``has_vl``: it has a vision-language expert besides those of texts and pictures.
+    ``has_vl``: the block has a vision-language expert besides those of texts and pictures.
     """
 
     def __init__(self, config: VLMoConfig, has_vl: bool):
@@ -72,12 +72,12 @@ class Block(nn.Module):
         """
         Args:
             x: (n, L, dim).
-            mode: which expert reads the tokens: "text", "imag", or "vl", which before the vision-language experts begin means
+            mode: which expert reads the tokens: "text", "imag" or "vl". In blocks without a vision-language expert, "vl" means
                 "text" for the first ``text_len`` tokens and "imag" for the others.
             bias, padding: see ``biased_attention``.
-            first: only the first token is asked for: (n, 1, dim).
+            first: compute only the first token: (n, 1, dim).
         """
-        if first and not plain(self.attn.qkv):
+        if first and not are_plain_linear(self.attn.qkv):
             return self(x, mode, text_len, bias, padding)[:, :1]
         attention = self.attn.first if first else self.attn
         update = attention(self.norm1(x), bias, padding)

@@ -10,20 +10,20 @@ class VLMoConfig:
     """Sizes of a VLMo (arXiv 2111.02358, section 4.1, and the released checkpoints).
 
     Attributes:
-        embed_dim, depth, num_heads: width, blocks, attention heads a block.
-        mlp_ratio: hidden width of the experts over ``embed_dim``.
-        image_size, patch_size: pixels a side.
+        embed_dim, depth, num_heads: the width, the number of blocks, and the number of attention heads per block.
+        mlp_ratio: hidden width of the experts divided by ``embed_dim``.
+        image_size, patch_size: the side of the square pictures and of their patches, in pixels.
         vocab_size: rows of the word embedding.
-        max_text_len: tokens of the longest text, [CLS] and [SEP] included.
-        vl_start_layer: the first block (from 0) with a vision-language expert.
-        relative_position_bias: a bias an offset, layer and head on the attention logits; else absolute positions are added to
-            the embeddings.
-        layer_scale: learnt factors a channel on what attention and experts add.
-        layer_scale_init: their first value.
-        bias_text_len: text positions that the relative bias table covers.
+        max_text_len: the largest number of tokens in a text, [CLS] and [SEP] included.
+        vl_start_layer: the first block (counted from 0) with a vision-language expert.
+        relative_position_bias: attention logits have a bias per offset, layer and head; otherwise absolute positions are added to the
+            embeddings.
+        layer_scale: what attention and experts add is multiplied by learnt factors, one per channel.
+        layer_scale_init: the initial value of these factors.
+        bias_text_len: how many text positions the relative bias table covers.
 
     Raises:
-        InputError: sizes that do not go together.
+        InputError: the sizes do not fit together.
     """
 
     embed_dim: int
@@ -65,7 +65,7 @@ class VLMoConfig:
 
     @property
     def window(self) -> int:
-        """Patches a side."""
+        """Patches per side of a picture."""
         return self.image_size // self.patch_size
 
 

@@ -23,7 +23,7 @@ SUFFIXES = (".pt", ".pth", ".bin", ".safetensors")
 
 
 class VLMoEncoder(MultiwayEncoder):
-    """Rows: the contrastive projection of a picture's or a text's [CLS], and the tanh-pooled [CLS] of the joint pass."""
+    """Rows: the contrastive projection of a picture's or a text's [CLS] token, and the tanh-pooled [CLS] token of the joint pass."""
 
     text_first = True
 
@@ -59,14 +59,14 @@ def create_vlmo(
     64 px, 32 tokens; a weights file of its own may follow).
 
     Args:
-        gradient_checkpointing: recompute the blocks in training.
-        image_size: pixels a side, a multiple of 16; else the one that the weights were trained with.
+        gradient_checkpointing: recompute the blocks in the backward pass.
+        image_size: the side of the pictures in pixels, a multiple of 16; by default the one that the weights were trained with.
         tokenizer: a vocab.txt or tokenizer.json of bert-base-uncased, or a folder with one.
-        pretraining_heads: keep the heads of matching and masked language modelling beside the encoder, or draw them under ``seed``
-            where the weights bring none.
+        pretraining_heads: keep the heads of matching and masked language modelling beside the encoder; ``seed`` draws them where the
+            weights bring none.
 
     Raises:
-        InputError: unknown size or tag, no source, weights or vocabulary that cannot be had or do not fit.
+        InputError: an unknown size or tag, no source, or weights or a vocabulary that are not available or do not fit.
     """
     label = f"vlmo:{name}" + (f"@{source}" if source else "")
     changes = {} if image_size is None else {"image_size": image_size}

@@ -1,4 +1,4 @@
-"""A released checkpoint's tensors made to fit a configuration."""
+"""Makes a released checkpoint's tensors fit a configuration."""
 
 import math
 from collections.abc import Mapping
@@ -25,12 +25,12 @@ def fit(state_dict: Mapping[str, object], wanted: Mapping[str, Tensor], config: 
     """See ``VLMo.load_released_state_dict``.
 
     Args:
-        state_dict: what a released file holds.
+        state_dict: the content of a released file.
         wanted: the model's own state dict, for names and shapes.
-        config: the model's.
+        config: the model's configuration.
 
     Returns:
-        The tensors to load; the configuration, with the bias table's text positions; whether the pretraining heads are there.
+        The tensors to load; the configuration, with the bias table's text positions; whether the pretraining heads are among the tensors.
 
     Raises:
         InputError: they do not fit.
@@ -62,10 +62,10 @@ def fit(state_dict: Mapping[str, object], wanted: Mapping[str, Tensor], config: 
 
 
 def source_window(state: Mapping[str, Tensor], config: VLMoConfig) -> int | None:
-    """Patches a side of the pictures a checkpoint was trained on; None where its tensors do not tell.
+    """Patches per side of the pictures that a checkpoint was trained on; None where its tensors do not tell.
 
-    Index buffers and absolute positions tell; a bias table alone has a row count that several windows could explain. Of those
-    the first holds that leaves ``config``'s text positions, is ``config``'s window, or leaves the fewest text positions.
+    Index buffers and absolute positions tell. A bias table alone has a number of rows that several windows could explain; then the
+    window is chosen that leaves ``config``'s text positions, else ``config``'s own window, else the one with the fewest text positions.
     """
     if config.relative_position_bias:
         table = state.get(TABLE)

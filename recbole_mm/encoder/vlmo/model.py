@@ -20,13 +20,13 @@ INIT_STD = 0.02
 
 @dataclass
 class VLMoOutput:
-    """What an ``encode_*`` call returns, d = embed_dim.
+    """What an ``encode_*`` call returns; d = embed_dim.
 
     Attributes:
-        cls_feats: (n, d). Of one modality: the contrastive projection of [CLS], L2-normalised. Joint: tanh-pooled [CLS].
-        raw_cls_feats: (n, d). [CLS] after the last block: of one modality before the final norm, joint after it.
+        cls_feats: (n, d). One modality: the contrastive projection of [CLS], L2-normalised. Joint: the tanh-pooled [CLS].
+        raw_cls_feats: (n, d). [CLS] after the last block: before the final norm for one modality, after it for joint inputs.
         features: (n, L, d), all tokens after the final norm; joint: the text's first, then the picture's.
-        cls_vlffn_feats: (n, d), only if asked for: as ``cls_feats``, read by the vision-language experts.
+        cls_vlffn_feats: (n, d), only if asked for: as ``cls_feats``, computed by the vision-language experts.
     """
 
     cls_feats: Tensor
@@ -73,7 +73,7 @@ class VLMo(nn.Module):
         return self.transformer.blocks
 
     def encode_image(self, pixels: Tensor, vl_expert: bool = False) -> VLMoOutput:
-        """Pictures (n, 3, S, S) in [-1, 1]. ``vl_expert``: also read them by the vision-language experts (``cls_vlffn_feats``)."""
+        """Pictures (n, 3, S, S) in [-1, 1]. ``vl_expert``: also compute ``cls_vlffn_feats``."""
         return self._encode_one("image", *self._embed(pixels, None, None), vl_expert)
 
     def encode_text(self, token_ids: Tensor, attention_mask: Tensor, vl_expert: bool = False) -> VLMoOutput:
@@ -111,18 +111,19 @@ class VLMo(nn.Module):
         return self._head("itm_score")(cls_feats)
 
     def drop_pretraining_heads(self) -> None:
-        """Forget the heads that retrieval checkpoints lack."""
+        """Removes the heads that retrieval checkpoints lack."""
         for name in PRETRAIN_HEADS:
             setattr(self, name, None)
 
     def load_released_state_dict(self, state_dict: Mapping[str, object]) -> None:
-        """Take over a released checkpoint's weights, whatever they are wrapped in.
+        """Loads a released checkpoint's weights, whatever they are wrapped in.
 
-        Index buffers are dropped and surplus text positions cut off; positions of another resolution are resized; the bias table
-        keeps as many text positions as it has. Without the pretraining heads (retrieval checkpoints) these are dropped.
+        Index buffers are dropped, surplus text positions are cut off, and positions of another resolution are resized; the bias table
+        keeps the number of text positions that it has. If the checkpoint lacks the pretraining heads (as retrieval checkpoints do), the
+        model's own are removed.
 
         Raises:
-            InputError: missing or unexpected keys, or other shapes: one line that lists them.
+            InputError: missing or unexpected keys, or other shapes; the message lists them in one line.
         """
         state, self.config, has_heads = fit(state_dict, self.state_dict(), self.config)
         if not has_heads:
@@ -146,7 +147,7 @@ class VLMo(nn.Module):
     def _embed(
         self, pixels: Tensor | None, token_ids: Tensor | None, attention_mask: Tensor | None
     ) -> tuple[Tensor, tuple[Tensor | None, ...], Tensor | None]:
-        """What enters the blocks: tokens (n, L, d), the text's first; a bias a block; bool (n, L), True where a token is padding."""
+        """The inputs of the blocks: tokens (n, L, d), the text's first; a bias per block; bool (n, L), True where a token is padding."""
         if token_ids is None:
             x = self._embed_image(pixels)
             return x, self._biases(position.image_index(self.config.window, x.device)), None

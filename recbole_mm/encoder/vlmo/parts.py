@@ -1,4 +1,4 @@
-"""What stands before and after VLMo's blocks, under the released names."""
+"""What comes before and after VLMo's blocks, under the released names."""
 
 import torch
 import torch.nn.functional as F

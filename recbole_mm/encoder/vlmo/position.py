@@ -1,8 +1,8 @@
-"""Where tokens stand: VLMo's relative position bias, and how positions learnt at one resolution serve another.
+"""Positions of tokens: VLMo's relative position bias, and the resizing of positions that were learnt at another resolution.
 
-The bias table has one row an offset and one column a (layer, head). With a window of W x W patches and T text positions its rows
-are: (2W-1)^2 image offsets, 3 slots of the image [CLS], one of text to image, one of image to text, 2T-3 text offsets, 3 slots of
-the text [CLS]. The three slots are: from [CLS], to [CLS], [CLS] to itself.
+The bias table has one row per offset and one column per (layer, head). With a window of W x W patches and T text positions its rows
+are: (2W-1)^2 image offsets, 3 rows for the image [CLS], one for text to image, one for image to text, 2T-3 text offsets, and 3 rows for
+the text [CLS]. The three rows of a [CLS] are: from [CLS], to [CLS], and [CLS] to itself.
 """
 
 import math
@@ -65,10 +65,10 @@ def layer_biases(table: Tensor, index: Tensor, depth: int) -> tuple[Tensor, ...]
 
 
 def resize_bias_table(table: Tensor, source: int, target: int) -> Tensor:
-    """A bias table for another window: a cubic spline a column through the image offsets; the other rows stay.
+    """A bias table for another window: each column is interpolated by a cubic spline through the image offsets; the other rows stay.
 
-    As released, the learnt offsets are taken to lie not on the target's unit grid but on a geometric one, dense in the middle,
-    which spans the target's offsets: near neighbours keep their bias.
+    As in the released code, the learnt offsets are taken to lie not on the target's unit grid but on a geometric grid, dense in the
+    middle, that spans the target's offsets: near neighbours keep their bias.
 
     Args:
         table: (rows, columns) for ``source`` x ``source`` patches.

@@ -1,4 +1,4 @@
-"""BERT's WordPiece tokenizer (uncased), and where its vocabulary is found."""
+"""BERT's WordPiece tokenizer (uncased), and how its vocabulary is found."""
 
 import json
 from collections.abc import Iterator
@@ -18,11 +18,11 @@ PAD, UNKNOWN, START, END, MASK = "[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"
 
 
 class WordPieceTokenizer:
-    """Texts -> [CLS] pieces [SEP], lower-cased, accents stripped, cut by token and padded with 0.
+    """Texts -> [CLS] pieces [SEP], in lower case, without accents, truncated by token and padded with 0.
 
     Args:
         vocabulary: piece -> id.
-        max_len: tokens of the longest text, [CLS] and [SEP] included.
+        max_len: the largest number of tokens in a text, [CLS] and [SEP] included.
     """
 
     def __init__(self, vocabulary: dict[str, int], max_len: int):
@@ -41,7 +41,7 @@ class WordPieceTokenizer:
         self._tokenizer.enable_padding(pad_id=vocabulary[PAD], pad_token=PAD)
 
     def __call__(self, texts: list[str]) -> Tensor:
-        """n texts, n > 0 -> int64 (n, L), L the longest of them."""
+        """n texts, n > 0 -> int64 (n, L); L is the length of the longest."""
         return torch.tensor([encoding.ids for encoding in self._tokenizer.encode_batch(texts)], dtype=torch.int64)
 
 
@@ -61,10 +61,10 @@ def find_vocabulary(label: str, given: str | None, weights: Path) -> Path:
 
 
 def read_vocabulary(label: str, path: Path, size: int) -> dict[str, int]:
-    """Piece -> id from a ``vocab.txt`` (one piece a line) or the WordPiece model of a ``tokenizer.json``.
+    """Piece -> id from a ``vocab.txt`` (one piece per line) or the WordPiece model of a ``tokenizer.json``.
 
     Raises:
-        InputError: not readable as either, not ``size`` pieces, without BERT's special ones, or [PAD] is not 0.
+        InputError: the file is readable as neither, has not ``size`` pieces, lacks BERT's special pieces, or [PAD] is not 0.
     """
     with _reading(label, path):
         text = path.read_text(encoding="utf-8")
@@ -94,7 +94,7 @@ def _from_hub(label: str, folder: Path) -> Path:
             except Exception as error:  # not in the cache, no network, no access: each with error classes of its own
                 errors.append(error)
     raise InputError(
-        f"{label}: its tokenizer's vocabulary is not at hand ({one_line(errors[0], 80)}); get vocab.txt from "
+        f"{label}: its tokenizer's vocabulary is not here and cannot be downloaded ({one_line(errors[0], 80)}); get vocab.txt from "
         f"https://huggingface.co/{REPOSITORY} elsewhere, and put it into {folder} or pass the option tokenizer: /path/to/vocab.txt"
     ) from errors[0]
 

@@ -153,9 +153,9 @@ def test_plain_pretrained_weights_are_not_aligned(encoder, tmp_path):
 @pytest.mark.usefixtures("small_base")
 def test_files_by_tag_and_by_hand(encoder, tmp_path):
     folder = tmp_path / "torch" / "hub" / "checkpoints"
-    refuses("beit3:base@itc_224", "beit3_base_itc_patch16_224.pth is not at hand", "https://github.com/addf400/files/releases", str(folder))
+    refuses("beit3:base@itc_224", "beit3_base_itc_patch16_224.pth is not here", "https://github.com/addf400/files/releases", str(folder))
     torch.save(encoder.model.state_dict(), folder / "beit3_base_itc_patch16_224.pth")
-    refuses("beit3:base@itc_224", "beit3.spm is not at hand", "https://github.com/addf400/files/releases/download/beit3/beit3.spm",
+    refuses("beit3:base@itc_224", "beit3.spm is not here", "https://github.com/addf400/files/releases/download/beit3/beit3.spm",
             f"beside the weights as {folder / 'beit3.spm'}", "'tokenizer'")  # fmt: skip
     found = create_encoder("beit3:base@itc_224", tokenizer=str(TINY_SPM))
     (folder / "beit3.spm").write_bytes(TINY_SPM.read_bytes())

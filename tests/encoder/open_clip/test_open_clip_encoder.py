@@ -95,7 +95,7 @@ def test_a_weights_file_for_an_architecture(tmp_path, small_config, architecture
     torch.save({"epoch": 1, "state_dict": {f"module.{k}": v for k, v in model.state_dict().items()}}, tmp_path / "w.pt")
     with caplog.at_level(logging.WARNING):
         encoder = create_encoder(f"open_clip:recbole_mm-test@{path}")
-    assert "assuming CLIP's way" in caplog.text and encoder.image_mean[0] == pytest.approx(0.48145466)
+    assert "assuming CLIP's preprocessing" in caplog.text and encoder.image_mean[0] == pytest.approx(0.48145466)
     assert encoder.fingerprint() == create_encoder(f"open_clip:recbole_mm-test@{tmp_path / 'w.pt'}").fingerprint()
     inputs = batch(encoder)
     with torch.no_grad():

@@ -135,7 +135,7 @@ def test_a_file_name_that_tells_nothing_is_one_warning(name, file, twins, caplog
 def test_no_tags_at_all_means_clips_way(file, architecture, caplog):
     with caplog.at_level(logging.WARNING):
         assert find_source(architecture("tagless"), str(file())).preprocess == {}
-    assert "assuming CLIP's way" in caplog.text
+    assert "assuming CLIP's preprocessing" in caplog.text
 
 
 @pytest.mark.parametrize(("name", "file_name"), [("ViT-B-16", "openai.pt"), ("ViT-H-14", "DFN5B.bin"), ("ViT-L-14", "l14_metaclip.pt")])
