@@ -5,7 +5,7 @@ from abc import abstractmethod
 from torch import Tensor
 
 from recbole_mm.encoder.base import ItemEncoder
-from recbole_mm.encoder.pretraining import PretrainingHeads
+from recbole_mm.encoder.pretraining_heads import PretrainingHeads
 
 
 class JointEncoder(ItemEncoder):

@@ -94,7 +94,7 @@ def image_text_matching(
 
 def mask_tokens(
     token_ids: Tensor,
-    special: Tensor | Sequence[int],
+    special_ids: Sequence[int],
     mask_id: int,
     vocab_size: int,
     probability: float = 0.15,
@@ -103,14 +103,14 @@ def mask_tokens(
     """BERT's corruption (Devlin et al. 2019): each token is chosen with ``probability``; of the chosen tokens 80 % become ``mask_id``,
     10 % become any id below ``vocab_size``, and 10 % stay.
 
-    ``special`` tokens (padding, start, end) are never chosen; they are given as a bool mask of the shape of ``token_ids``, or by their
-    ids. Returns the corrupted ids, and labels: the original id where a token was chosen, ``IGNORED`` elsewhere.
+    Tokens with ``special_ids`` (padding, start, end) are never chosen. Returns the corrupted ids, and labels: the original id where a
+    token was chosen, ``IGNORED`` elsewhere.
     """
     where = token_ids.device if generator is None else generator.device
     choice, fate = torch.rand((2, *token_ids.shape), generator=generator, device=where).to(token_ids.device)
     random_ids = torch.randint(vocab_size, token_ids.shape, generator=generator, device=where).to(token_ids.device)
-    special = torch.as_tensor(special, device=token_ids.device)
-    chosen = (choice < probability) & ~(special if special.dtype == torch.bool else torch.isin(token_ids, special))
+    special = torch.tensor(special_ids, dtype=token_ids.dtype, device=token_ids.device)
+    chosen = (choice < probability) & ~torch.isin(token_ids, special)
     corrupted = torch.where(fate < 0.8, mask_id, torch.where(fate < 0.9, random_ids, token_ids))
     return torch.where(chosen, corrupted, token_ids), token_ids.masked_fill(~chosen, IGNORED)
 

@@ -12,7 +12,7 @@ from recbole_mm.encoder.base import Inputs
 from recbole_mm.encoder.geometry import SquashImage
 from recbole_mm.encoder.joint import JointEncoder
 from recbole_mm.encoder.losses import clamped_exp
-from recbole_mm.encoder.pretraining import PretrainingHeads
+from recbole_mm.encoder.pretraining_heads import PretrainingHeads
 
 PROBES = ["", "A red cotton T-shirt, size XL (2-pack)!!", "Café & crème brûlée 北京 ☕ 1,234.50 " + "word " * 100]
 

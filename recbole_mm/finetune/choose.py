@@ -9,7 +9,7 @@ from recbole_mm.data.text import clean_text
 from recbole_mm.data.tokens import user_tokens
 from recbole_mm.encoder import ItemEncoder
 from recbole_mm.encoder.joint import JointEncoder
-from recbole_mm.encoder.pretraining import PretrainingHeads, drawn
+from recbole_mm.encoder.pretraining_heads import PretrainingHeads, drawn
 from recbole_mm.errors import InputError, listed
 from recbole_mm.finetune.copurchases import Copurchases
 from recbole_mm.finetune.objectives import Categories, Contrastive, Interaction, MaskedLanguage, Matching, Objective

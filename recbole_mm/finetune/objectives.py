@@ -12,7 +12,7 @@ from recbole_mm.encoder.losses import (
     mask_tokens,
     masked_language_loss,
 )
-from recbole_mm.encoder.pretraining import PretrainingHeads
+from recbole_mm.encoder.pretraining_heads import PretrainingHeads
 from recbole_mm.finetune.batch import Batch
 from recbole_mm.finetune.copurchases import Copurchases
 

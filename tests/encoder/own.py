@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from recbole_mm.encoder import ItemEncoder
 from recbole_mm.encoder.base import Inputs
 from recbole_mm.encoder.joint import JointEncoder
-from recbole_mm.encoder.pretraining import PretrainingHeads, drawn
+from recbole_mm.encoder.pretraining_heads import PretrainingHeads, drawn
 from recbole_mm.encoder.seeding import seeded
 
 WIDTH, SIDE, VOCABULARY = 16, 16, 60

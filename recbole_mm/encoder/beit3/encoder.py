@@ -13,7 +13,7 @@ from recbole_mm.encoder.beit3.source import find_spm, find_weights
 from recbole_mm.encoder.beit3.tokenizer import PAD, BEiT3Tokenizer
 from recbole_mm.encoder.factory import register_backend
 from recbole_mm.encoder.multiway import MultiwayEncoder
-from recbole_mm.encoder.pretraining import PretrainingHeads, drawn
+from recbole_mm.encoder.pretraining_heads import PretrainingHeads, drawn
 from recbole_mm.encoder.seeding import seeded
 from recbole_mm.encoder.weights import read_weights
 from recbole_mm.errors import InputError

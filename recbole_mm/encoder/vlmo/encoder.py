@@ -7,7 +7,7 @@ from torch import Tensor
 
 from recbole_mm.encoder.factory import register_backend
 from recbole_mm.encoder.multiway import MultiwayEncoder
-from recbole_mm.encoder.pretraining import PretrainingHeads, drawn
+from recbole_mm.encoder.pretraining_heads import PretrainingHeads, drawn
 from recbole_mm.encoder.seeding import seeded
 from recbole_mm.encoder.vlmo.config import VLMoConfig
 from recbole_mm.encoder.vlmo.load import source_window
