@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from recbole_mm.encoder import ItemEncoder, list_backends
+from recbole_mm.encoder import ItemEncoder, JointEncoder, list_backends
 from recbole_mm.errors import InputError
 from tests.contract.conftest import KINDS, READ_BOTH_IN_ONE_PASS, READ_PICTURES, READ_TEXTS
 from tests.contract.items import ORDINARY, inputs_of
@@ -26,6 +26,24 @@ def test_what_it_says_about_itself(encoder, kind):
     assert list(encoder.output_dims) == list(encoder.modalities)
     assert (encoder.image_size is not None) == ("image" in encoder.modalities)
     assert (encoder.pad_id is not None) == ("text" in encoder.modalities)
+    assert encoder.adapters == () and isinstance(encoder, JointEncoder) == ("joint" in encoder.modalities)
+
+
+def test_one_file_holds_its_weights_or_it_says_that_none_does(encoder, kind):
+    if kind == "separate":
+        with pytest.raises(InputError, match="export each of them"):
+            encoder.weights_module()
+    else:
+        assert set(encoder.weights_module().parameters()) == set(encoder.parameters())
+
+
+@pytest.mark.parametrize("kind", READ_BOTH_IN_ONE_PASS)
+def test_a_joint_encoder_says_how_it_reads(encoder):
+    pixels, tokens = inputs_of(encoder)["joint"]
+    rows, words = encoder.read_pairs(pixels, tokens)
+    assert rows.shape == (len(tokens), encoder.output_dims["joint"]) and words.shape[:2] == tokens.shape
+    assert isinstance(encoder.text_first, bool) and encoder.pretraining_heads is None
+    assert encoder.pad_id in encoder.special_ids and max(*encoder.special_ids, encoder.mask_id) < encoder.vocabulary_size
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
