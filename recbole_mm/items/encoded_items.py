@@ -17,7 +17,7 @@ from recbole_mm.parallel.ranks import Ranks
 from recbole_mm.parallel.sharding import OneByOne, shard
 
 ITEMS_A_CALL = 256
-"""Items in one call of the encoder. A CPU encodes fewer items per second in larger calls; a GPU is busy with as many."""
+"""Items in one call of the encoder on a CPU, which encodes fewer items per second in larger calls."""
 AUTO_CHUNK_SIZE = {True: 1024, False: 128}
 
 
@@ -79,6 +79,11 @@ class EncodedItems(ABC):
     def device(self) -> torch.device:
         return next(self.encoder.parameters()).device
 
+    @property
+    def items_a_call(self) -> int:
+        """A GPU waits for its next kernels if a small encoder is given few items at a time, so it gets a whole chunk."""
+        return ITEMS_A_CALL if self.device.type == "cpu" else max(ITEMS_A_CALL, self.chunk_size)
+
     def start_step(self, step: int) -> None:
         """To be called before every training batch, with the number of batches before it: each draws random numbers of its own."""
         self._step = step
@@ -98,7 +103,7 @@ class EncodedItems(ABC):
         """``encode`` of all items in order, in eval mode and without gradient."""
         training = self.encoder.training
         self.encoder.eval()
-        calls = torch.arange(len(self)).split(ITEMS_A_CALL)
+        calls = torch.arange(len(self)).split(self.items_a_call)
         own = calls[self.ranks.slice(len(calls))]
         own += (calls[0][:0],) * (self.ranks.most(len(calls)) - len(own))
         slow = self._show_progress and len(calls) > 8
@@ -146,7 +151,7 @@ class EncodedItems(ABC):
         return checkpoint(self._encode_chunk, ids, read, use_reentrant=False, context_fn=lambda: contexts)
 
     def _encode_chunk(self, ids: Tensor, read: Sequence[str]) -> dict[str, Tensor]:
-        return _concatenated([self._encode_call(some, read) for some in ids.split(ITEMS_A_CALL)])
+        return _concatenated([self._encode_call(some, read) for some in ids.split(self.items_a_call)])
 
     def _encode_call(self, ids: Tensor, read: Sequence[str]) -> dict[str, Tensor]:
         rows = {}

@@ -53,6 +53,14 @@ def loss_of(rows: dict[str, torch.Tensor]) -> torch.Tensor:
     return sum(torch.logsumexp(x @ x.T, 1).mean() for x in (torch.nn.functional.normalize(row, dim=-1) for row in rows.values()))
 
 
+def test_a_gpu_is_given_a_whole_chunk_at_a_time(planted, monkeypatch):
+    _, model, *_ = built(planted)
+    items = model.item_features.encoded_items
+    assert (items.chunk_size, items.items_a_call) == (1024, 256)
+    monkeypatch.setattr(type(items), "device", torch.device("cuda"))
+    assert items.items_a_call == 1024
+
+
 def test_chunks_have_the_gradients_of_one_big_batch(planted):
     whole, chunked = (features_of(planted, encoder_chunk_size=size).double() for size in (100, 5))
     for features in (whole, chunked):
