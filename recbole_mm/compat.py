@@ -86,6 +86,13 @@ def no_tensorboard() -> Iterator[None]:
         module.get_tensorboard = original
 
 
+def fix_cudnn_attention() -> None:
+    """torch 2.11 gives attention in bf16 or fp16 to cuDNN on a Hopper GPU. For every new size of batch cuDNN makes a new plan, which takes
+    longer than the training step; torch's other fused kernels need none."""
+    if hasattr(torch.backends.cuda, "enable_cudnn_sdp"):
+        torch.backends.cuda.enable_cudnn_sdp(False)
+
+
 class _Silent:
     """Takes any call and does nothing."""
 
@@ -99,3 +106,4 @@ def apply() -> None:
     fix_scipy()
     fix_warnings()
     fix_torchvision()
+    fix_cudnn_attention()

@@ -57,3 +57,9 @@ def test_recbole_reads_its_own_checkpoints_and_nobody_elses_load_changes(tmp_pat
     assert module.torch.Tensor is torch.Tensor
     with pytest.raises(Exception, match="weights_only|Weights only"):
         torch.load(tmp_path / "own.pth")
+
+
+def test_cudnn_plans_no_attention_for_every_size_of_batch():
+    import recbole_mm.config.multimodal_config  # noqa: F401
+
+    assert not torch.backends.cuda.cudnn_sdp_enabled() and torch.backends.cuda.flash_sdp_enabled()
