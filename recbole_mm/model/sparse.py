@@ -83,12 +83,21 @@ def _single(x: Tensor) -> Tensor:
 
 
 def _csr(rows: Tensor, columns: Tensor, values: Tensor, shape: tuple[int, int]) -> Tensor:
+    if values.is_cuda and len(rows) > shape[0] * shape[1]:
+        rows, columns, values = _without_repeats(rows, columns, values, shape)
     order = torch.argsort(rows * shape[1] + columns, stable=True)
     starts = functional.pad(torch.bincount(rows, minlength=shape[0]).cumsum(0), (1, 0))
     index = torch.int32 if len(rows) < 2**31 else torch.int64
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Sparse")
         return torch.sparse_csr_tensor(starts.to(index), columns[order].to(index), values[order], shape, check_invariants=False)
+
+
+def _without_repeats(rows: Tensor, columns: Tensor, values: Tensor, shape: tuple[int, int]) -> tuple[Tensor, Tensor, Tensor]:
+    """The same matrix, repeated entries added up: cuSPARSE takes no more entries than a matrix has cells, which the graphs of a few items
+    with many neighbours exceed."""
+    cells, places = torch.unique(rows * shape[1] + columns, return_inverse=True)
+    return cells // shape[1], cells % shape[1], values.new_zeros(len(cells)).index_add(0, places, values)
 
 
 def _neighbour_csr(indices: Tensor, values: Tensor, transposed: bool = False) -> Tensor:

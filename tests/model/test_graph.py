@@ -36,6 +36,16 @@ def dense(matrix: SparseMatrix) -> np.ndarray:
     return (matrix @ torch.eye(matrix.shape[1], dtype=torch.float64)).numpy()
 
 
+def test_repeated_entries_add_up_to_the_same_matrix():
+    """Which is how a GPU gets a matrix with more entries than cells."""
+    draw = torch.Generator().manual_seed(0)
+    rows, columns = (torch.randint(n, (60,), generator=draw) for n in (4, 6))
+    values = torch.rand(60, generator=draw)
+    fewer = sparse._without_repeats(rows, columns, values, (4, 6))
+    assert len(fewer[0]) <= 24 and len(set(zip(*(ids.tolist() for ids in fewer[:2]), strict=True))) == len(fewer[0])
+    np.testing.assert_allclose(dense(SparseMatrix(*fewer, (4, 6))), dense(SparseMatrix(rows, columns, values, (4, 6))), rtol=1e-6)
+
+
 def slow_adjacency(pairs: np.ndarray, normalisation: str, self_loops: bool) -> np.ndarray:
     nodes = N_USERS + N_ITEMS
     a = np.zeros((nodes, nodes))
