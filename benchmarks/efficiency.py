@@ -2,20 +2,21 @@
 
     python benchmarks/efficiency.py --dataset=ml-latest-small-mm-5core --data_path=... --encoders open_clip:tiny vlmo:tiny
 
-One function a question; ``--questions`` picks some. With ``--threads 1`` on a CPU, seconds are those of its work, whatever else runs on the
-machine; else they are the clock's.
+One function answers each question; ``--questions`` picks some. With ``--threads 1`` on a CPU, seconds are those of its work, whatever else
+runs on the machine; with more threads, or on a GPU (which is used where there is one), they are the clock's.
 """
 
 import argparse
+import gc
 import statistics
 import tempfile
-import time
 from collections.abc import Iterator, Mapping
 
 import torch
+import yaml
+from clock import DEVICE, clock
 
 from recbole_mm.config.multimodal_config import MultiModalConfig
-from recbole_mm.items.encoded_items import ITEMS_A_CALL
 from recbole_mm.quick_start import build_model, build_trainer
 from recbole_mm.training.loaders import create_dataset, data_preparation
 
@@ -44,6 +45,13 @@ def bare(settings: Mapping, steps: int, rounds: int) -> None:
     print(f"{settings['encoder']}: {share:.2f} of the bare encoder's {speeds['bare encoder']:.0f} items/s", flush=True)
 
 
+def calls(settings: Mapping, steps: int, rounds: int) -> None:
+    """The bare encoder's items a second by how many items it is given in a call."""
+    speeds = interleaved({size: bare_stepper(settings, size) for size in CALLS}, steps, rounds)
+    for size, speed in speeds.items():
+        print(f"{settings['encoder']}, {size} items in a call: {speed:.0f} items/s", flush=True)
+
+
 def losses(settings: Mapping, steps: int, rounds: int) -> None:
     """Interactions a second under in-batch softmax, under BPR, and under BPR that encodes every occurrence of an item."""
     batch = settings["train_batch_size"]
@@ -56,7 +64,7 @@ def losses(settings: Mapping, steps: int, rounds: int) -> None:
 
 
 def options(settings: Mapping, steps: int, rounds: int) -> None:
-    """Speed, and bytes that a step's loss keeps for the backward pass, by option."""
+    """Speed and memory by option: of a GPU the most that a training step allocates, weights included, else see ``kept_bytes``."""
     _by_option(OPTIONS, settings, steps, rounds)
 
 
@@ -67,10 +75,14 @@ def compiled(settings: Mapping, steps: int, rounds: int) -> None:
 
 def _by_option(choices: Mapping[str, Mapping], settings: Mapping, steps: int, rounds: int) -> None:
     steppers = {name: stepper({**settings, **keys}) for name, keys in choices.items()}
-    speeds, kept = interleaved(steppers, steps, rounds), {name: kept_bytes({**settings, **keys}) for name, keys in choices.items()}
+    if DEVICE == "cuda":
+        kept = {name: peak_bytes(step) for name, step in steppers.items()}
+    else:
+        kept = {name: kept_bytes({**settings, **keys}) for name, keys in choices.items()}
+    speeds = interleaved(steppers, steps, rounds)
     for name, speed in speeds.items():
-        ratios = f"{speed / speeds['plain']:.2f} x speed, {kept[name] / kept['plain']:.2f} x memory ({kept[name] / 2**20:.0f} MiB)"
-        print(f"{settings['encoder']}, {name}: {ratios}", flush=True)
+        ratios = f"{speed / speeds['plain']:.2f} x speed ({speed:.0f} items/s), {kept[name] / kept['plain']:.2f} x memory"
+        print(f"{settings['encoder']}, {name}: {ratios} ({kept[name] / 2**20:.0f} MiB)", flush=True)
 
 
 OPTIONS = {
@@ -84,7 +96,8 @@ OPTIONS = {
     "lora, bf16, chunks of 64": {"encoder_tuning": "lora", "encoder_precision": "bf16", "encoder_chunk_size": 64},
 }
 COMPILED = {"plain": {}, "compiled": {"encoder_compile": True}}
-QUESTIONS = {"tunings": tunings, "bare": bare, "losses": losses, "options": options, "compiled": compiled}
+CALLS = (64, 256, 1024)
+QUESTIONS = {"tunings": tunings, "bare": bare, "calls": calls, "losses": losses, "options": options, "compiled": compiled}
 
 
 def stepper(settings: Mapping, every: bool = False, done: int | None = None) -> Iterator[int]:
@@ -100,23 +113,24 @@ def stepper(settings: Mapping, every: bool = False, done: int | None = None) -> 
         for interaction in train:
             items = torch.cat([interaction[field] for field in ("item_id", "neg_item_id") if field in interaction.interaction])
             distinct = items.unique()
-            occurrences = torch.cat([distinct, items])[: len(items)] if every else distinct
+            occurrences = torch.cat([distinct, items])[: len(items)].to(trainer.device) if every else distinct
             sum(model.calculate_loss(interaction.to(trainer.device))).backward()
             trainer._step(len(train), 1.0)
             yield done or len(distinct)
 
 
-def bare_stepper(settings: Mapping) -> Iterator[int]:
-    """The encoder alone, forward and backward, over a batch's distinct items, which it has in memory."""
+def bare_stepper(settings: Mapping, items_a_call: int | None = None) -> Iterator[int]:
+    """The encoder alone, forward and backward, over a batch's distinct items, which it has in memory; None: in calls of training's size."""
     trainer, train = trainer_of(settings)
     items = trainer.model.item_features.encoded_items
     items.encoder.train()
-    batches = [interaction["item_id"].unique() for interaction, _ in zip(train, range(3), strict=False)]
-    ready = [[{m: items.read(m, ids) for m in items.modalities} for ids in batch.split(ITEMS_A_CALL)] for batch in batches]
+    batches = [interaction["item_id"].unique().to(items.device) for interaction, _ in zip(train, range(3), strict=False)]
+    size = items_a_call or items.items_a_call
+    ready = [[{m: items.read(m, ids) for m in items.modalities} for ids in batch.split(size)] for batch in batches]
     while True:
         for calls in ready:
             for inputs in calls:
-                sum(items.compute(m, values).square().mean() for m, values in inputs.items()).backward()
+                sum(items.forward(m, values).square().mean() for m, values in inputs.items()).backward()
             items.encoder.zero_grad()
             yield sum(len(next(iter(inputs.values()))) for inputs in calls)
 
@@ -134,8 +148,18 @@ def kept_bytes(settings: Mapping) -> int:
 
     trainer.model.train()
     with torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor):
-        sum(trainer.model.calculate_loss(next(iter(train))))
+        sum(trainer.model.calculate_loss(next(iter(train)).to(trainer.device)))
     return sum(size for size, _ in kept.values())
+
+
+def peak_bytes(step: Iterator[int]) -> int:
+    """The most that a GPU holds for a ``stepper``, which has not begun, in its second step: by then the optimiser has its state."""
+    gc.collect()
+    before = torch.cuda.memory_allocated()
+    next(step)
+    torch.cuda.reset_peak_memory_stats()
+    next(step)
+    return torch.cuda.max_memory_allocated() - before
 
 
 def trainer_of(settings: Mapping) -> tuple:
@@ -147,7 +171,6 @@ def trainer_of(settings: Mapping) -> tuple:
 
 def interleaved(steppers: Mapping[str, Iterator[int]], steps: int, rounds: int) -> dict[str, float]:
     """Things a second of each, the median over rounds in which all take their turn: a machine's changes of mood meet all alike."""
-    clock = time.perf_counter if torch.cuda.is_available() or torch.get_num_threads() > 1 else time.process_time
     for step in steppers.values():
         next(step)
     rates: dict[str, list[float]] = {name: [] for name in steppers}
@@ -170,13 +193,15 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--batch", type=int, default=512, help="interactions")
     parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--set", nargs="+", default=[], metavar="KEY=VALUE", help="further keys of the configuration")
     given = parser.parse_args()
     torch.set_num_threads(given.threads)
     with tempfile.TemporaryDirectory() as scratch:
         for encoder in given.encoders:
             settings = {
                 "dataset": given.dataset, "data_path": given.data_path, "cache_dir": given.cache_dir or scratch, "encoder": encoder,
-                "use_gpu": torch.cuda.is_available(), "show_progress": False, "state": "ERROR", "train_batch_size": given.batch,
+                "use_gpu": DEVICE == "cuda", "show_progress": False, "state": "ERROR", "train_batch_size": given.batch,
+                **{key: yaml.safe_load(value) for key, value in (pair.split("=", 1) for pair in given.set)},
             }  # fmt: skip
             for question in given.questions:
                 QUESTIONS[question](settings, given.steps, given.rounds)

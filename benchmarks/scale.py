@@ -2,7 +2,7 @@
 
     python benchmarks/scale.py [--questions knn ranking rebuild]
 
-Each question has a process of its own, whose peak memory counts.
+Each question has a process of its own, whose peak memory counts (that of the GPU, where there is one).
 """
 
 import argparse
@@ -16,10 +16,9 @@ from statistics import median
 
 import numpy as np
 import torch
+from clock import DEVICE
+from graphs import N_INTERACTIONS, N_ITEMS, N_USERS, timed
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-
-from benchmarks.graphs import N_INTERACTIONS, N_ITEMS, N_USERS, timed
 from recbole_mm.config.multimodal_config import MultiModalConfig
 from recbole_mm.model.graph import InteractionGraph, knn_graph, light_gcn
 from recbole_mm.quick_start import build_model, build_trainer
@@ -28,10 +27,10 @@ from recbole_mm.training.loaders import create_dataset, data_preparation
 
 def knn(n: int = 100_000, width: int = 512) -> None:
     """A kNN graph."""
-    features = torch.randn(n, width, generator=torch.Generator().manual_seed(0))
+    features = torch.randn(n, width, generator=torch.Generator().manual_seed(0)).to(DEVICE)
     before = peak()
     seconds = timed(lambda: knn_graph(features, 10))
-    print(f"kNN graph of {n} x {width}: {seconds:.0f} s, peak {peak():.2f} GiB, of which {before:.2f} before it began", flush=True)
+    print(f"kNN graph of {n} x {width}: {seconds:.1f} s, peak {peak():.2f} GiB, of which {before:.2f} before it began", flush=True)
 
 
 def ranking(n_items: int = 1_000_000, n_users: int = 1_000, width: int = 64) -> None:
@@ -47,7 +46,8 @@ def ranking(n_items: int = 1_000_000, n_users: int = 1_000, width: int = 64) -> 
         np.save(folder / "image.npy", rng.normal(size=(n_items, width)).astype(np.float32))
         keys = {
             "data_path": scratch, "feature_files": {"image": "image.npy"}, "feature_ids": "ids.txt", "encoder_training": "pretrained",
-            "use_gpu": False, "show_progress": False, "state": "ERROR", "metrics": ["Recall"], "topk": [20], "valid_metric": "Recall@20",
+            "use_gpu": DEVICE == "cuda", "show_progress": False, "state": "ERROR",
+            "metrics": ["Recall"], "topk": [20], "valid_metric": "Recall@20",
         }  # fmt: skip
         config = MultiModalConfig("VBPR", "many", config_dict=keys)
         train, valid, _ = data_preparation(config, create_dataset(config))
@@ -59,16 +59,17 @@ def ranking(n_items: int = 1_000_000, n_users: int = 1_000, width: int = 64) -> 
         with torch.no_grad():
             users, items = trainer.model.final_embeddings()
         bare = timed(lambda: [(some @ items.T).topk(20) for some in users.split(16)])
-        print(f"{n_users} users x {n_items} items: {seconds:.0f} s, products and top k alone {bare:.0f} s; {found}", flush=True)
+        print(f"{n_users} users x {n_items} items: {seconds:.1f} s, products and top k alone {bare:.1f} s; {found}", flush=True)
 
 
 def rebuild(layers: int = 2, size: int = 64) -> None:
     """A part of the interactions drawn, normalised and made a matrix, beside a step of LightGCN over it."""
     rng = torch.Generator().manual_seed(0)
     users = torch.randint(N_USERS, (N_INTERACTIONS,), generator=rng)
-    graph = InteractionGraph(users, torch.randint(N_ITEMS, (N_INTERACTIONS,), generator=rng), N_USERS, N_ITEMS)
+    items = torch.randint(N_ITEMS, (N_INTERACTIONS,), generator=rng)
+    graph = InteractionGraph(users.to(DEVICE), items.to(DEVICE), N_USERS, N_ITEMS)
     weights = graph.edge_weights()
-    tables = [torch.randn(n, size, generator=rng, requires_grad=True) for n in (N_USERS, N_ITEMS)]
+    tables = [torch.randn(n, size, generator=rng).to(DEVICE).requires_grad_() for n in (N_USERS, N_ITEMS)]
 
     def step() -> None:
         u, i = light_gcn(adjacency, *tables, layers)
@@ -86,6 +87,8 @@ QUESTIONS: dict[str, Callable[[], None]] = {"knn": knn, "ranking": ranking, "reb
 
 def peak() -> float:
     """GiB."""
+    if DEVICE == "cuda":
+        return torch.cuda.max_memory_allocated() / 2**30
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
 
 
