@@ -36,8 +36,9 @@ def test_dok_matrix_that_has_it_is_left_alone(monkeypatch):
     assert scipy.sparse.dok_matrix._update == "mine"
 
 
-def test_torchvision_imports_and_transforms():
-    code = "import recbole_mm.config.multimodal_config, torchvision.transforms as t, PIL.Image as i; t.Resize(4)(i.new('RGB', (8, 8)))"
+@pytest.mark.parametrize("module", ["recbole_mm.encoder", "recbole_mm.config.multimodal_config"])
+def test_torchvision_imports_and_transforms(module):
+    code = f"import {module}, torchvision.transforms as t, PIL.Image as i; t.Resize(4)(i.new('RGB', (8, 8)))"
     assert subprocess.run([sys.executable, "-c", code], cwd=Path(__file__).parents[1]).returncode == 0
 
 

@@ -6,7 +6,6 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from recbole_mm.compat import fix_torchvision
 from recbole_mm.encoder.base import ItemEncoder
 from recbole_mm.encoder.factory import register_backend
 from recbole_mm.encoder.hf.image import HfImage, load_image_processor
@@ -159,7 +158,6 @@ def create_hf(
     Raises:
         InputError: see ``create_encoder``.
     """
-    fix_torchvision()
     label = f"hf:{name}" + (f"@{source}" if source else "")
     with torch.random.fork_rng(devices=[]):
         encoder = _build(label, find_folder(label, name, source), trust_remote_code)

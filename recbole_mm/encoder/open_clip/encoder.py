@@ -7,7 +7,6 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, nn
 
-from recbole_mm.compat import fix_torchvision
 from recbole_mm.encoder.base import ItemEncoder
 from recbole_mm.encoder.factory import register_backend
 from recbole_mm.encoder.geometry import MAX_ASPECT
@@ -132,7 +131,6 @@ def create_open_clip(name: str, source: str | None, *, seed: int = 0, gradient_c
     Raises:
         InputError: see ``create_encoder``.
     """
-    fix_torchvision()
     found = find_source(name, source)
     tokenizer = build_tokenizer(found)
     encoder = OpenClipEncoder(found, build_model(found, seed), tokenizer)

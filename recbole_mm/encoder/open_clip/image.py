@@ -5,7 +5,6 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from recbole_mm.compat import fix_torchvision
 from recbole_mm.encoder.geometry import crop_strip
 
 
@@ -18,7 +17,6 @@ class OpenClipImage:
     def __init__(self, geometry: dict):
         """``geometry``: size (H, W), resize_mode (shortest | longest | squash), interpolation, fill_color."""
         self.geometry = geometry
-        fix_torchvision()
         from open_clip.transform import MaybeToTensor, PreprocessCfg, image_transform_v2
         from torchvision.transforms import Normalize
 

@@ -7,7 +7,6 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
-from recbole_mm.compat import fix_torchvision
 from recbole_mm.encoder.base import ItemEncoder
 
 ATTENTION = {"": "in_proj_weight", "out_proj": "weight"}
@@ -47,7 +46,6 @@ def add_lora(encoder: ItemEncoder, rank: int, alpha: float) -> None:
 def merge_lora(encoder: ItemEncoder) -> ItemEncoder:
     """Adds the low-rank updates to the weights that they update, in place. The encoder then has its original parameter names and gives
     the same rows up to rounding. An encoder without LoRA stays as it is."""
-    fix_torchvision()
     from peft.tuners.lora import LoraLayer
 
     for name, module in list(encoder.named_modules()):
@@ -70,7 +68,6 @@ def _unparametrise(module: nn.Module) -> None:
 
 
 def _inject(encoder: ItemEncoder, names: list[str], rank: int, alpha: float) -> None:
-    fix_torchvision()
     from peft import LoraConfig, inject_adapter_in_model
 
     dtype = next(encoder.parameters()).dtype
