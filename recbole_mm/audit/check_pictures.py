@@ -8,7 +8,7 @@ from recbole_mm.audit.audited_data import AuditedData
 from recbole_mm.audit.look_alikes import look_alikes
 from recbole_mm.audit.picture_facts import PictureFacts, facts_of_all
 from recbole_mm.audit.report import NAMED, Report, named_items
-from recbole_mm.data.image import resolve_image_path
+from recbole_mm.data.picture_paths import resolve_image_path
 from recbole_mm.errors import InputError
 
 TINY = 32

@@ -1,4 +1,4 @@
-"""What can be said about a data set before RecBole reads it (and would download it, or fail on it in its own words)."""
+"""Checks a data set before RecBole reads it: RecBole would try to download it, or fail with messages that do not help."""
 
 from pathlib import Path
 
@@ -6,7 +6,11 @@ from recbole_mm.errors import InputError, nearest
 
 
 def check_dataset(config) -> None:
-    """Raises InputError where the folder, an interaction file or one of its columns is not there."""
+    """Checks the folder, the interaction files and their columns.
+
+    Raises:
+        InputError: one of them is missing.
+    """
     folder, name = Path(config["data_path"]), config["dataset"]
     if not folder.is_dir():
         others = sorted(path.name for path in folder.parent.glob("*") if path.is_dir()) if folder.parent.is_dir() else []

@@ -11,33 +11,35 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from recbole_mm.data.image import DEFAULT_SIZE, default_geometry, resolve_image_path
+from recbole_mm.data.image import DEFAULT_SIZE, default_geometry
 from recbole_mm.data.pack import ImagePack, Preprocess
+from recbole_mm.data.picture_paths import resolve_image_path
 from recbole_mm.errors import InputError
 
 NAMED_IN_MESSAGE = 5
+"""How many broken pictures a message names."""
 logger = logging.getLogger(__name__)
 
 
 class ItemContent:
-    """Pictures and texts of n items. Index 0 is RecBole's padding item and absent in every modality.
+    """The pictures and texts of n items. Item 0 is RecBole's padding and has neither.
 
     Args:
         tokens: the item tokens in internal id order, `tokens[0]` being "[PAD]".
-        image_names: picture paths relative to `image_dir`, one an item, "" = no picture; None = this data set has no pictures.
-        texts: one text an item, "" = no text; None = this data set has no texts.
+        image_names: the path of each item's picture below `image_dir`, "" for no picture; None if the data set has no pictures.
+        texts: the text of each item, "" for no text; None if the data set has no texts.
         image_dir: the folder of the pictures; needed with `image_names`.
-        cache_dir: where the packs of decoded pictures are kept (see `writable_cache`).
-        max_broken_images: the share of the items naming a picture whose picture may be unreadable before the run is stopped.
-        show_progress: a progress bar while pictures are packed.
+        cache_dir: the folder of the packs of decoded pictures (see `writable_cache`).
+        max_broken_images: the share of the named pictures that may be unreadable before a run stops.
+        show_progress: whether to show a progress bar while pictures are packed.
 
     Attributes:
-        modalities: those of ("image", "text") that the data set has at all.
-        present: modality -> bool (n,), whether the item has it. Packing (the first `images`, or `use_preprocessing`) takes the
-            unreadable pictures out of `present["image"]`, in place.
+        modalities: which of "image" and "text" the data set has.
+        present: modality -> bool (n,), the items that have it. Pictures that turn out to be unreadable when they are packed (by the first
+            call of `images`, or by `use_preprocessing`) are taken out of `present["image"]`, in place.
 
     Raises:
-        InputError: `image_dir` is missing, or a picture's path leaves it.
+        InputError: `image_dir` is missing, or the path of a picture leads out of it.
         ValueError: the sequences differ in length.
     """
 
@@ -83,8 +85,13 @@ class ItemContent:
         return [self._texts[i] for i in self._checked(ids)]
 
     def images(self, ids: Sequence[int] | torch.Tensor) -> torch.Tensor:
-        """uint8 (n, 3, H, W) of n internal ids; all zero where an item has no picture. Raises LookupError if the data set has no
-        pictures, and InputError as `use_preprocessing`, which this calls with `default_geometry` if nobody did before."""
+        """The pictures of n internal ids: uint8 (n, 3, H, W), all zero where an item has no picture. They are prepared by
+        `default_geometry` unless `use_preprocessing` has been called.
+
+        Raises:
+            LookupError: the data set has no pictures.
+            InputError: as `use_preprocessing`.
+        """
         if self._paths is None:
             raise LookupError("this data set has no pictures")
         if self._pack is None:
@@ -92,15 +99,23 @@ class ItemContent:
         return self._pack.read(self._rows[self._checked(ids)])
 
     def groups(self, modality: str) -> torch.Tensor:
-        """int64 (n,): items with the same picture file's content (or the same text) have the same number, absent ones -1. Pictures
-        must have been packed (see `use_preprocessing`). Raises KeyError for a modality that the data set does not have."""
+        """Numbers the distinct contents of a modality: int64 (n,), the same number for items whose picture files have the same bytes (or
+        whose texts are the same), -1 for items without. Pictures must have been packed (see `use_preprocessing`).
+
+        Raises:
+            KeyError: the data set does not have this modality.
+        """
         here = self.present[modality].numpy()
         keys = self._rows if modality == "image" else np.unique(np.array(self._texts, dtype=object), return_inverse=True)[1]
         return torch.from_numpy(np.where(here, keys, -1).astype(np.int64))
 
     def digests(self, modality: str) -> list[str]:
-        """What names the content of each item: the hash of its picture file's bytes, or of its text; "" where it has none. Pictures
-        must have been packed (see `use_preprocessing`). Raises KeyError for a modality that the data set does not have."""
+        """The hash of each item's picture file, or of its text; "" for items without. Pictures must have been packed (see
+        `use_preprocessing`).
+
+        Raises:
+            KeyError: the data set does not have this modality.
+        """
         here = self.present[modality].tolist()
         if modality == "image":
             packed = self._pack.digests()
@@ -109,23 +124,27 @@ class ItemContent:
         return [blake2b(text, digest_size=16).hexdigest() if there else "" for text, there in zip(texts, here, strict=True)]
 
     def use_preprocessing(self, preprocess: Preprocess, key: str, size: tuple[int, int]) -> None:
-        """From now on pictures come as `preprocess` (RGB image -> uint8 (3, H, W)) makes them; packs those not packed yet.
+        """Prepares all pictures with `preprocess`, as far as they are not packed yet; `images` gives them in this form from now on.
+        Unreadable pictures are named in one warning and count as missing. Without pictures, or if the same key and size are in use
+        already, the call does nothing.
 
-        `key` names the preprocessing, `size` is (H, W); a second call with the same two does nothing, and without pictures every
-        call does nothing. Unreadable pictures are named in one warning and become missing.
+        Args:
+            preprocess: RGB image -> uint8 (3, H, W).
+            key: a name for the preprocessing.
+            size: (H, W).
 
         Raises:
-            InputError: more than `max_broken_images` of the items that name a picture have an unreadable one.
+            InputError: more than the share `max_broken_images` of the named pictures cannot be read.
         """
         if self._paths is None or self._preprocessing == (key, tuple(size)):
             return
         pack, rows, broken = ImagePack.build(self.cache_dir, self._paths, preprocess, key, size, self.show_progress)
         if broken:
-            self._report(broken)
+            self._report_broken(broken)
         self._pack, self._rows, self._preprocessing = pack, rows, (key, tuple(size))
         self.present["image"].copy_(torch.from_numpy(rows >= 0))
 
-    def _report(self, broken: dict[int, str]) -> None:
+    def _report_broken(self, broken: dict[int, str]) -> None:
         named = sum(path is not None for path in self._paths)
         shown = [f"item {self._tokens[i]}: {self._paths[i]} ({broken[i]})" for i in sorted(broken)[:NAMED_IN_MESSAGE]]
         more = f"; and {len(broken) - len(shown)} more" if len(broken) > len(shown) else ""
@@ -133,13 +152,13 @@ class ItemContent:
         if len(broken) > self.max_broken_images * named:
             raise InputError(
                 f"{facts}. Repair or replace them, empty their image field, or raise max_broken_images "
-                f"(now {self.max_broken_images:g}, a share)."
+                f"(now {self.max_broken_images:g}, a share of them)."
             )
         logger.warning("%s. These items are treated as having no picture.", facts)
 
     def _resolve(self, image_names: Sequence[str], image_dir: Path | None) -> list[Path | None]:
         if image_dir is None:
-            raise InputError("items name pictures, but image_dir is not set; set it to the folder that holds them.")
+            raise InputError("the items name pictures, but image_dir is not set; set it to the folder that holds them.")
         if not Path(image_dir).is_dir():
             raise InputError(f"image_dir {image_dir} is not a folder; set image_dir to the folder that holds the pictures.")
         paths: list[Path | None] = [None]
@@ -158,8 +177,12 @@ class ItemContent:
 
 
 def writable_cache(preferred: Path) -> Path:
-    """`preferred` if it can be written (and, where it is not there yet, made), else a folder of its own under
-    `$XDG_CACHE_HOME/recbole_mm` (default `~/.cache/recbole_mm`). Nothing is left of the trial. Raises InputError if neither can."""
+    """A folder that this process can write to: `preferred` if possible, else one under `$XDG_CACHE_HOME/recbole_mm` (by default
+    `~/.cache/recbole_mm`) that belongs to `preferred` alone. It is not created.
+
+    Raises:
+        InputError: neither can be written.
+    """
     base = os.environ.get("XDG_CACHE_HOME", "")
     base = Path(base) if os.path.isabs(base) else Path.home() / ".cache"
     fallback = base / "recbole_mm" / blake2b(os.path.abspath(preferred).encode(), digest_size=8).hexdigest()
@@ -175,4 +198,4 @@ def writable_cache(preferred: Path) -> Path:
             with suppress(OSError):  # another process may have put something there
                 folder.rmdir()
         return folder
-    raise InputError(f"no cache folder can be written: neither {preferred} nor {fallback}; set XDG_CACHE_HOME to one.")
+    raise InputError(f"no cache folder can be written, neither {preferred} nor {fallback}; set XDG_CACHE_HOME to a folder that can.")

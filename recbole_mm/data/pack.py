@@ -14,27 +14,31 @@ import torch
 from PIL import Image
 from tqdm import tqdm
 
-from recbole_mm.data.image import BrokenImage, FileIndex, load_image, read_error
+from recbole_mm.data.file_index import FileIndex
+from recbole_mm.data.image import BrokenImage, load_image, read_error
 from recbole_mm.data.pack_writer import PackWriter, read_journal
 from recbole_mm.disk import locked
 from recbole_mm.parallel.read_ahead import available_cores, read_ahead
 
 CHUNK_ROWS = 256
+"""Rows that are written at a time."""
 PICTURES_AHEAD = 3
 """Decoded pictures per thread that wait in memory to be written."""
 SAVE_SECONDS = 5.0
+"""How often the index of files is saved meanwhile."""
 RESIDENT_BYTES = 1 << 28
-"""Of a pack, mapped in at a time. With a row come the pages around it, where the system has them, up to `PAGES_AROUND` bytes."""
+"""How much of a pack is mapped into memory before the mapping is renewed."""
 PAGES_AROUND = 1 << 17
+"""Bytes around a row that the system may map in with it."""
 
 Preprocess = Callable[[Image.Image], torch.Tensor]
 
 
 class ImagePack:
-    """The valid rows of a pack directory, read without a lock while others may be appending.
+    """The valid rows of a pack directory. They are read without a lock, while other processes may be appending.
 
-    `pixels.bin` holds rows of 3*H*W bytes and `rows.txt` the blake2b-128 hash of each row's picture file, one a line. A hash is
-    written only after its pixels are on disk, so the rows that both files hold completely are always right.
+    `pixels.bin` holds rows of 3*H*W bytes, and `rows.txt` one line per row with the blake2b-128 hash of its picture file. A hash is
+    written only after its pixels are on disk, so rows that are complete in both files are always right.
     """
 
     def __init__(self, directory: Path, size: tuple[int, int]):
@@ -54,7 +58,11 @@ class ImagePack:
         return {**self.__dict__, "_pixels": None}
 
     def read(self, rows: Sequence[int] | np.ndarray | torch.Tensor) -> torch.Tensor:
-        """uint8 (n, 3, H, W) of the given row numbers; a row of -1 is all zero. Raises IndexError for a row not in the pack."""
+        """The pixels of n rows: uint8 (n, 3, H, W), all zero for a row number of -1.
+
+        Raises:
+            IndexError: the pack has no such row.
+        """
         rows = np.asarray(rows, dtype=np.int64).reshape(-1)
         out = np.zeros((len(rows), 3, *self.size), dtype=np.uint8)
         wanted = rows >= 0
@@ -79,15 +87,16 @@ class ImagePack:
         size: tuple[int, int],
         show_progress: bool = False,
     ) -> tuple["ImagePack", np.ndarray, dict[int, str]]:
-        """Opens the pack of this preprocessing and adds the pictures it lacks.
+        """Opens the pack of a preprocessing and adds the pictures that it lacks.
 
         Args:
-            paths: n picture files; None = no picture.
-            preprocess: RGB image -> uint8 (3, H, W); called from several threads.
-            key: names the preprocessing; with `size` = (H, W) it names the pack directory.
+            paths: n picture files, None for no picture.
+            preprocess: RGB image -> uint8 (3, H, W). It is called from several threads.
+            key: a name for the preprocessing; together with `size` it names the pack's directory.
+            size: (H, W).
 
         Returns:
-            the pack, the row of each path (int64 (n,), -1 = none), and the reason for each index whose picture is broken.
+            The pack; the row of each picture, int64 (n,), -1 for none; and why a picture is broken, by its index in `paths`.
 
         Raises:
             ValueError: `preprocess` returned another shape or dtype.
@@ -109,7 +118,7 @@ class ImagePack:
 
 
 class _Survey(NamedTuple):
-    """What is known of each distinct path: its row, its [size, mtime_ns] if it must be read, or why it is broken."""
+    """What is known about each distinct path: its row; its [size, mtime_ns], if it must be read; or why it is broken."""
 
     rows: dict[Path, int]
     unread: dict[Path, list[int]]
@@ -133,34 +142,34 @@ def _survey(paths: list[Path], files: FileIndex, packed: dict[str, int]) -> _Sur
     return survey
 
 
-class _Read(NamedTuple):
+class _Picture(NamedTuple):
     digest: str | None
     pixels: torch.Tensor | None = None
     reason: str | None = None
 
 
-def _read(path: Path, preprocess: Preprocess, packed: Container[str]) -> _Read:
+def _decode(path: Path, preprocess: Preprocess, packed: Container[str]) -> _Picture:
     try:
         data = path.read_bytes()
     except OSError as error:
-        return _Read(None, reason=read_error(error))
+        return _Picture(None, reason=read_error(error))
     digest = blake2b(data, digest_size=16).hexdigest()
     if digest in packed:
-        return _Read(digest)
+        return _Picture(digest)
     try:
-        return _Read(digest, preprocess(load_image(BytesIO(data))))
+        return _Picture(digest, preprocess(load_image(BytesIO(data))))
     except BrokenImage as error:
-        return _Read(digest, reason=str(error))
+        return _Picture(digest, reason=str(error))
     except Exception as error:  # one odd picture must not end a long run; too many of them do, with this reason
-        return _Read(digest, reason=f"preprocessing failed: {type(error).__name__}: {error}")
+        return _Picture(digest, reason=f"preprocessing failed: {type(error).__name__}: {error}")
 
 
 def _fill(survey: _Survey, files: FileIndex, writer: PackWriter, preprocess: Preprocess, show_progress: bool) -> None:
-    """Reads `survey.unread` into the pack and moves each of its paths to `survey.rows` or `survey.broken`."""
+    """Adds the pictures of `survey.unread` to the pack, and enters each in `survey.rows` or `survey.broken`."""
     digests: dict[Path, str] = {}
     saved = time.monotonic()
     threads = available_cores()
-    results = read_ahead(lambda path: _read(path, preprocess, writer.rows), survey.unread, threads, PICTURES_AHEAD * threads)
+    results = read_ahead(lambda path: _decode(path, preprocess, writer.rows), survey.unread, threads, PICTURES_AHEAD * threads)
     try:
         with tqdm(results, "Packing pictures", len(survey.unread), unit="picture", disable=not show_progress) as progress:
             for path, (digest, pixels, reason) in zip(survey.unread, progress, strict=True):

@@ -1,4 +1,4 @@
-"""The two files of a picture pack, and how rows are appended so that a kill at any moment leaves them usable."""
+"""Writing a picture pack: rows are appended to its two files such that a kill at any moment leaves them usable."""
 
 import os
 import re
@@ -8,7 +8,7 @@ import torch
 
 
 def read_journal(directory: Path, size: tuple[int, int]) -> dict[str, int]:
-    """hash -> row of the valid rows. The journal is read before the pixels' length, so a row seen here is complete."""
+    """The valid rows of a pack: hash -> row number. The journal is read before the length of the pixels, so these rows are complete."""
     try:
         lines = (directory / "rows.txt").read_bytes().split(b"\n")[:-1]
         whole = (directory / "pixels.bin").stat().st_size // (3 * size[0] * size[1])
@@ -24,7 +24,7 @@ def read_journal(directory: Path, size: tuple[int, int]) -> dict[str, int]:
 
 
 class PackWriter:
-    """Appends rows under the lock; on opening it cuts off what a killed writer left half done."""
+    """Appends rows to a pack. The caller holds the lock. Opening cuts off what a killed writer has left unfinished."""
 
     def __init__(self, directory: Path, size: tuple[int, int]):
         self.shape, self.row_bytes = (3, *size), 3 * size[0] * size[1]
@@ -36,13 +36,14 @@ class PackWriter:
             os.truncate(path, len(self.rows) * row_bytes)
 
     def add(self, digest: str, pixels: torch.Tensor) -> None:
+        """Adds a row, uint8 (3, H, W), unless the pack has it. It is written by the next `flush`."""
         if pixels.dtype != torch.uint8 or tuple(pixels.shape) != self.shape:
             raise ValueError(f"preprocess gave {pixels.dtype} {tuple(pixels.shape)}, the pack needs torch.uint8 {self.shape}")
         if digest not in self.rows:
             self.chunk.setdefault(digest, pixels)
 
     def flush(self) -> None:
-        """Writes the chunk at its own offset, so that a flush that failed halfway can be repeated."""
+        """Writes the waiting rows at their own offset, so that a flush that has failed halfway can be repeated."""
         start, digests = len(self.rows), list(self.chunk)
         _write(self.pixels_path, start * self.row_bytes, b"".join(p.numpy().tobytes() for p in self.chunk.values()))
         _write(self.journal_path, start * 33, "".join(digest + "\n" for digest in digests).encode())

@@ -1,4 +1,4 @@
-"""Item texts: the raw columns of a RecBole atomic file, and their cleaning for a text encoder."""
+"""Item texts: reading the raw columns of a RecBole atomic file, and cleaning them for a text encoder."""
 
 import csv
 import html
@@ -18,8 +18,8 @@ _PUNCTUATION = tuple(".!?…:;,。！？：；，、")
 
 
 def clean_text(text: str) -> str:
-    """Plain words of a scraped text: entities resolved (also those escaped twice), tags, control characters and runs of
-    whitespace replaced by one space, ends stripped. Casing is kept, and so is a "<" that opens no tag ("a < b")."""
+    """The plain words of a scraped text. Entities are resolved, also those that were escaped twice. Tags, control characters and runs of
+    whitespace become one space, and the ends are stripped. Casing is kept, and so is a "<" that opens no tag ("a < b")."""
     for _ in range(3):
         resolved = _ENTITY.sub(lambda match: html.unescape(match.group()), text)
         if resolved == text:
@@ -30,21 +30,21 @@ def clean_text(text: str) -> str:
 
 
 def join_fields(values: Sequence[str]) -> str:
-    """One text out of an item's fields: each is cleaned, empty ones are dropped, and a full stop is put between two where the
-    first does not end in punctuation (`["Toy Story (1995)", "A film"]` becomes "Toy Story (1995). A film")."""
+    """Joins the fields of an item into one text. Each is cleaned, empty ones are dropped, and a field that does not end in punctuation
+    gets a full stop if another follows: `["Toy Story (1995)", "A film"]` becomes "Toy Story (1995). A film"."""
     *leading, last = [part for part in map(clean_text, values) if part] or [""]
     return " ".join([*(part if part.rstrip(_CLOSING).endswith(_PUNCTUATION) else part + "." for part in leading), last])
 
 
 def read_item_table(path: str | Path, field_separator: str = "\t", encoding: str = "utf-8") -> dict[str, list[str]]:
-    """The raw columns of a RecBole atomic file (`.item`), as strings, keyed by field name in the file's order.
+    """The raw columns of a RecBole atomic file (`.item`), as strings, by field name and in the order of the file.
 
-    Lines are first taken as they stand, so that quotes inside a text mean nothing; only when the cells then do not fit the header
-    is the file read as quoted csv, with separators and line breaks inside quotes. Blank lines are skipped.
+    Quotes inside a text mean nothing at first. Only if the cells then do not fit the header is the file read as quoted csv, in which
+    separators and line breaks may stand inside quotes. Blank lines are skipped.
 
     Raises:
-        InputError: the file is missing, empty or not in this encoding, its header is not made of `name:type` cells, or a line
-            has more or fewer cells than the header.
+        InputError: the file is missing, empty or not in this encoding, a header cell is not `name:type`, or a line has more or fewer
+            cells than the header.
     """
     try:
         text = Path(path).read_bytes().decode(encoding).removeprefix("\ufeff")
@@ -58,7 +58,7 @@ def read_item_table(path: str | Path, field_separator: str = "\t", encoding: str
     while lines and not lines[-1]:
         lines.pop()
     if not lines:
-        raise InputError(f"{path}: the file is empty; it needs a header line of name:type cells and one line an item.")
+        raise InputError(f"{path}: the file is empty; it needs a header line of name:type cells and one line per item.")
     names = _header(path, lines[0].split(field_separator))
     rows = list(_unquoted_rows(lines, field_separator, len(names)))
     misfits = [number for number, row in rows if len(row) != len(names)]
@@ -83,7 +83,7 @@ def _header(path: str | Path, cells: list[str]) -> list[str]:
 
 
 def _unwrap(cell: str) -> str:
-    """The cell without its csv quotes, if it is one well-formed quoted cell (`"a" and "b"` is not)."""
+    """The cell without its csv quotes, if it is one well-formed quoted cell, which `"a" and "b"` is not."""
     if len(cell) > 1 and cell[0] == cell[-1] == '"' and '"' not in cell[1:-1].replace('""', ""):
         return cell[1:-1].replace('""', '"')
     return cell
@@ -96,10 +96,13 @@ def _unquoted_rows(lines: list[str], separator: str, width: int) -> Iterator[tup
 
 
 def _quoted_rows(path: str | Path, lines: list[str], separator: str, width: int, misfits: list[int]) -> list[tuple[int, list[str]]]:
-    """Rows of the csv reading; `misfits` are the numbers of the lines that do not fit when read unquoted.
+    """The rows of the file read as quoted csv, with their line numbers.
 
-    A bad row of one line is the bad line to report. One of several lines began at a stray quote that swallowed what follows,
-    and the bad line is the first from there on that does not fit unquoted.
+    Args:
+        misfits: the numbers of the lines that do not fit the header when read without quotes.
+
+    If a bad row is one line, that line is reported. If it has several lines, it began at a stray quote that swallowed what follows; the
+    bad line is then the first one from there that does not fit without quotes.
     """
     reader = csv.reader((line + "\n" for line in lines[1:]), delimiter=separator, strict=True)
     rows: list[tuple[int, list[str]]] = []
@@ -122,5 +125,5 @@ def _quoted_rows(path: str | Path, lines: list[str], separator: str, width: int,
                 fault = f"line {number} has {len(row if one_line else lines[number - 1].split(separator))} cells"
             raise InputError(
                 f"{path}: {fault}, the header has {width} cells; remove separators and line breaks from inside the "
-                "cells, or put such cells in double quotes (a quote inside them doubled)."
+                "cells, or put such cells in double quotes (and double every quote inside them)."
             )

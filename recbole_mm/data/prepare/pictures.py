@@ -9,7 +9,7 @@ from urllib.parse import quote
 
 from tqdm import tqdm
 
-from recbole_mm.data.image import links_out, resolve_image_path
+from recbole_mm.data.picture_paths import links_out, resolve_image_path
 from recbole_mm.errors import InputError
 
 ENDINGS = (".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".avif", ".jfif")

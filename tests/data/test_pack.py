@@ -5,8 +5,6 @@ import os
 import pickle
 import random
 import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -18,23 +16,11 @@ from PIL import Image
 
 from recbole_mm.data import pack as pack_module
 from recbole_mm.data.pack import ImagePack
+from tests.processes import together
 
 SIZE = (4, 6)
 KILLS = 20
 ROOT = Path(__file__).parents[2]
-CHILD = """
-import sys, time
-from pathlib import Path
-import numpy as np, torch
-from recbole_mm.data import pack
-cache, pictures, delay = Path(sys.argv[1]), Path(sys.argv[2]), float(sys.argv[3])
-pack.CHUNK_ROWS = 8
-def preprocess(image):
-    time.sleep(delay)
-    return torch.from_numpy(np.array(image)).permute(2, 0, 1)
-packed, rows, broken = pack.ImagePack.build(cache, sorted(pictures.iterdir()), preprocess, "k", (4, 6))
-print(len(packed), len(set(rows.tolist())), len(broken))
-"""
 
 
 def preprocess(image: Image.Image) -> torch.Tensor:
@@ -105,7 +91,7 @@ def test_layout(tmp_path: Path, pictures) -> None:
 def test_nothing_is_read_or_decoded_twice(tmp_path: Path, pictures, monkeypatch) -> None:
     paths, pixels = pictures
     build(tmp_path / "cache", paths)
-    monkeypatch.setattr(pack_module, "_read", lambda *_: pytest.fail("read again"))
+    monkeypatch.setattr(pack_module, "_decode", lambda *_: pytest.fail("read again"))
     pack, rows, _ = build(tmp_path / "cache", paths)
     assert torch.equal(pack.read(rows), pixels)
 
@@ -253,13 +239,9 @@ def test_progress_bar_only_when_there_is_work(tmp_path: Path, pictures, capsys) 
         assert ("Packing pictures" in capsys.readouterr().err) == expected
 
 
-def start(cache: Path, folder: Path, delay: float) -> subprocess.Popen:
-    return subprocess.Popen(
-        [sys.executable, "-c", CHILD, str(cache), str(folder), str(delay)],
-        stdout=subprocess.PIPE,
-        text=True,
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
-    )
+def slow(image: Image.Image) -> torch.Tensor:
+    time.sleep(0.002)
+    return preprocess(image)
 
 
 def test_sigkill_at_any_moment(tmp_path: Path, monkeypatch) -> None:
@@ -270,32 +252,37 @@ def test_sigkill_at_any_moment(tmp_path: Path, monkeypatch) -> None:
     build(tmp_path / "undisturbed", paths)
     wanted = packed_bytes(tmp_path / "undisturbed")
     moments, killed, halfway, chains = random.Random(0), 0, 0, 0
-
-    def slow(image: Image.Image) -> torch.Tensor:
-        time.sleep(0.002)
-        return preprocess(image)
-
     while killed < KILLS:
         cache = tmp_path / f"cache{chains}"
         chains += 1
         for _ in range(7):
+            if packed(cache) == 120:
+                break
+            enough = moments.randint(packed(cache), 119)
             pid = os.fork()
             if not pid:
                 try:
                     build(cache, paths, slow)
                 finally:
                     os._exit(0)
-            time.sleep(moments.uniform(0.01, 0.12))
+            while packed(cache) < enough and os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None:
+                time.sleep(0.001)
+            time.sleep(moments.uniform(0.0, 0.02))
             os.kill(pid, signal.SIGKILL)
             if not os.WIFSIGNALED(os.waitpid(pid, 0)[1]):
                 break
             killed += 1
-            halfway += 0 < len(ImagePack(cache / "images-k-4x6", SIZE)) < 120
-        counting, before = Counting(), len(ImagePack(cache / "images-k-4x6", SIZE))
+            halfway += 0 < packed(cache) < 120
+        counting, before = Counting(), packed(cache)
         pack, rows, _ = build(cache, paths, counting)
         assert counting.calls == 120 - before and torch.equal(pack.read(rows), pixels)
         assert packed_bytes(cache) == wanted
     assert chains > 1 and halfway > 5
+
+
+def packed(cache: Path) -> int:
+    """How many rows a process would find now."""
+    return len(ImagePack(cache / "images-k-4x6", SIZE))
 
 
 def packed_bytes(cache: Path) -> list[bytes]:
@@ -303,30 +290,37 @@ def packed_bytes(cache: Path) -> list[bytes]:
 
 
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="memory is read from /proc")
-def test_reading_all_of_a_large_pack_at_random_stays_small_in_memory(tmp_path: Path) -> None:
-    """1.2 GB of pixels (a file with holes), under 1 GB with torch and all."""
+def test_reading_all_of_a_large_pack_at_random_stays_small_in_memory(tmp_path: Path, monkeypatch) -> None:
+    """370 MB of pixels (a file with holes), of which 32 MB may be mapped at a time: memory grows by far less than the pack."""
     folder = tmp_path / "images-k-64x64"
     folder.mkdir()
-    (folder / "rows.txt").write_text("".join(f"{i:032x}\n" for i in range(100_000)))
+    (folder / "rows.txt").write_text("".join(f"{i:032x}\n" for i in range(30_000)))
     with open(folder / "pixels.bin", "wb") as pixels:
-        pixels.truncate(100_000 * 3 * 64 * 64)
-    code = """
-import sys, torch
-from pathlib import Path
-from recbole_mm.data.pack import ImagePack
-pack = ImagePack(Path(sys.argv[1]), (64, 64))
-for rows in torch.randperm(len(pack)).split(256):
-    assert not pack.read(rows).any()
-print(next(line for line in open("/proc/self/status") if line.startswith("VmHWM")).split()[1])
-"""
-    command = [sys.executable, "-c", code, str(folder)]
-    done = subprocess.run(command, capture_output=True, text=True, check=True, env={**os.environ, "PYTHONPATH": str(ROOT)})
-    assert int(done.stdout) < 1_000_000
+        pixels.truncate(30_000 * 3 * 64 * 64)
+    monkeypatch.setattr(pack_module, "RESIDENT_BYTES", 1 << 25)
+
+    def growth() -> int:
+        pack, before = ImagePack(folder, (64, 64)), peak_kilobytes()
+        for rows in torch.randperm(len(pack)).split(256):
+            assert not pack.read(rows).any()
+        return peak_kilobytes() - before
+
+    (grown,) = together(1, growth)
+    assert grown < 150_000
 
 
-def test_two_processes_at_once(tmp_path: Path) -> None:
+def peak_kilobytes() -> int:
+    return int(next(line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM")).split()[1])
+
+
+def test_two_processes_at_once(tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setattr(pack_module, "CHUNK_ROWS", 8)
     paths, pixels = draw(tmp_path / "pictures", 60)
-    children = [start(tmp_path / "cache", tmp_path / "pictures", 0.005) for _ in range(2)]
-    assert [child.communicate(timeout=60)[0].strip() for child in children] == ["60 60 0"] * 2
+
+    def work() -> tuple[int, int, int]:
+        pack, rows, broken = build(tmp_path / "cache", paths, slow)
+        return len(pack), len(set(rows.tolist())), len(broken)
+
+    assert together(2, work) == [(60, 60, 0)] * 2
     pack, rows, _ = build(tmp_path / "cache", paths)
     assert len(pack) == 60 and torch.equal(pack.read(rows), pixels)
