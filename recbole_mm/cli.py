@@ -148,7 +148,7 @@ def _extract(arguments: argparse.Namespace, settings: list[str]) -> int:
 
 def _finetune(arguments: argparse.Namespace, settings: list[str]) -> int:
     from recbole_mm.config.catalogue_config import FINE_TUNING, CatalogueConfig
-    from recbole_mm.finetune.tune_and_export import finetune
+    from recbole_mm.finetune.tune_and_export import tune_and_export
     from recbole_mm.parallel.ranks import Ranks
     from recbole_mm.quick_start import start
     from recbole_mm.training.loaders import training_dataset
@@ -157,7 +157,7 @@ def _finetune(arguments: argparse.Namespace, settings: list[str]) -> int:
     config = CatalogueConfig(arguments.model, arguments.dataset, arguments.config_files, settings, FINE_TUNING)
     with starting():
         start(config)
-        finetune(config, training_dataset(config), arguments.output)
+        tune_and_export(config, training_dataset(config), arguments.output)
     Ranks.current().leave()
     return 0
 

@@ -10,7 +10,7 @@ from recbole_mm.audit.feature_statistics import Statistics, measure
 from recbole_mm.audit.report import NAMED, Report
 from recbole_mm.errors import InputError
 from recbole_mm.feature.formats import Rows, open_rows
-from recbole_mm.feature.ids import row_tokens
+from recbole_mm.feature.row_tokens import row_tokens
 
 RUN_STOPS = "until then a run stops"
 

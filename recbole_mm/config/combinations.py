@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from recbole_mm.config.modalities import trains_encoder
+from recbole_mm.config.modalities import ModalitySources
 from recbole_mm.errors import InputError
 from recbole_mm.parallel.ranks import Ranks
 
@@ -25,12 +25,12 @@ def _check_loss(config: Mapping) -> None:
         raise InputError("loss_type: BPR needs negatives, and train_neg_sample_args gives none; leave it out, or use loss_type: SSM")
     if config["loss_type"] == "SSM" and config["train_batch_size"] * max(config["nproc"] or 1, Ranks.current().world) == 1:
         raise InputError("loss_type: SSM takes negatives from the batch, and train_batch_size 1 has none; raise it, or set loss_type: BPR")
-    if trains_encoder(config) and config["train_neg_sample_args"].get("dynamic"):
+    if ModalitySources.from_config(config).encoder_trains and config["train_neg_sample_args"].get("dynamic"):
         raise InputError("train_neg_sample_args: dynamic encodes the catalogue at every step; set encoder_training: pretrained")
 
 
 def _check_encoder_training(config: Mapping) -> None:
-    trains, paradigm, tuning = trains_encoder(config), config["encoder_training"], config["encoder_tuning"]
+    trains, paradigm, tuning = ModalitySources.from_config(config).encoder_trains, config["encoder_training"], config["encoder_tuning"]
     if trains and config["encoder_freeze_epochs"] != "auto" and config["encoder_freeze_epochs"] >= config["epochs"]:
         raise InputError(
             f"encoder_freeze_epochs {config['encoder_freeze_epochs']} of {config['epochs']} epochs: the encoder would never train; "
@@ -55,7 +55,7 @@ def _check_encoder_training(config: Mapping) -> None:
 def _check_processes(config: Mapping) -> None:
     if config["strategy"] != "fsdp":
         return
-    if not trains_encoder(config) or config["encoder_tuning"] == "side":
+    if not ModalitySources.from_config(config).encoder_trains or config["encoder_tuning"] == "side":
         raise InputError("strategy: fsdp shards an encoder that trains (encoder_training: end2end, any encoder_tuning but side), and none "
                          "does here; leave it out")  # fmt: skip
     if config["enable_scaler"]:

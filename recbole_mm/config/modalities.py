@@ -1,25 +1,40 @@
-"""Which modalities come from feature files, and which come from an encoder that reads the items' pictures and texts."""
+"""Which modalities come from feature files, and which from an encoder that reads the items' pictures and texts."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 READABLE = ("image", "text", "joint")
-"""The modalities that an encoder can read."""
+"""All modalities that an encoder can read."""
 
 
-def from_files(config: Mapping) -> dict[str, str]:
-    """``{modality: path}`` for the modalities in use that are in ``feature_files``, even if an encoder could read them as well."""
-    files, wanted = config["feature_files"] or {}, config["modalities"]
-    return {m: files[m] for m in (files if wanted is None else wanted) if m in files}
+@dataclass(frozen=True)
+class ModalitySources:
+    """Where the modalities in use come from.
 
+    Attributes:
+        in_use: the modalities that were asked for, in their order; None for all there are.
+        files: ``{modality: path}`` of the modalities that ``feature_files`` brings, even where an encoder could read them.
+        encoded: the modalities that an encoder reads; None for all that the encoder and the items both have, () for no encoder.
+        encoder_trains: whether the encoder trains with the recommender. At a learning rate of 0 it does not: it is as good as pretrained.
+    """
 
-def from_encoder(config: Mapping) -> list[str] | None:
-    """The modalities in use that are not in ``feature_files``. None means all that the encoder and the items have, [] means no encoder."""
-    files, wanted = config["feature_files"] or {}, config["modalities"]
-    if wanted is None:
-        return [] if files else None
-    return [m for m in dict.fromkeys(wanted) if m not in files]
+    in_use: tuple[str, ...] | None
+    files: Mapping[str, str]
+    encoded: tuple[str, ...] | None
+    encoder_trains: bool
 
+    @classmethod
+    def from_config(cls, config: Mapping) -> "ModalitySources":
+        files, wanted = config["feature_files"] or {}, config["modalities"]
+        encoded = (() if files else None) if wanted is None else tuple(m for m in dict.fromkeys(wanted) if m not in files)
+        return cls(
+            in_use=None if wanted is None else tuple(wanted),
+            files={m: files[m] for m in (files if wanted is None else wanted) if m in files},
+            encoded=encoded,
+            encoder_trains=config["encoder_training"] == "end2end" and config["encoder_learning_rate"] != 0 and encoded != (),
+        )
 
-def trains_encoder(config: Mapping) -> bool:
-    """Does an encoder train with the recommender? With a learning rate of 0 it does not, and is treated as pretrained."""
-    return config["encoder_training"] == "end2end" and config["encoder_learning_rate"] != 0 and from_encoder(config) != []
+    @property
+    def has_encoder(self) -> bool:
+        """Whether any modality comes from an encoder."""
+        return self.encoded != ()

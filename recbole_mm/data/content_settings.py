@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from recbole_mm.config.modalities import from_encoder
+from recbole_mm.config.modalities import ModalitySources
 
 
 @dataclass(frozen=True)
@@ -34,14 +34,14 @@ class ContentSettings:
 
     @classmethod
     def from_config(cls, config) -> "ContentSettings":
-        modalities = from_encoder(config)
+        modalities = ModalitySources.from_config(config).encoded
         if modalities and config["encoder_training"] == "finetuned":
             modalities = None  # fine-tuning learns from pictures and texts, whichever of them are used afterwards
         return cls(
             image_field=config["image_field"] or None,
             text_fields=tuple(config["text_field"] or ()),
             given=frozenset({"image_field", "text_field"} & config.external_config_dict.keys()),
-            modalities=None if modalities is None else tuple(modalities),
+            modalities=modalities,
             image_dir=Path(config["image_dir"] or "images"),
             cache_dir=Path(config["cache_dir"]) if config["cache_dir"] else None,
             max_broken_images=config["max_broken_images"],

@@ -10,7 +10,7 @@ import torch
 
 from recbole_mm.errors import InputError, listed
 from recbole_mm.feature.formats import open_rows, reading
-from recbole_mm.feature.ids import row_tokens
+from recbole_mm.feature.row_tokens import row_tokens
 from recbole_mm.items.feature_table import Table
 
 NAMED_IN_MESSAGE = 3

@@ -1,4 +1,4 @@
-"""Which contents are consumed by the same users."""
+"""Copurchases: which contents were consumed by the same users."""
 
 import numpy as np
 import torch
@@ -9,12 +9,12 @@ from recbole_mm.finetune.units import Units
 
 
 class Copurchases:
-    """Interactions of users with units, and partners drawn from them.
+    """Interactions of users with units, from which partners of units are drawn.
 
     Args:
-        users, items: (m,) internal ids of the training interactions; repeated ones count once.
-        user_tokens: the token of each internal user id, for the order.
-        units: of the catalogue.
+        users, items: (m,), internal ids of the training interactions; repeated interactions count once.
+        user_tokens: the token of each internal user id, which decides the order of the users.
+        units: the units of the catalogue.
         among: bool (n,), the units that take part.
     """
 
@@ -30,11 +30,11 @@ class Copurchases:
         self.of_unit.sort_indices()
 
     def paired(self) -> Tensor:
-        """bool (n,): which units share a user with another."""
+        """bool (n,): which units share a user with another unit."""
         return torch.from_numpy(self.of_unit.getnnz(1) > 0)
 
     def partners(self, chosen: Tensor, generator: Generator) -> Tensor:
-        """For each of (k,) paired units another one: of a user drawn from those who consumed it, a unit drawn from the user's others."""
+        """Draws a partner for each of (k,) paired units: first one of its users, then one of the other units of that user."""
         unit = chosen.numpy()
         lots = torch.rand(2, len(unit), generator=generator, dtype=torch.float64).numpy()
         user = _nth(self.of_unit, unit, lots[0] * self.of_unit.getnnz(1)[unit])
@@ -43,16 +43,16 @@ class Copurchases:
         return torch.from_numpy(np.where(drawn == unit, _nth(self.of_user, user, others), drawn).astype(np.int64))
 
     def together(self, left: Tensor, right: Tensor) -> Tensor:
-        """bool (k, l): the pairs of units that some user consumed both of; a unit goes with itself."""
+        """bool (k, l): which pairs of units some user consumed both of; a unit also goes together with itself."""
         common = (self.of_unit[left.numpy()] @ self.of_unit[right.numpy()].T).toarray() > 0
         return torch.from_numpy(common) | (left[:, None] == right)
 
     def data(self) -> dict[str, Tensor]:
-        """All of it: users by the order of their tokens, units."""
+        """All interactions as tensors, the users in the order of their tokens."""
         parts = {"users": self.of_user.indptr, "units": self.of_user.indices}
         return {name: torch.from_numpy(part.astype(np.int64)) for name, part in parts.items()}
 
 
 def _nth(matrix: csr_matrix, rows: np.ndarray, places: np.ndarray) -> np.ndarray:
-    """The column of the entry at each row's place (rounded down)."""
+    """The column of the entry at a place (rounded down) in each row."""
     return matrix.indices[matrix.indptr[rows] + places.astype(np.int64)]

@@ -1,4 +1,4 @@
-"""What fine-tuning optimises: a loss over the units of a batch each, with the head it needs."""
+"""The objectives of fine-tuning: each is a loss over the units of a batch, with the head it needs."""
 
 import torch
 from torch import Tensor, nn
@@ -20,10 +20,10 @@ INTERACTION_TEMPERATURE = 0.07
 
 
 class Objective(nn.Module):
-    """A loss, and the head it trains beside the encoder.
+    """A loss, and the head that it trains beside the encoder.
 
     Attributes:
-        useful: bool (n_units,), the units it learns from.
+        useful: bool (n_units,), the units that it learns from.
         drawn: whether its head starts from random weights.
     """
 
@@ -38,11 +38,11 @@ class Objective(nn.Module):
         raise NotImplementedError
 
     def digest(self) -> str:
-        """Names the head as it starts, and what data it brings."""
+        """Names the weights that the head starts from, and the data that the objective brings."""
         return digest_of([*sorted(self.state_dict().items()), *self.data().items()])
 
     def data(self) -> dict[str, Tensor]:
-        """What it reads besides pictures and texts."""
+        """What the objective reads besides pictures and texts, by name."""
         return {}
 
 
@@ -54,7 +54,7 @@ class Contrastive(Objective):
 
 
 class Matching(Objective):
-    """ITM with hard negatives: see ``image_text_matching``. Without a common space negatives are drawn uniformly."""
+    """ITM with hard negatives: see ``image_text_matching``. Negatives are drawn uniformly if rows do not lie in one space."""
 
     def __init__(self, useful: Tensor, heads: PretrainingHeads) -> None:
         super().__init__(useful)
@@ -70,7 +70,7 @@ class Matching(Objective):
 
 
 class MaskedLanguage(Objective):
-    """MLM: words of a text hidden, and guessed from the rest of it and its picture (Bao et al., arXiv 2111.02358)."""
+    """MLM: tokens of a text are hidden, and predicted from the rest of it and from its picture (Bao et al., arXiv 2111.02358)."""
 
     def __init__(self, useful: Tensor, heads: PretrainingHeads) -> None:
         super().__init__(useful)
@@ -85,11 +85,11 @@ class MaskedLanguage(Objective):
 
 
 class Categories(Objective):
-    """CLCE on the units' categories (Long et al., arXiv 2402.14551), with a linear classifier a modality; the mean over modalities.
+    """CLCE on the units' categories (Long et al., arXiv 2402.14551), with one linear classifier per modality; the mean over modalities.
 
     Args:
-        labels: int64 (n_units,), -1 = none.
-        heads: modality -> classifier.
+        labels: int64 (n_units,), the category of each unit, -1 for none.
+        heads: ``{modality: classifier}``.
     """
 
     def __init__(self, labels: Tensor, heads: dict[str, nn.Module]) -> None:
@@ -109,12 +109,13 @@ class Categories(Objective):
 
 
 class Interaction(Objective):
-    """Items that the same users consumed are alike: each unit of the batch against a partner drawn from its users' others.
+    """Items that the same users consumed become alike: each unit of the batch is a positive of another unit that one of its users consumed.
 
-    The positives are those of Item2Vec (Barkan & Koenigstein, arXiv 1603.04259), any two items of one user; the loss is the symmetric
-    softmax over the batch (InfoNCE: van den Oord et al., arXiv 1807.03748) on L2-normalised rows, in each modality by itself, because
-    modalities need not share a space; the mean over modalities. Units that some user consumed together, or that share their picture
-    or text, are not each other's negatives. Deviation: Item2Vec has free vectors and negatives drawn from a noise distribution.
+    Positives are those of Item2Vec (Barkan & Koenigstein, arXiv 1603.04259): any two items of one user. The loss is the symmetric
+    softmax over the batch (InfoNCE: van den Oord et al., arXiv 1807.03748) on L2-normalised rows. It is computed in each modality by
+    itself, because modalities need not share a space, and averaged over modalities. Units that some user consumed together, or that share
+    their picture or text, are not each other's negatives. Deviation: Item2Vec has free vectors and draws negatives from a noise
+    distribution.
     """
 
     def __init__(self, copurchases: Copurchases) -> None:

@@ -13,14 +13,14 @@ from recbole_mm.items.inputs import EncoderInputs
 
 
 class Units:
-    """The distinct contents (picture, text) of a catalogue, in an order that they alone decide: items that are renamed, reordered
-    or listed twice change nothing.
+    """The distinct contents (pairs of a picture and a text) of a catalogue, each of them a unit. Their order depends on the contents
+    alone: items that are renamed, reordered or listed twice change nothing.
 
     Attributes:
-        names: what names each of the n contents, by modality.
-        ids: int64 (n,), an item that has it.
-        groups: ``{modality: int64 (n,)}``: units with the same picture (text) have the same number, those without one -1.
-        of_item: int64 (n_items,), the unit of every item; -1 for items that have nothing.
+        names: the digests that name each of the n units, one per modality.
+        ids: int64 (n,), an item that has this content.
+        groups: ``{modality: int64 (n,)}``: units with the same picture (text) have the same number, those without one have -1.
+        of_item: int64 (n_items,), the unit of every item; -1 for items without any content.
     """
 
     def __init__(self, inputs: EncoderInputs) -> None:
@@ -44,7 +44,13 @@ class Units:
 
 
 class Split(NamedTuple):
-    """bool (n,): the pairs that are held out, and what may be trained on; and whether pairs had to be drawn out of families."""
+    """Which units are held out from training.
+
+    Attributes:
+        held: bool (n,), the pairs that are held out.
+        trained: bool (n,), the units that may be trained on.
+        mixed: whether single pairs had to be held out, which share a picture or a text with units that are trained on.
+    """
 
     held: Tensor
     trained: Tensor
@@ -52,31 +58,31 @@ class Split(NamedTuple):
 
 
 def hold_out(units: Units, share: float, seed: int) -> Split:
-    """Keeps pairs from training for retrieval: about ``share`` of them, two at least (none for 0).
+    """Holds out about ``share`` of the pairs for retrieval, at least two; none for a share of 0.
 
-    Whole families (units linked by a picture or a text they share, such as the colours of a shirt) go one way or the other, so that
-    nothing held out is seen in part: what a family has besides pairs is not trained on either. Where families are too large for that,
-    single pairs are drawn.
+    Units that share a picture or a text, such as the colours of a shirt, form a family. A family is held out or trained on as a whole, so
+    that no part of a held-out pair is seen in training: the units of its family that are no pairs are not trained on either. If families
+    are too large for that, single pairs are drawn.
     """
     held, pairs = torch.zeros(len(units), dtype=torch.bool), units.pairs.nonzero().squeeze(1)
     quota = max(2, round(share * len(pairs))) if share and len(pairs) else 0
     families = _families(units)
     for numbers, mixed in ((families, False), (torch.arange(len(units)), True)):
-        members = _filled(numbers[pairs], quota, seeded(seed, "held out"))
+        members = _filled(numbers[pairs], quota, generator_for(seed, "held out"))
         if int(members.sum()) >= min(2, quota):
             held[pairs[members]] = True
             return Split(held, ~torch.isin(numbers, numbers[held]), mixed)
     return Split(held, ~held, False)
 
 
-def seeded(*parts: object) -> Generator:
-    """A random generator of its own for every seed and purpose."""
+def generator_for(*parts: object) -> Generator:
+    """A random generator for one purpose: a seed and whatever else tells it apart."""
     digest = blake2b(" ".join(map(str, parts)).encode(), digest_size=7).digest()
     return Generator().manual_seed(int.from_bytes(digest, "big"))
 
 
 def _filled(family: Tensor, quota: int, generator: Generator) -> Tensor:
-    """bool (n,): members of families drawn at random, those skipped that would exceed the quota."""
+    """bool (n,): members of families that are drawn at random; a family that would exceed the quota is skipped."""
     sizes = torch.bincount(family)
     taken, count = torch.zeros(len(sizes), dtype=torch.bool), 0
     for number in torch.randperm(len(sizes), generator=generator).tolist():

@@ -6,11 +6,11 @@ from contextlib import nullcontext
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 from tqdm import tqdm
 
-from recbole_mm.encoder.base import Inputs
+from recbole_mm.encoder.base import FeatureNetwork, Inputs
 from recbole_mm.items.encoding_cost import EncodingCost
 from recbole_mm.items.inputs import EncoderInputs, contents_fingerprint
 from recbole_mm.parallel.ranks import Ranks
@@ -52,7 +52,7 @@ class EncodedItems(ABC):
     from_states = False
 
     def __init__(
-        self, encoder: nn.Module, inputs: EncoderInputs, dims: dict[str, int], chunk_size: int | None = None, precision: str = "fp32",
+        self, encoder: FeatureNetwork, inputs: EncoderInputs, dims: dict[str, int], chunk_size: int | None = None, precision: str = "fp32",
         cost: EncodingCost | None = None, ranks: Ranks | None = None,
     ) -> None:  # fmt: skip
         self.encoder, self.dims, self.bf16 = encoder, dims, precision == "bf16"

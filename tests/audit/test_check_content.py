@@ -25,7 +25,7 @@ def test_a_sound_shop(shop, capsys):
 
 
 def test_no_encoder_is_built(shop, capsys, monkeypatch):
-    monkeypatch.setattr("recbole_mm.encoder.build.create_encoder", lambda *_, **__: pytest.fail("an encoder was asked for"))
+    monkeypatch.setattr("recbole_mm.encoder.build_encoder.create_encoder", lambda *_, **__: pytest.fail("an encoder was asked for"))
     shop.write()
     shop.audit(capsys)
 

@@ -7,7 +7,8 @@ import torch
 
 from recbole_mm.cli import main
 from recbole_mm.config.catalogue_config import EXTRACTION, FINE_TUNING, CatalogueConfig
-from recbole_mm.encoder.build import build_encoder, sharded
+from recbole_mm.encoder.build_encoder import build_encoder
+from recbole_mm.encoder.settings import EncoderSettings
 from recbole_mm.errors import InputError
 from tests.planted import built, settings
 from tests.processes import together
@@ -57,6 +58,7 @@ def test_an_encoder_that_does_not_train_is_on_its_device_in_every_process(plante
     def device() -> tuple[bool, str]:
         config, *_ = built(planted, strategy="fsdp")
         config["encoder_training"], config["device"] = "finetuned", torch.device("meta")
-        return sharded(config), next(build_encoder(config).parameters()).device.type
+        encoder = EncoderSettings.from_config(config, processes=2)
+        return encoder.sharded, next(build_encoder(encoder).parameters()).device.type
 
     assert together(2, device) == [(False, "meta")] * 2

@@ -13,7 +13,7 @@ import pytest
 import torch
 from safetensors.numpy import load_file, save_file
 
-from recbole_mm.encoder import build
+from recbole_mm.encoder import build_encoder
 from recbole_mm.model import OUR_MODELS, get_model
 from recbole_mm.quick_start import build_trainer, load_data_and_model
 from tests.planted import built, write_features, write_planted
@@ -49,10 +49,10 @@ every_model = pytest.mark.parametrize("model_name", MODELS)
 @pytest.fixture(autouse=True)
 def _encoders_are_made_once(monkeypatch):
     """The tiny encoders start from their seed, so a copy is as good as another one."""
-    monkeypatch.setattr(build, "create_encoder", lambda name, **options: copy.deepcopy(_encoder(name, **options)))
+    monkeypatch.setattr(build_encoder, "create_encoder", lambda name, **options: copy.deepcopy(_encoder(name, **options)))
 
 
-_encoder = lru_cache(build.create_encoder)
+_encoder = lru_cache(build_encoder.create_encoder)
 
 
 @pytest.fixture(scope="module")

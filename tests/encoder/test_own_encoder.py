@@ -15,7 +15,7 @@ from recbole_mm.encoder.tuning.side_network import SideNetwork
 from recbole_mm.encoder.tuning.tune import tune
 from recbole_mm.encoder.tuning.tunings import TUNINGS
 from recbole_mm.errors import InputError
-from recbole_mm.finetune.tune_and_export import finetune
+from recbole_mm.finetune.tune_and_export import tune_and_export
 from tests.encoder.own import OwnEncoder, OwnJoint, SilentJoint, made
 from tests.finetune.shops import configured, training, write_shop
 
@@ -105,7 +105,7 @@ def test_a_joint_pass_that_nothing_is_said_of_is_not_cut():
 @pytest.mark.parametrize(
     ("name", "objective", "message"),
     [
-        ("own:x", "itc", "lie in no common space"),
+        ("own:x", "itc", "do not lie in one space"),
         ("own:x", "itm", "does not read pictures and texts in one pass"),
         ("silent:x", "itm", "has no heads for it"),
         ("joint:x", "mlm", "has no heads for it"),
@@ -114,13 +114,13 @@ def test_a_joint_pass_that_nothing_is_said_of_is_not_cut():
 def test_objectives_are_refused_for_their_true_reason(name, objective, message, backends, shop, tmp_path):
     config = configured(shop, tmp_path, encoder=name, finetune_weights={objective: 1})
     with pytest.raises(InputError, match=message):
-        finetune(config, training(config))
+        tune_and_export(config, training(config))
 
 
 def test_heads_of_its_own_are_trained_and_its_weights_exported(backends, shop, tmp_path):
     keys = {"encoder": "headed:x", "finetune_epochs": 1, "finetune_weights": {"itm": 1, "mlm": 1}}
     config = configured(shop, tmp_path / "cache", **keys)
-    tuned = finetune(config, training(config), tmp_path / "own.safetensors")
+    tuned = tune_and_export(config, training(config), tmp_path / "own.safetensors")
     assert set(tuned.report["epochs"][0]["losses"]) == {"itm", "mlm"} and tuned.encoder.pretraining_heads is None
     written = load_file(tmp_path / "own.safetensors")
     assert written.keys() == tuned.encoder.state_dict().keys()
@@ -130,7 +130,7 @@ def test_heads_of_its_own_are_trained_and_its_weights_exported(backends, shop, t
 def test_what_cannot_be_exported_is_said_before_it_is_trained(backends, shop, tmp_path):
     config = configured(shop, tmp_path, encoder="own:x", finetune_weights={"interaction": 1})
     with pytest.raises(InputError, match="own:x names no weights file"):
-        finetune(config, training(config), tmp_path / "own.safetensors")
+        tune_and_export(config, training(config), tmp_path / "own.safetensors")
     assert not (tmp_path / "own.safetensors").exists()
 
 

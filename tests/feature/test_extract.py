@@ -17,7 +17,8 @@ from safetensors import safe_open
 from recbole_mm.cli import main
 from recbole_mm.config.multimodal_config import MultiModalConfig
 from recbole_mm.encoder import create_encoder
-from recbole_mm.encoder.build import build_encoder
+from recbole_mm.encoder.build_encoder import build_encoder
+from recbole_mm.encoder.settings import EncoderSettings
 from recbole_mm.feature import extract as extract_module
 from recbole_mm.feature.extract import extract
 from recbole_mm.items import fill_stores as fill_module
@@ -103,7 +104,7 @@ def test_killed_at_any_moment_it_ends_in_the_same_bytes(shop, undisturbed, tmp_p
     """Each process starts with what the one before has left, from packed pictures to shards; after some kills, all over again."""
     keys = settings(shop, cache_dir=str(tmp_path / "cache"), encoder_chunk_size=4, encoder_training="pretrained")
     config = MultiModalConfig("CLIPRec", "shop", config_dict=keys)
-    dataset, encoder = create_dataset(config), build_encoder(config)
+    dataset, encoder = create_dataset(config), build_encoder(EncoderSettings.from_config(config))
     monkeypatch.setattr(extract_module, "frozen_encoder", lambda *_: encoder)
     moments, killed, chains, halfway, total = random.Random(0), 0, 0, 0, len(undisturbed[1])
     while killed < KILLS:

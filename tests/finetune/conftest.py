@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from recbole_mm.finetune.apply import Tuned
+from recbole_mm.finetune.finetune_encoder import TunedEncoder
 from tests.finetune.shops import tuned, write_shop
 
 
@@ -20,6 +20,6 @@ def cache(tmp_path_factory) -> Path:
 
 
 @pytest.fixture
-def clip(shop, cache) -> Tuned:
+def clip(shop, cache) -> TunedEncoder:
     """The shop's fine-tuned CLIP."""
     return tuned(shop, cache)

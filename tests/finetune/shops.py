@@ -8,11 +8,12 @@ from PIL import Image
 from recbole.utils import init_seed
 
 from recbole_mm.config.multimodal_config import MultiModalConfig
-from recbole_mm.encoder.build import build_encoder, chunk_size
-from recbole_mm.finetune.apply import Tuned, finetune
-from recbole_mm.finetune.choose import Chooser
-from recbole_mm.finetune.settings import Settings
-from recbole_mm.finetune.stage import Stage
+from recbole_mm.encoder.build_encoder import build_encoder
+from recbole_mm.encoder.settings import EncoderSettings
+from recbole_mm.finetune.choose_objectives import ObjectiveChooser
+from recbole_mm.finetune.finetune_encoder import TunedEncoder, finetune_encoder
+from recbole_mm.finetune.loop import FinetuningLoop
+from recbole_mm.finetune.settings import FinetuneSettings
 from recbole_mm.finetune.units import Units, hold_out
 from recbole_mm.items.inputs import EncoderInputs
 from recbole_mm.items.raw_items import RawItems
@@ -57,23 +58,23 @@ def training(config: MultiModalConfig):
     return training_dataset(config)
 
 
-def tuned(folder: Path, cache: Path, **keys) -> Tuned:
+def tuned(folder: Path, cache: Path, **keys) -> TunedEncoder:
     """Fine-tuned, or found in the cache."""
     config = configured(folder, cache, **keys)
-    return finetune(config, training(config), build_encoder(config), chunk_size(config))
+    encoder = build_encoder(EncoderSettings.from_config(config))
+    return finetune_encoder(FinetuneSettings.from_config(config), training(config), encoder)
 
 
-def staged(folder: Path, cache: Path, **keys) -> Stage:
+def staged(folder: Path, cache: Path, **keys) -> FinetuningLoop:
     """About to be fine-tuned in full."""
     config = configured(folder, cache, **keys)
-    dataset, encoder = training(config), build_encoder(config)
+    dataset, encoder = training(config), build_encoder(EncoderSettings.from_config(config))
     parts = [m for m in encoder.modalities if m in dataset.content.modalities]
-    inputs = EncoderInputs(encoder, dataset.content, parts)
-    items = RawItems(encoder, inputs, chunk_size=chunk_size(config))
-    chosen, units = Settings.from_config(config, encoder), Units(inputs)
+    inputs, chosen = EncoderInputs(encoder, dataset.content, parts), FinetuneSettings.from_config(config).for_encoder(encoder)
+    items, units = RawItems(encoder, inputs, chunk_size=chosen.chunk_size), Units(inputs)
     split = hold_out(units, chosen.valid_ratio if encoder.aligned else 0.0, chosen.seed)
-    objectives = Chooser(encoder, dataset, units, split.trained, chosen).choose(keys.get("finetune_weights", {}))
-    return Stage(items, units, objectives, split, chosen)
+    objectives = ObjectiveChooser(encoder, dataset, units, split.trained, chosen).choose()
+    return FinetuningLoop(items, units, objectives, split, chosen)
 
 
 def weights(encoder: torch.nn.Module) -> dict[str, torch.Tensor]:

@@ -11,9 +11,9 @@ import torch.distributed as dist
 
 from recbole_mm.cli import main
 from recbole_mm.encoder import create_encoder
-from recbole_mm.finetune import apply
+from recbole_mm.finetune import finetune_encoder as finetune_module
 from recbole_mm.finetune import tune_and_export as command
-from recbole_mm.finetune.stage import Stage
+from recbole_mm.finetune.loop import FinetuningLoop
 from recbole_mm.parallel.ranks import Ranks
 from recbole_mm.quick_start import build_trainer, load_data_and_model
 from tests.finetune.shops import QUICK, tuned
@@ -59,8 +59,8 @@ def test_of_several_processes_one_tunes_and_exports(shop, tmp_path, monkeypatch)
 
 def test_the_first_process_tunes_although_it_comes_late(shop, tmp_path, monkeypatch):
     """Its log and its progress bar are the ones that are seen."""
-    name_of = apply.key
-    monkeypatch.setattr(apply, "key", lambda *given: time.sleep(1 - Ranks.current().rank) or name_of(*given))
+    name_of = finetune_module.tuned_key
+    monkeypatch.setattr(finetune_module, "tuned_key", lambda *given: time.sleep(1 - Ranks.current().rank) or name_of(*given))
     keys = {**SMALL, "finetune_weights": {"itc": 1}}
     assert together(2, lambda: tuned(shop, tmp_path / "cache", **keys).reused) == [False, True]
 
@@ -71,7 +71,7 @@ def test_a_run_trains_on_the_tuned_encoder_and_its_checkpoint_gives_equal_scores
     given = arguments(shop, tmp_path / "cache", finetune_weights="{itc: 1, interaction: 1}", encoder_training="finetuned")
     assert main(["finetune", *given]) == main(["extract", *given]) == 0
     (folder,) = (tmp_path / "cache" / "encoders").iterdir()
-    monkeypatch.setattr(Stage, "run", lambda *_: pytest.fail("fine-tuned again"))
+    monkeypatch.setattr(FinetuningLoop, "run", lambda *_: pytest.fail("fine-tuned again"))
     prints = set()
     for name in ("CLIPRec", "VBPR"):
         config, model, train, valid, _ = built(shop, name, **SMALL, **keys)
@@ -136,7 +136,7 @@ def stamps(folder: Path) -> list[int]:
     ids=str,
 )
 def test_bad_input(keys, facts, shop, cache, tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr(Stage, "run", lambda *_: pytest.fail("trained"))
+    monkeypatch.setattr(FinetuningLoop, "run", lambda *_: pytest.fail("trained"))
     assert main(["finetune", *arguments(shop, tmp_path / "cache", **keys)]) == 2
     error = capsys.readouterr().err.strip().splitlines()
     assert len(error) == 1 and error[0].startswith("error: ")

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 import torch
 
-from recbole_mm.finetune import choose
+from recbole_mm.finetune import choose_objectives
 from recbole_mm.finetune.copurchases import Copurchases
-from recbole_mm.finetune.units import seeded
+from recbole_mm.finetune.units import generator_for
 from tests.finetune.shops import staged
 from tests.finetune.test_finetune_units import made
 from tests.planted import built
@@ -32,7 +32,7 @@ def test_partners_are_drawn_by_user_then_by_unit():
     units, copurchases = baskets()
     unit_of = {name[0]: i for i, name in enumerate(units.names)}
     chosen = torch.tensor([unit_of[name] for name in "abcd"] * 6000)
-    drawn = copurchases.partners(chosen, seeded("draws"))
+    drawn = copurchases.partners(chosen, generator_for("draws"))
     shares = torch.zeros(4, len(units)).index_put((torch.arange(4).repeat(6000), drawn), torch.tensor(1 / 6000), accumulate=True)
     expected = {"a": {"b": 1 / 2, "c": 1 / 2}, "b": {"a": 1 / 6, "c": 1 / 6 + 1 / 3, "d": 1 / 3},
                 "c": {"a": 1 / 4, "b": 3 / 4}, "d": {"b": 1}}  # fmt: skip
@@ -41,7 +41,7 @@ def test_partners_are_drawn_by_user_then_by_unit():
         for name, share in own.items():
             by_hand[unit_of[name]] = share
         torch.testing.assert_close(row, by_hand, rtol=0, atol=0.03)
-    assert torch.equal(drawn, copurchases.partners(chosen, seeded("draws")))
+    assert torch.equal(drawn, copurchases.partners(chosen, generator_for("draws")))
 
 
 def test_together_is_what_some_user_has_both_of():
@@ -64,15 +64,17 @@ def test_the_order_of_users_and_interactions_is_their_tokens():
 @pytest.mark.parametrize("cold", [{}, {"cold_item_ratio": 0.2}])
 def test_validation_test_and_cold_interactions_never_enter(cold, shop, tmp_path, monkeypatch):
     seen = []
-    monkeypatch.setattr(choose, "Copurchases", lambda users, items, *rest: seen.append((users, items)) or Copurchases(users, items, *rest))
+    monkeypatch.setattr(
+        choose_objectives, "Copurchases", lambda users, items, *rest: seen.append((users, items)) or Copurchases(users, items, *rest)
+    )
     keys = {"finetune_weights": {"interaction": 1}, **cold}
-    stage = staged(shop, tmp_path, **keys)
+    loop = staged(shop, tmp_path, **keys)
     _, _, *loaders = built(shop, **keys)
     pairs = [set(zip(*(loader.dataset.inter_feat[field].tolist() for field in ("user_id", "item_id")), strict=True)) for loader in loaders]
     ((users, items),) = seen
     assert set(zip(users.tolist(), items.tolist(), strict=True)) == pairs[0]
     assert pairs[1] and pairs[2] and not pairs[0] & (pairs[1] | pairs[2])
-    matrix = stage.objectives["interaction"].copurchases.of_user
-    units_of = [{int(stage.units.of_item[item]) for _, item in part} for part in pairs]
-    assert set(matrix.indices.tolist()) <= units_of[0] - set(stage.held.tolist())
+    matrix = loop.objectives["interaction"].copurchases.of_user
+    units_of = [{int(loop.units.of_item[item]) for _, item in part} for part in pairs]
+    assert set(matrix.indices.tolist()) <= units_of[0] - set(loop.held.tolist())
     assert matrix.nnz <= len(pairs[0])

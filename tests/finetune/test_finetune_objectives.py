@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from recbole_mm.encoder import create_encoder
 from recbole_mm.errors import InputError
 from recbole_mm.finetune.batch import Batch
-from recbole_mm.finetune.units import seeded
+from recbole_mm.finetune.units import generator_for
 from tests.finetune.shops import staged, tuned
 from tests.hf_folders import write_bert, write_vit
 
@@ -25,46 +25,46 @@ def apart(tmp_path_factory) -> str:
     return f"separate:image=hf:{write_vit(folder / 'vit')},text=hf:{write_bert(folder / 'bert')}"
 
 
-def batch_of(stage, n=16):
-    return Batch(stage.items, stage.units, stage.training[:n], seeded("fixed"))
+def batch_of(loop, n=16):
+    return Batch(loop.items, loop.units, loop.training[:n], generator_for("fixed"))
 
 
 @pytest.mark.parametrize(("encoder", "name"), CASES)
 def test_each_lowers_its_own_loss(encoder, name, shop, tmp_path):
     """On a batch it is trained on, with the same draws before and after."""
-    stage = staged(shop, tmp_path, encoder=encoder, finetune_weights={name: 1}, category_field="colour", **ONE)
-    stage.training, stage.per_epoch, objective = stage.training[:16], 1, stage.objectives[name]
+    loop = staged(shop, tmp_path, encoder=encoder, finetune_weights={name: 1}, category_field="colour", **ONE)
+    loop.training, loop.per_epoch, objective = loop.training[:16], 1, loop.objectives[name]
     with torch.no_grad():
-        before = objective(batch_of(stage)).item()
+        before = objective(batch_of(loop)).item()
     for _ in range(16):
-        stage._learn()
-    stage.encoder.eval()
+        loop._learn()
+    loop.encoder.eval()
     with torch.no_grad():
-        assert objective(batch_of(stage)).item() < 0.98 * before
+        assert objective(batch_of(loop)).item() < 0.98 * before
 
 
 def test_the_contrastive_loss_by_hand(shop, tmp_path):
-    stage = staged(shop, tmp_path)
-    batch = batch_of(stage, 6)
-    inputs = {m: stage.items.inputs(m, stage.units.ids[batch.chosen]) for m in ("image", "text")}
+    loop = staged(shop, tmp_path)
+    batch = batch_of(loop, 6)
+    inputs = {m: loop.items.read(m, loop.units.ids[batch.chosen]) for m in ("image", "text")}
     with torch.no_grad():
-        image, text = (F.normalize(rows, dim=-1) for rows in stage.encoder(inputs).values())
-        scores = image @ text.T * stage.encoder.model.logit_scale.exp()
+        image, text = (F.normalize(rows, dim=-1) for rows in loop.encoder(inputs).values())
+        scores = image @ text.T * loop.encoder.model.logit_scale.exp()
         by_hand = -(scores.log_softmax(0).diagonal().mean() + scores.log_softmax(1).diagonal().mean()) / 2
-        assert stage.objectives["itc"](batch).item() == pytest.approx(by_hand.item(), rel=1e-5)
+        assert loop.objectives["itc"](batch).item() == pytest.approx(by_hand.item(), rel=1e-5)
 
 
 def test_the_interaction_loss_by_hand(shop, tmp_path):
     """Users consume one colour, so every other anchor's partner of the same colour is no negative."""
-    stage = staged(shop, tmp_path, finetune_weights={"interaction": 1})
-    objective, batch = stage.objectives["interaction"], batch_of(stage, 10)
+    loop = staged(shop, tmp_path, finetune_weights={"interaction": 1})
+    objective, batch = loop.objectives["interaction"], batch_of(loop, 10)
     anchors = batch.chosen
     assert objective.useful[anchors].all()
-    partners = objective.copurchases.partners(anchors, seeded("fixed"))
+    partners = objective.copurchases.partners(anchors, generator_for("fixed"))
     together = objective.copurchases.together(anchors, partners)
     with torch.no_grad():
         total = 0.0
-        rows = {key: stage.items.encode(stage.units.ids[units]) for key, units in (("own", anchors), ("theirs", partners))}
+        rows = {key: loop.items.encode(loop.units.ids[units]) for key, units in (("own", anchors), ("theirs", partners))}
         for m in ("image", "text"):
             scores = F.normalize(rows["own"][m], dim=-1) @ F.normalize(rows["theirs"][m], dim=-1).T / 0.07
             for matrix, known in ((scores, together), (scores.T, together.T)):
@@ -75,11 +75,11 @@ def test_the_interaction_loss_by_hand(shop, tmp_path):
 
 
 def test_masked_words_leave_padding_start_and_end_alone(shop, tmp_path, monkeypatch):
-    stage = staged(shop, tmp_path, encoder="vlmo:tiny", finetune_weights={"mlm": 1})
-    read, batch = [], batch_of(stage, 16)
-    original = stage.encoder.read_pairs
-    monkeypatch.setattr(stage.encoder, "read_pairs", lambda pixels, tokens: read.append(tokens) or original(pixels, tokens))
-    stage.objectives["mlm"](batch)
+    loop = staged(shop, tmp_path, encoder="vlmo:tiny", finetune_weights={"mlm": 1})
+    read, batch = [], batch_of(loop, 16)
+    original = loop.encoder.read_pairs
+    monkeypatch.setattr(loop.encoder, "read_pairs", lambda pixels, tokens: read.append(tokens) or original(pixels, tokens))
+    loop.objectives["mlm"](batch)
     (corrupted,), tokens = read, batch.inputs[1]
     changed = corrupted != tokens
     assert changed.any() and not (changed & torch.isin(tokens, torch.tensor([0, 2, 3]))).any()
@@ -90,12 +90,12 @@ def test_masked_words_leave_padding_start_and_end_alone(shop, tmp_path, monkeypa
 def test_joint_passes_are_as_large_as_a_chunk_and_have_the_gradients_of_one(name, shop, tmp_path, monkeypatch):
     found = []
     for chunk in (64, 5):
-        stage = staged(shop, tmp_path, encoder="vlmo:tiny", encoder_chunk_size=chunk, finetune_weights={name: 1})
-        read, original = [], stage.encoder.read_pairs
-        monkeypatch.setattr(stage.encoder, "read_pairs", lambda p, t, o=original, r=read: r.append(len(p)) or o(p, t))
-        loss = stage.objectives[name](batch_of(stage))
+        loop = staged(shop, tmp_path, encoder="vlmo:tiny", encoder_chunk_size=chunk, finetune_weights={name: 1})
+        read, original = [], loop.encoder.read_pairs
+        monkeypatch.setattr(loop.encoder, "read_pairs", lambda p, t, o=original, r=read: r.append(len(p)) or o(p, t))
+        loss = loop.objectives[name](batch_of(loop))
         loss.backward()
-        gradients = [p.grad for p in (*stage.encoder.parameters(), *stage.objectives.parameters()) if p.grad is not None]
+        gradients = [p.grad for p in (*loop.encoder.parameters(), *loop.objectives.parameters()) if p.grad is not None]
         found.append((loss, gradients, read))
     (whole, wanted, (once,)), (parts, ours, read) = found
     assert once > 5 >= max(read) and sum(read) > once
@@ -105,18 +105,18 @@ def test_joint_passes_are_as_large_as_a_chunk_and_have_the_gradients_of_one(name
 
 def test_all_together_train_every_part_and_are_weighted(shop, tmp_path):
     weights = {"itc": 1.0, "itm": 0.5, "mlm": 0.25, "clce": 0.1, "interaction": 0.1}
-    stage = staged(shop, tmp_path, encoder="vlmo:tiny", finetune_weights=weights, category_field="colour", finetune_batch_size=16)
-    stage._learn()
-    without = {name for name, p in stage.encoder.named_parameters() if p.requires_grad and (p.grad is None or not bool(p.grad.any()))}
+    loop = staged(shop, tmp_path, encoder="vlmo:tiny", finetune_weights=weights, category_field="colour", finetune_batch_size=16)
+    loop._learn()
+    without = {name for name, p in loop.encoder.named_parameters() if p.requires_grad and (p.grad is None or not bool(p.grad.any()))}
     assert not without
-    assert all(bool(p.grad.any()) for p in stage.objectives.parameters())
-    batch = batch_of(stage)
-    stage.optimizer.zero_grad()
-    (weights["itm"] * stage.objectives["itm"](batch)).backward()
-    half = stage.objectives["itm"].head.fc.weight.grad.clone()
-    stage.optimizer.zero_grad()
-    stage.objectives["itm"](batch_of(stage)).backward()
-    torch.testing.assert_close(stage.objectives["itm"].head.fc.weight.grad, 2 * half)
+    assert all(bool(p.grad.any()) for p in loop.objectives.parameters())
+    batch = batch_of(loop)
+    loop.optimizer.zero_grad()
+    (weights["itm"] * loop.objectives["itm"](batch)).backward()
+    half = loop.objectives["itm"].head.fc.weight.grad.clone()
+    loop.optimizer.zero_grad()
+    loop.objectives["itm"](batch_of(loop)).backward()
+    torch.testing.assert_close(loop.objectives["itm"].head.fc.weight.grad, 2 * half)
 
 
 def test_heads_that_start_at_random_learn_at_their_own_rate(shop, tmp_path):
@@ -124,10 +124,10 @@ def test_heads_that_start_at_random_learn_at_their_own_rate(shop, tmp_path):
     from safetensors.torch import save_file
 
     save_file(create_encoder("vlmo:tiny").model.state_dict(), weights)
-    stage = staged(shop, tmp_path, encoder=f"vlmo:tiny@{weights}", finetune_weights={"itm": 1, "itc": 1})
-    rates = {group["peak_lr"] for group in stage.optimizer.param_groups}
-    head = stage.objectives["itm"].head.fc.weight
-    own = next(group for group in stage.optimizer.param_groups if any(p is head for p in group["params"]))
+    loop = staged(shop, tmp_path, encoder=f"vlmo:tiny@{weights}", finetune_weights={"itm": 1, "itc": 1})
+    rates = {group["peak_lr"] for group in loop.optimizer.param_groups}
+    head = loop.objectives["itm"].head.fc.weight
+    own = next(group for group in loop.optimizer.param_groups if any(p is head for p in group["params"]))
     assert rates == {1e-5, 1e-3} and own["peak_lr"] == 1e-3
 
 
@@ -159,7 +159,7 @@ def test_what_cannot_be_is_one_clear_line(keys, facts, shop, tmp_path):
 
 def test_spaces_apart(apart, shop, tmp_path):
     """No contrast and no retrieval, but what needs no common space."""
-    with pytest.raises(InputError, match="itc: .* no common space"):
+    with pytest.raises(InputError, match="itc: .* do not lie in one space"):
         staged(shop, tmp_path, encoder=apart, finetune_weights={"itc": 1})
     with pytest.raises(InputError, match="nothing to learn"):
         staged(shop, tmp_path, encoder=apart)

@@ -1,6 +1,4 @@
-"""Which objectives an encoder and a data set can have."""
-
-from collections.abc import Collection
+"""Which of the objectives that were asked for are possible with an encoder and a data set."""
 
 import torch
 from torch import Tensor, nn
@@ -13,46 +11,47 @@ from recbole_mm.encoder.pretraining_heads import PretrainingHeads, drawn
 from recbole_mm.errors import InputError, listed
 from recbole_mm.finetune.copurchases import Copurchases
 from recbole_mm.finetune.objectives import Categories, Contrastive, Interaction, MaskedLanguage, Matching, Objective
-from recbole_mm.finetune.settings import Settings
+from recbole_mm.finetune.settings import FinetuneSettings
 from recbole_mm.finetune.units import Units
 
 
-class Chooser:
-    """Makes objectives for an encoder over units.
+class ObjectiveChooser:
+    """Makes the objectives of fine-tuning an encoder, or says why one is not possible.
 
     Args:
         dataset: a MultiModalDataset whose interactions are the training ones.
-        trained: bool (n_units,), those that may be trained on.
+        units: the contents of its items.
+        trained: bool (n_units,), the units that may be trained on.
     """
 
-    def __init__(self, encoder: ItemEncoder, dataset, units: Units, trained: Tensor, settings: Settings) -> None:
+    def __init__(self, encoder: ItemEncoder, dataset, units: Units, trained: Tensor, settings: FinetuneSettings) -> None:
         self.encoder, self.dataset, self.units, self.trained, self.settings = encoder, dataset, units, trained, settings
 
-    def choose(self, asked: Collection[str]) -> nn.ModuleDict:
-        """``{name: Objective}`` of all weights that are possible.
-
-        Args:
-            asked: the objectives that the user named; the others are defaults, and left out where they are not possible.
+    def choose(self) -> nn.ModuleDict:
+        """``{name: Objective}`` for all weights of the settings. An objective that only the default names is left out if it is not
+        possible.
 
         Raises:
-            InputError: one that was asked for is not possible, or none is.
+            InputError: an objective that the user asked for is not possible, or none is.
         """
         chosen, refused = nn.ModuleDict(), []
         for name in self.settings.weights:
             try:
                 chosen[name] = getattr(self, f"_{name}")()
             except InputError as error:
-                if name in asked:
+                if name in self.settings.asked_for:
                     raise InputError(f"finetune_weights: {name}: {error}") from error
                 refused.append(f"{name}: {error}")
         if not chosen:
-            raise InputError(f"finetune_weights leave nothing to learn ({'; '.join(refused)}); clce and interaction suit any encoder")
+            raise InputError(
+                f"finetune_weights leave nothing to learn ({'; '.join(refused)}); clce and interaction are possible with any encoder"
+            )
         return chosen
 
     def _itc(self) -> Objective:
         pairs = self._pairs()
         if not self.encoder.aligned:
-            raise InputError(f"the pictures' and the texts' rows of {self.encoder.name} lie in no common space")
+            raise InputError(f"the image and text rows of {self.encoder.name} do not lie in one space")
         self.encoder.similarity()
         return Contrastive(pairs)
 
@@ -91,10 +90,10 @@ class Chooser:
 
     def _pairs(self) -> Tensor:
         if not {"image", "text"} <= set(self.encoder.modalities):
-            raise InputError(f"{self.encoder.name} reads {listed(self.encoder.modalities)} alone, not pictures and texts")
+            raise InputError(f"{self.encoder.name} reads only {listed(self.encoder.modalities)}, not pictures and texts")
         pairs = self.units.pairs & self.trained
         if int(pairs.sum()) < 2:
-            raise InputError(f"{int(self.units.pairs.sum())} items have both a picture and a text, held-out ones among them")
+            raise InputError(f"only {int(self.units.pairs.sum())} items have both a picture and a text, counting those that are held out")
         return pairs
 
     def _heads(self) -> PretrainingHeads:

@@ -12,9 +12,9 @@ from PIL import Image
 from safetensors.torch import load_file
 
 from recbole_mm.errors import InputError
-from recbole_mm.finetune import stage as stage_module
+from recbole_mm.finetune import loop as loop_module
+from recbole_mm.finetune.loop import FinetuningLoop
 from recbole_mm.finetune.retrieval import score
-from recbole_mm.finetune.stage import Stage
 from tests.finetune.shops import staged, tuned, weights
 
 
@@ -37,7 +37,7 @@ def test_what_is_stored_is_the_best_epoch_and_the_report_says_so(clip):
 
 
 def test_a_second_run_reuses_it_and_says_so(clip, shop, cache, caplog, monkeypatch):
-    monkeypatch.setattr(Stage, "run", lambda *_: pytest.fail("fine-tuned again"))
+    monkeypatch.setattr(FinetuningLoop, "run", lambda *_: pytest.fail("fine-tuned again"))
     with caplog.at_level("INFO"):
         again = tuned(shop, cache, state="INFO", finetune_weights={"itc": 1.0}, modalities=["image"], train_batch_size=7)
     assert again.reused and f"encoder reused from {clip.folder}" in caplog.text and "R@1" in caplog.text
@@ -45,7 +45,7 @@ def test_a_second_run_reuses_it_and_says_so(clip, shop, cache, caplog, monkeypat
 
 
 def test_any_change_of_what_made_it_tunes_anew(clip, shop, cache, tmp_path, monkeypatch):
-    monkeypatch.setattr(Stage, "run", lambda self, *_: (_ for _ in ()).throw(InputError("tunes now")))
+    monkeypatch.setattr(FinetuningLoop, "run", lambda self, *_: (_ for _ in ()).throw(InputError("tunes now")))
 
     def anew(folder=shop, **keys):
         with pytest.raises(InputError, match="tunes now"):
@@ -103,8 +103,8 @@ def test_killed_and_resumed_equals_straight(encoder, at, shop, cache, tmp_path, 
     keys = {"encoder": encoder, "finetune_epochs": 2, "finetune_stopping_step": 1}
     keys |= {} if encoder == "open_clip:tiny" else {"finetune_batch_size": 8, "finetune_valid_ratio": 0.75}
     straight = tuned(shop, cache, **keys)
-    learn, steps = Stage._learn, []
-    monkeypatch.setattr(stage_module, "SAVE_SECONDS", 0.0 if at == 4 else 1e9)
+    learn, steps = FinetuningLoop._learn, []
+    monkeypatch.setattr(loop_module, "SAVE_SECONDS", 0.0 if at == 4 else 1e9)
 
     def dying(self):
         if len(steps) == at:
@@ -113,11 +113,11 @@ def test_killed_and_resumed_equals_straight(encoder, at, shop, cache, tmp_path, 
         learn(self)
 
     with monkeypatch.context() as patch:
-        patch.setattr(Stage, "_learn", dying)
+        patch.setattr(FinetuningLoop, "_learn", dying)
         with pytest.raises(Killed):
             tuned(shop, tmp_path, **keys)
     torch.manual_seed(99)
-    monkeypatch.setattr(Stage, "_learn", lambda self: (steps.append(self.step), learn(self)))
+    monkeypatch.setattr(FinetuningLoop, "_learn", lambda self: (steps.append(self.step), learn(self)))
     resumed = tuned(shop, tmp_path, **keys)
     assert (resumed.folder / "encoder.safetensors").read_bytes() == (straight.folder / "encoder.safetensors").read_bytes()
     assert {**resumed.report, "seconds": 0} == {**straight.report, "seconds": 0}
@@ -143,8 +143,8 @@ def test_the_runs_random_numbers_are_as_if_nothing_had_been_tuned(shop, tmp_path
 
 def test_early_stopping_counts_epochs_without_better_retrieval(shop, tmp_path, monkeypatch):
     recalls = iter([0.1, 0.3, 0.2, 0.3, 0.1, 0.9])
-    monkeypatch.setattr(Stage, "retrieve", lambda self: {"image->text R@1": next(recalls)})
-    monkeypatch.setattr(Stage, "_learn", lambda self: setattr(self, "step", self.step + 1))
+    monkeypatch.setattr(FinetuningLoop, "retrieve", lambda self: {"image->text R@1": next(recalls)})
+    monkeypatch.setattr(FinetuningLoop, "_learn", lambda self: setattr(self, "step", self.step + 1))
     short = staged(shop, tmp_path, finetune_epochs=6, finetune_stopping_step=2)
     short.run(tmp_path / "checkpoint.pth")
     assert short.best == 2 and len(short.history) == 5

@@ -1,4 +1,4 @@
-"""The training of a fine-tuning: one pass over all steps, killed and resumed at any of them."""
+"""The training loop of fine-tuning, which resumes exactly wherever it is killed."""
 
 import time
 from logging import getLogger
@@ -13,8 +13,8 @@ from recbole_mm.encoder.tuning.parameter_groups import AUTO_LEARNING_RATE, param
 from recbole_mm.errors import InputError
 from recbole_mm.finetune.batch import Batch
 from recbole_mm.finetune.retrieval import retrieval, score
-from recbole_mm.finetune.settings import Settings
-from recbole_mm.finetune.units import Split, Units, seeded
+from recbole_mm.finetune.settings import FinetuneSettings
+from recbole_mm.finetune.units import Split, Units, generator_for
 from recbole_mm.items.encoded_items import EncodedItems
 
 MAX_NORM = 1.0
@@ -22,21 +22,29 @@ SAVE_SECONDS = 60.0
 logger = getLogger(__name__)
 
 
-class Stage:
-    """Fine-tunes ``items.encoder``, in place, on all units that an objective can use and that the split leaves to training.
+class FinetuningLoop:
+    """Fine-tunes ``items.encoder``, in place, on all units that an objective can use and that the split leaves for training.
 
-    AdamW with a linear warm-up and half a cosine down to zero over ``epochs``, gradients clipped at norm 1; heads that start at
-    random learn at the rate of random weights. After every epoch pictures and texts of the held-out pairs are retrieved by each
-    other; the weights of the best epoch are the result, of the last where nothing is held out. Every random number of a step
-    comes from the seed and the step alone, so a checkpoint (every epoch and every minute) resumes exactly, and needs no random state.
+    The optimiser is AdamW with a linear warm-up and then half a cosine down to zero over ``epochs``; gradients are clipped at norm 1.
+    Heads that start from random weights have the learning rate of random weights. After every epoch the pictures and texts of the
+    held-out pairs are retrieved by each other; the weights of the best epoch are the result, or those of the last epoch if nothing is
+    held out. All random numbers of a step come from the seed and the step alone, so training resumes exactly from a checkpoint (one per
+    epoch and per minute), which holds no random state.
+
+    Args:
+        objectives: ``{name: Objective}``.
+        split: which units are held out.
 
     Attributes:
-        history: an entry an epoch: ``losses`` (mean of each), and ``retrieval``.
-        best: the epoch, from 1, whose weights are kept.
-        seconds: spent, in all processes that worked on it.
+        history: one entry per epoch: ``losses`` (the mean of each objective) and ``retrieval``.
+        best: the number of the epoch, from 1, whose weights are kept.
+        seconds: spent so far, by all processes that worked on it one after the other.
+
+    Raises:
+        InputError: fewer than two units have what the objectives learn from.
     """
 
-    def __init__(self, items: EncodedItems, units: Units, objectives: nn.ModuleDict, split: Split, settings: Settings) -> None:
+    def __init__(self, items: EncodedItems, units: Units, objectives: nn.ModuleDict, split: Split, settings: FinetuneSettings) -> None:
         self.items, self.units, self.settings, self.encoder = items, units, settings, items.encoder
         self.objectives = objectives.to(items.device)
         useful = torch.stack([objective.useful for objective in objectives.values()]).any(0)
@@ -53,11 +61,11 @@ class Stage:
 
     @property
     def steps(self) -> int:
-        """Of all epochs."""
+        """The number of steps in all epochs."""
         return self.settings.epochs * self.per_epoch
 
     def retrieve(self) -> dict[str, float] | None:
-        """Of the held-out pairs, under the present weights; None where there are none."""
+        """Recalls of the held-out pairs under the present weights (see ``retrieval``); None if nothing is held out."""
         if not len(self.held):
             return None
         groups = {m: numbers[self.held].to(self.items.device) for m, numbers in self.units.groups.items()}
@@ -66,18 +74,20 @@ class Stage:
             rows = self.items.encode(self.units.ids[self.held].to(self.items.device))
         return retrieval(rows["image"], rows["text"], groups)
 
-    def run(self, checkpoint: Path, show_progress: bool = False) -> None:
-        """Trains to the end, from ``checkpoint`` if there is one, and leaves the best weights in the encoder.
+    def run(self, checkpoint: Path) -> None:
+        """Trains to the end, from ``checkpoint`` if that file is there, and leaves the best weights in the encoder.
 
         Raises:
-            InputError: the loss is no number.
+            InputError: the loss becomes NaN or infinite.
         """
         self._resume(checkpoint)
         if self.settings.warmup_steps >= self.steps:
             logger.warning(f"finetune_warmup_steps {self.settings.warmup_steps} of {self.steps} steps: the rate never stays at its peak")
         started = saved = time.monotonic()
         spent = self.seconds
-        with tqdm(total=self.steps, initial=self.step, desc="Fine-tuning", unit=" steps", ncols=100, disable=not show_progress) as bar:
+        with tqdm(
+            total=self.steps, initial=self.step, desc="Fine-tuning", unit=" steps", ncols=100, disable=not self.settings.show_progress
+        ) as bar:
             while self.step < self.steps and not self._done():
                 self._learn()
                 bar.update()
@@ -104,10 +114,10 @@ class Stage:
 
     def _learn(self) -> None:
         epoch, place = divmod(self.step, self.per_epoch)
-        order = torch.randperm(len(self.training), generator=seeded(self.settings.seed, "order", epoch))
+        order = torch.randperm(len(self.training), generator=generator_for(self.settings.seed, "order", epoch))
         chosen = self.training[order.tensor_split(self.per_epoch)[place]]
-        torch.manual_seed(seeded(self.settings.seed, "dropout", self.step).initial_seed())
-        batch = Batch(self.items, self.units, chosen, seeded(self.settings.seed, "step", self.step))
+        torch.manual_seed(generator_for(self.settings.seed, "dropout", self.step).initial_seed())
+        batch = Batch(self.items, self.units, chosen, generator_for(self.settings.seed, "step", self.step))
         self.encoder.train()
         with torch.autocast(self.items.device.type, torch.bfloat16, enabled=self.settings.precision == "bf16"):
             losses = {name: objective(batch) for name, objective in self.objectives.items()}

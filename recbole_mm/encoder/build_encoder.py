@@ -1,0 +1,24 @@
+"""From settings to an encoder."""
+
+from recbole_mm.encoder.base import ItemEncoder
+from recbole_mm.encoder.compiled import compile_blocks
+from recbole_mm.encoder.factory import create_encoder, options_of, parse_name
+from recbole_mm.encoder.settings import EncoderSettings
+
+
+def build_encoder(settings: EncoderSettings) -> ItemEncoder:
+    """The encoder, on its device; on the CPU if it is still to be sharded and nothing runs it before.
+
+    Raises:
+        InputError: see ``create_encoder`` and ``compile_blocks``.
+    """
+    options = dict(settings.options)
+    if (settings.finetuned or settings.trains) and settings.gradient_checkpointing:
+        options["gradient_checkpointing"] = True
+    if settings.finetuned and "pretraining_heads" in (options_of(parse_name(settings.name)[0]) or ()):
+        options["pretraining_heads"] = True
+    device = "cpu" if settings.sharded and not settings.cache_hidden_states else settings.device
+    encoder = create_encoder(settings.name, seed=settings.seed, **options).to(device)
+    if settings.compile:
+        compile_blocks(encoder, settings.device)
+    return encoder
