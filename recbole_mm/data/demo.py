@@ -1,7 +1,7 @@
-"""The demo shop: a small synthetic RecBole dataset with pictures and texts, whose tastes are planted and known.
+"""The demo shop: a small synthetic RecBole data set with pictures and texts, in which the tastes of the users are known.
 
-Colour, pattern and shape of an item are only in its picture; material and use are only in its text. A third of the users
-choose by colour and pattern, a third by material and use, a third by both. See `write_demo`.
+The colour, pattern and shape of an item are only in its picture; its material and use are only in its text. A third of the users
+chooses by colour and pattern, a third by material and use, and a third by both. See `write_demo`.
 """
 
 from __future__ import annotations
@@ -16,8 +16,10 @@ from recbole_mm.data.demo_texts import MATERIALS, USES, Factors, describe
 from recbole_mm.disk import whole_folder
 
 TASTES = ("visual", "textual", "both")
-TASTE_SHARE = 0.88  # of a user's interactions; the rest is noise
-SHARPNESS = 4.5  # an item with one more matching factor is exp(SHARPNESS) times as likely
+TASTE_SHARE = 0.88
+"""The share of a user's interactions that follow the taste; the rest is noise."""
+SHARPNESS = 4.5
+"""An item with one more matching factor is exp(SHARPNESS) times as likely."""
 COLD_SHARE, COLD_IN_TEST = 0.1, 0.5
 MIN_WARM, MIN_COLD = 4, 2
 
@@ -40,13 +42,13 @@ def affinity(style: Style | None, item: Factors) -> int:
 
 
 def _cells(rng: np.random.Generator, n: int, first: list[str], second: list[str]) -> list[tuple[str, str]]:
-    """For each of `n` items a pair of values; all pairs are about equally frequent."""
+    """A pair of values for each of `n` items, such that all pairs are about equally frequent."""
     cells = rng.permutation(np.resize(np.arange(len(first) * len(second)), n)).tolist()
     return [(first[cell // len(second)], second[cell % len(second)]) for cell in cells]
 
 
-def _items(rng: np.random.Generator, n: int) -> dict[str, dict]:
-    """The items' tokens with their factors; whether they are cold is drawn too."""
+def _draw_items(rng: np.random.Generator, n: int) -> dict[str, dict]:
+    """Draws the items: token -> factors, and whether the item is cold."""
     looks, words = _cells(rng, n, list(COLOURS), list(PATTERNS)), _cells(rng, n, list(MATERIALS), list(USES))
     shapes = rng.choice(list(SHAPES), n).tolist()
     cold = set(rng.permutation(n)[: round(COLD_SHARE * n)].tolist())
@@ -60,7 +62,7 @@ def _items(rng: np.random.Generator, n: int) -> dict[str, dict]:
 
 
 def _styles(rng: np.random.Generator, many: tuple[str, list[str]], one: tuple[str, list[str]]) -> list[Style]:
-    """Two styles for each value of the factor `one`, each with two values of the factor `many`, none shared between them."""
+    """Draws two styles for each value of the factor `one`. Each also has two values of the factor `many`, which the two do not share."""
     styles: list[Style] = []
     for value in one[1]:
         order = rng.permutation(many[1]).tolist()
@@ -68,8 +70,8 @@ def _styles(rng: np.random.Generator, many: tuple[str, list[str]], one: tuple[st
     return styles
 
 
-def _users(rng: np.random.Generator, n: int) -> dict[str, dict]:
-    """The users' tokens with their tastes, as many of each kind."""
+def _draw_users(rng: np.random.Generator, n: int) -> dict[str, dict]:
+    """Draws the users: token -> taste; every kind of taste is equally frequent."""
     visual = _styles(rng, ("colour", list(COLOURS)), ("pattern", list(PATTERNS)))
     textual = _styles(rng, ("material", list(MATERIALS)), ("use", list(USES)))
     users = {}
@@ -84,7 +86,7 @@ def _users(rng: np.random.Generator, n: int) -> dict[str, dict]:
 
 
 def _choose(rng: np.random.Generator, liking: np.ndarray, popularity: np.ndarray, pool: np.ndarray, count: int) -> np.ndarray:
-    """Distinct items of `pool`: most in proportion to exp(liking) and popularity, the rest by popularity alone."""
+    """Draws distinct items of `pool`: most of them in proportion to exp(liking) and popularity, the rest by popularity alone."""
     by_taste = rng.binomial(count, TASTE_SHARE)
     keys = (SHARPNESS * liking + popularity)[pool] + rng.gumbel(size=len(pool))
     chosen = pool[np.argsort(-keys)[:by_taste]]
@@ -94,7 +96,7 @@ def _choose(rng: np.random.Generator, liking: np.ndarray, popularity: np.ndarray
 
 
 def _top_up(rng: np.random.Generator, owned: np.ndarray, liking: np.ndarray, pool: np.ndarray, minimum: int) -> None:
-    """Give each item of `pool` its minimum of owners, in exchange for items with owners to spare, at least cost in liking."""
+    """Gives each item of `pool` a minimum of owners, who give up items that have owners to spare, at the least cost in liking."""
     for item in pool.tolist():
         while owned[:, item].sum() < minimum:
             price = np.where(owned & (owned.sum(axis=0) > minimum), liking, np.inf)
@@ -107,7 +109,7 @@ def _top_up(rng: np.random.Generator, owned: np.ndarray, liking: np.ndarray, poo
 
 
 def _histories(rng: np.random.Generator, users: dict[str, dict], items: dict[str, dict]) -> list[list[int]]:
-    """For each user the item numbers in order of time, cold ones last and within the test part."""
+    """The item numbers of each user in the order of time. Cold items come last and fall into the test part."""
     liking = np.array([[affinity(u["visual_style"], i) + affinity(u["textual_style"], i) for i in items.values()] for u in users.values()])
     cold = np.array([item["cold"] for item in items.values()])
     popularity = rng.normal(0.0, 0.4, len(items))
@@ -124,7 +126,7 @@ def _histories(rng: np.random.Generator, users: dict[str, dict], items: dict[str
 
 
 def _in_time(rng: np.random.Generator, warm: np.ndarray, cold: np.ndarray) -> list[list[int]]:
-    """Order each user's items: the cold last, and each warm item in the training part of one owner at least."""
+    """Orders the items of each user: cold items last, and every warm item in the training part of at least one owner."""
     keeper = np.where(warm, rng.uniform(size=warm.shape), -1.0).argmax(axis=0)
     histories = []
     for user in range(len(warm)):
@@ -137,7 +139,7 @@ def _in_time(rng: np.random.Generator, warm: np.ndarray, cold: np.ndarray) -> li
 
 
 def _write_inter(rng: np.random.Generator, path: Path, users: list[str], items: list[str], histories: list[list[int]]) -> None:
-    """Write the interactions; gaps of an hour or more stay apart in RecBole's 32-bit floats."""
+    """Writes the interactions. Gaps of an hour or more stay apart in RecBole's 32-bit floats."""
     lines = ["user_id:token\titem_id:token\ttimestamp:float"]
     for user, history in zip(users, histories, strict=True):
         stamps = 1_672_531_200 + rng.integers(0, 90 * 86400) + np.cumsum(rng.integers(3600, 12 * 86400, len(history)))
@@ -146,9 +148,9 @@ def _write_inter(rng: np.random.Generator, path: Path, users: list[str], items: 
 
 
 def _fill(folder: Path, seed: int, n_users: int, n_items: int) -> None:
-    """Write all files of the demo into an existing empty folder."""
+    """Writes all files of the demo into an existing empty folder."""
     rng = np.random.default_rng(seed)
-    items, users = _items(rng, n_items), _users(rng, n_users)
+    items, users = _draw_items(rng, n_items), _draw_users(rng, n_users)
     _write_inter(rng, folder / "demo.inter", list(users), list(items), _histories(rng, users, items))
     lines = ["item_id:token\ttitle:token_seq\tdescription:token_seq\timage:token"]
     lines += ["\t".join([token, *describe(rng, item), f"{token}.jpg"]) for token, item in items.items()]
@@ -162,15 +164,15 @@ def _fill(folder: Path, seed: int, n_users: int, n_items: int) -> None:
 
 
 def write_demo(folder: Path, seed: int = 2026, n_users: int = 300, n_items: int = 400) -> None:
-    """Write the demo shop as a RecBole dataset folder, unless the folder exists already.
+    """Writes the demo shop as a RecBole data set folder, unless the folder exists.
 
     The folder appears whole or not at all (see ``whole_folder``), whether the process is killed or another one writes it too.
 
     Args:
-        folder: the dataset folder itself; RecBole finds its files when it is named `demo`.
+        folder: the data set folder itself; RecBole finds its files if it is called `demo`.
         seed: the same seed gives the same files.
         n_users: number of users.
-        n_items: number of items, 40 or more, a tenth of them cold.
+        n_items: number of items, at least 40; a tenth of them are cold.
     """
     if n_items < 40:
         raise ValueError(f"n_items is {n_items}: the demo needs 40 or more, or its users run out of items")

@@ -23,7 +23,7 @@ Points = list[tuple[float, float]]
 
 
 def _arc(cx: float, cy: float, rx: float, ry: float, start: float = 0.0, end: float = 360.0, power: float = 1.0) -> Points:
-    """Points on a part of an ellipse (degrees, clockwise on the screen); a `power` under 1 makes it squarer."""
+    """Points on an arc of an ellipse, in degrees, clockwise on the screen. A `power` below 1 makes it squarer."""
     angles = np.radians(np.linspace(start, end, 40))
     c, s = np.cos(angles), np.sin(angles)
     x, y = cx + rx * np.sign(c) * np.abs(c) ** power, cy + ry * np.sign(s) * np.abs(s) ** power
@@ -31,7 +31,7 @@ def _arc(cx: float, cy: float, rx: float, ry: float, start: float = 0.0, end: fl
 
 
 def _mirror(half: Points) -> Points:
-    """A closed outline from its right half, which runs from the top middle to the bottom middle."""
+    """The closed outline whose right half is given, from the top middle to the bottom middle."""
     return half + [(1.0 - x, y) for x, y in reversed(half)]
 
 
@@ -98,7 +98,7 @@ SHAPES: dict[str, tuple[list[Part], list[Part]]] = {
 
 
 def _layer(parts: list[Part], turn: np.ndarray, shift: np.ndarray) -> Image.Image:
-    """Draw parts, moved by one affine map about the middle, as a white-on-black mask at the drawing size."""
+    """Draws parts, moved by one affine map around the middle, as a white mask on black at the drawing size."""
     size = SIZE * SCALE
     layer = Image.new("L", (size, size))
     draw = ImageDraw.Draw(layer)
@@ -112,7 +112,7 @@ def _layer(parts: list[Part], turn: np.ndarray, shift: np.ndarray) -> Image.Imag
 
 
 def _pattern(rng: np.random.Generator, pattern: str) -> np.ndarray:
-    """How much of the accent colour each point gets, 0 to 1, at the drawing size."""
+    """How much of the accent colour each point gets, from 0 to 1, at the drawing size."""
     size = SIZE * SCALE
     y, x = np.mgrid[0:size, 0:size].astype(np.float32) / size
     period = rng.uniform(0.095, 0.13)
@@ -130,7 +130,7 @@ def _pattern(rng: np.random.Generator, pattern: str) -> np.ndarray:
 
 
 def _shades(rng: np.random.Generator, colour: str) -> tuple[np.ndarray, np.ndarray]:
-    """The jittered main colour and its accent: the same colour mixed with cream."""
+    """The main colour with some jitter, and its accent, which is the same colour mixed with cream."""
     hue, saturation, value = np.array(COLOURS[colour]) + rng.normal(0.0, [0.012, 0.04, 0.035])
     main = 255.0 * np.array(colorsys.hsv_to_rgb(hue % 1.0, np.clip(saturation, 0.0, 1.0), np.clip(value, 0.0, 1.0)))
     share = rng.uniform(0.66, 0.8)
@@ -138,12 +138,12 @@ def _shades(rng: np.random.Generator, colour: str) -> tuple[np.ndarray, np.ndarr
 
 
 def _small(layer: Image.Image) -> np.ndarray:
-    """A mask at the final size, 0 to 1."""
+    """A mask at the final size, from 0 to 1."""
     return np.asarray(layer.reduce(SCALE), dtype=np.float32) / 255.0
 
 
 def _backdrop(rng: np.random.Generator, mask: np.ndarray) -> np.ndarray:
-    """A light wall, darker towards the floor, with the product's soft shadow."""
+    """A light wall that gets darker towards the floor, with the soft shadow of the product."""
     tint = rng.uniform(228.0, 246.0) + rng.normal(0.0, 2.0, 3)
     fall = np.linspace(1.02, rng.uniform(0.93, 0.97), SIZE)[:, None]
     wide = Image.fromarray((mask * 255).astype(np.uint8)).filter(ImageFilter.GaussianBlur(5))
@@ -152,16 +152,16 @@ def _backdrop(rng: np.random.Generator, mask: np.ndarray) -> np.ndarray:
 
 
 def draw_item(rng: np.random.Generator, colour: str, pattern: str, shape: str) -> Image.Image:
-    """Draw one product.
+    """Draws one product.
 
     Args:
-        rng: source of the jitter in place, size, angle, shade and light.
+        rng: the source of the jitter in position, size, angle, shade and light.
         colour: a key of `COLOURS`.
         pattern: one of `PATTERNS`.
         shape: a key of `SHAPES`.
 
     Returns:
-        An RGB picture of `SIZE` x `SIZE` points.
+        An RGB picture of `SIZE` x `SIZE` pixels.
     """
     angle, zoom, shift = rng.normal(0.0, 0.05), rng.uniform(0.84, 0.98), rng.normal(0.0, 0.015, 2)
     flip = rng.choice([-1.0, 1.0])

@@ -1,4 +1,4 @@
-"""The texts of the demo shop's items: every material and use in many words."""
+"""The texts of the demo shop's items, which have many words for every material and use."""
 
 import numpy as np
 
@@ -38,7 +38,7 @@ Factors = dict[str, str]
 
 
 def describe(rng: np.random.Generator, item: Factors) -> tuple[str, str]:
-    """A title and a description that tell the material and the use, and nothing of the looks."""
+    """A title and a description that tell the material and the use, and nothing about the looks."""
 
     def pick(alternatives: str) -> str:
         return str(rng.choice(alternatives.split("|")))

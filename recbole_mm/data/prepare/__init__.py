@@ -1,1 +1,1 @@
-"""From what people have (tables of any common kind, a folder of pictures, published data sets) to a RecBole data set folder."""
+"""Makes a RecBole data set folder of what people have: tables of any common kind, a folder of pictures, published data sets."""

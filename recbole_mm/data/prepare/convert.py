@@ -1,4 +1,4 @@
-"""Files that DuckDB does not read as they are, rewritten line by line: other encodings, and lines that are Python dicts."""
+"""Rewrites files that DuckDB cannot read as they are: other encodings, mixed line ends, and lines that are Python dicts."""
 
 import ast
 import gzip
@@ -11,14 +11,15 @@ from typing import IO
 from recbole_mm.errors import InputError
 
 CHUNK = 1 << 20
-DAMAGED = (EOFError, zlib.error, gzip.BadGzipFile)  # what reading a damaged .gz file raises
+DAMAGED = (EOFError, zlib.error, gzip.BadGzipFile)
+"""What reading a damaged .gz file raises."""
 
 
 def open_text(path: Path, encoding: str = "utf-8", errors: str = "strict") -> IO[str]:
-    """A text file, unpacked where its name ends in .gz, its line ends as they are.
+    """Opens a text file without changing its line ends; one whose name ends in .gz is unpacked.
 
     Raises:
-        InputError: no such encoding.
+        InputError: there is no such encoding.
     """
     opener = gzip.open if path.suffix == ".gz" else open
     try:
@@ -28,10 +29,10 @@ def open_text(path: Path, encoding: str = "utf-8", errors: str = "strict") -> IO
 
 
 def to_utf8(path: Path, encoding: str, scratch: Path) -> Path:
-    """A copy of the file in UTF-8, in ``scratch``.
+    """Writes a copy of the file in UTF-8 to the folder ``scratch``.
 
     Raises:
-        InputError: no such encoding, or the file is not in it.
+        InputError: there is no such encoding, or the file is not in it.
     """
     target = scratch / path.name.removesuffix(".gz")
     try:
@@ -44,7 +45,7 @@ def to_utf8(path: Path, encoding: str, scratch: Path) -> Path:
 
 
 def with_line_feeds(path: Path, scratch: Path) -> Path:
-    """The file itself, or a copy whose lines end in line feeds alone where it has carriage returns: DuckDB loses rows of mixed ones."""
+    """The file itself; or, if it has carriage returns, a copy with line feeds only, since DuckDB loses rows where line ends are mixed."""
     opener = gzip.open if path.suffix == ".gz" else open
     with opener(path, "rb") as source:
         if path.suffix == ".zst" or not any(b"\r" in chunk for chunk in iter(lambda: source.read(CHUNK), b"")):
@@ -58,7 +59,7 @@ def with_line_feeds(path: Path, scratch: Path) -> Path:
 
 
 def has_python_lines(path: Path) -> bool:
-    """Whether the first line that is not blank is a Python dict and no JSON."""
+    """Whether the first line that is not blank is a Python dict and not JSON."""
     with open_text(path, errors="replace") as lines:
         first = next((line for line in lines if line.strip()), "")
     try:
@@ -69,7 +70,7 @@ def has_python_lines(path: Path) -> bool:
 
 
 def to_json_lines(path: Path, scratch: Path) -> Path:
-    """A copy in which every line that is a Python dict is JSON; nothing in it is executed. Other lines stay as they are."""
+    """Writes a copy in which lines that are Python dicts become JSON and others stay as they are. Nothing in the file is executed."""
     target = scratch / (path.name.removesuffix(".gz") + ".jsonl")
     with open_text(path, errors="surrogateescape") as source, open(target, "w", encoding="utf-8", errors="surrogateescape") as copy:
         copy.writelines(_json_lines(source))

@@ -1,4 +1,4 @@
-"""Tables of any common kind as one SQL relation: the wanted columns as text, and what is wrong with a row."""
+"""Input tables of any common kind as SQL: the wanted columns as text, and what is wrong with a row."""
 
 import csv
 import json
@@ -19,15 +19,25 @@ KINDS = {
     ".json": "jsonl", ".jsonl": "jsonl", ".ndjson": "jsonl", ".parquet": "parquet", ".pq": "parquet",
 }  # fmt: skip
 PACKED = (".gz", ".zst")
-TYPES = ("token", "token_seq", "float", "float_seq")  # of RecBole's atomic files
-NESTED = "\x01"  # stands before a list or object, which is given as JSON
+TYPES = ("token", "token_seq", "float", "float_seq")
+"""The types in the headers of RecBole's atomic files."""
+NESTED = "\x01"
+"""Stands before a cell that is a list or object, given as JSON."""
 JSON_SAMPLE = 1000
+"""How many lines of a JSON file are read for the names of its columns."""
 
 
 @dataclass(frozen=True)
 class InputTable:
-    """A file, its kind, its columns as users call them, the SQL that scans it, which columns are lists or objects, and the character
-    that quotes cells."""
+    """A file with a table.
+
+    Attributes:
+        kind: "csv", "tsv", "jsonl" or "parquet".
+        columns: the names of the columns.
+        scan: the SQL that reads the file.
+        nested: the columns whose cells are lists or objects.
+        quote: the character that quotes cells.
+    """
 
     path: Path
     kind: str
@@ -37,8 +47,8 @@ class InputTable:
     quote: str = ""
 
     def rows(self, columns: Sequence[str]) -> str:
-        """A query over the file, in its order: ``c0``, ``c1``, ... (text) of the wanted columns, and ``fault``: NULL for a good row,
-        "" for a blank line, else what is wrong. Lists and objects are JSON behind `NESTED`."""
+        """A query over the file, in its order. Its columns are ``c0``, ``c1``, ... (the wanted ones, as text) and ``fault``, which is NULL
+        for a good row, "" for a blank line, and otherwise says what is wrong. Lists and objects are JSON behind ``NESTED``."""
         if self.kind == "jsonl":
             return self._json_rows(columns)
         cells = "".join(f", {self._cell(column)} AS c{i}" for i, column in enumerate(columns))
@@ -62,7 +72,7 @@ class InputTable:
         )
 
     def row_name(self, row: int, exact: bool) -> str:
-        """Where a row (0-based) is in the file, as near as can be said."""
+        """Where in the file a row (counted from 0) is: its line, if that is known ``exact``ly, or else its number."""
         return f"line {row + 1 + (self.kind in ('csv', 'tsv'))}" if exact and self.kind != "parquet" else f"row {row + 1}"
 
 
@@ -70,10 +80,11 @@ def open_table(
     connection: duckdb.DuckDBPyConnection, path: Path, layout: Layout, scratch: Path,
     encoding: str | None = None, delimiter: str | None = None, quote: str | None = None,
 ) -> InputTable:  # fmt: skip
-    """The table in a file, by the ending of its name; ``scratch`` is a folder for a rewritten copy where one is needed.
+    """Opens the table in a file, whose kind is told by the ending of its name. ``scratch`` is a folder for a rewritten copy, if one is
+    needed.
 
     Raises:
-        InputError: an unknown ending, an empty file, one that is not in its encoding, or a header that is none.
+        InputError: the ending is unknown, the file is empty or not in its encoding, or the header is none.
     """
     ending = path.name.lower()
     for packed in PACKED:
@@ -99,6 +110,7 @@ def open_table(
 
 
 def not_utf8(path: Path, where: str = "") -> InputError:
+    """The error for a file that is not UTF-8 (at a line, given as " line 3")."""
     return InputError(f"{path}{where} is not UTF-8; say what it is with --encoding=NAME, for example latin-1, cp1252 or utf-16")
 
 
@@ -123,7 +135,7 @@ def _json_lines(path: Path, source: Path) -> InputTable:
                 continue
             columns.update(dict.fromkeys(value if isinstance(value, dict) else ()))
     if not columns:
-        raise InputError(f"{path}: no JSON object in the first {JSON_SAMPLE} lines; it must hold one object a line")
+        raise InputError(f"{path}: no JSON object in the first {JSON_SAMPLE} lines; it must hold one object per line")
     options = f"columns = {{'line': 'VARCHAR'}}, header = false, delim = {sql.text(NESTED)}, quote = '', escape = '', strict_mode = false"
     return InputTable(path, "jsonl", tuple(columns), f"read_csv({sql.text(source)}, auto_detect = false, {options}, {_REJECTS})")
 
@@ -138,7 +150,7 @@ def _csv(path: Path, source: Path, kind: str, layout: Layout, delimiter: str | N
     delimiter = delimiter or layout.delimiter or ("\t" if kind == "tsv" else max(",;\t|", key=head.count))
     columns = layout.columns or _without_types(_cells(head.rstrip("\r\n"), delimiter, quote))
     if len(set(columns)) < len(columns) or not all(columns):
-        raise InputError(f"{path}: line 1 names a column twice or not at all: {head.strip()[:200]!r}")
+        raise InputError(f"{path}: line 1 has a column without a name, or a name twice: {head.strip()[:200]!r}")
     named = ", ".join(f"{sql.text(column)}: 'VARCHAR'" for column in columns)
     scan = (
         f"read_csv({sql.text(source)}, auto_detect = false, columns = {{{named}}}, header = {str(not layout.columns).lower()}, "
@@ -154,6 +166,6 @@ def _cells(line: str, delimiter: str, quote: str) -> list[str]:
 
 
 def _without_types(cells: Sequence[str]) -> tuple[str, ...]:
-    """The names of RecBole's own header cells, ``name:type``, where all are such."""
+    """The names of the columns, without the types if all header cells are RecBole's ``name:type``."""
     typed = all(cell.rpartition(":")[2] in TYPES for cell in cells)
     return tuple(cell.rpartition(":")[0] if typed else cell for cell in cells)

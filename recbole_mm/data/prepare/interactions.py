@@ -1,4 +1,4 @@
-"""Interactions: loaded, filtered and written by DuckDB alone, in the memory it is given."""
+"""Interactions are loaded, filtered and written by DuckDB alone, within the memory that it is given."""
 
 from pathlib import Path
 
@@ -15,14 +15,15 @@ from recbole_mm.errors import InputError
 
 UNITS = {"s": 1.0, "ms": 1e3, "us": 1e6, "ns": 1e9}
 TIME_SAMPLE = 10_000
+"""How many rows decide in which unit times are."""
 NUMBER = "CASE WHEN isfinite(TRY_CAST({0} AS DOUBLE)) THEN TRY_CAST({0} AS DOUBLE) END"
 
 
 def load_interactions(connection: duckdb.DuckDBPyConnection, table: InputTable, source: Source, options: Options, summary: Summary) -> None:
-    """Creates ``raw``: u, i (tokens), rating, time (seconds), fault; in the order of the file.
+    """Creates the table ``raw`` in the order of the file, with the columns u and i (tokens), rating, time (in seconds) and fault.
 
     Raises:
-        InputError: no column for the user or the item, a minimum rating without ratings, too many rows that cannot be read.
+        InputError: there is no column of users or items, a minimum rating is asked for without ratings, or too many rows cannot be read.
     """
     asked = {"user": options.user_column, "item": options.item_column, "time": options.time_column, "rating": options.rating_column}
     known = {"user": source.user, "item": source.item, "time": source.time, "rating": source.rating}
@@ -35,7 +36,7 @@ def load_interactions(connection: duckdb.DuckDBPyConnection, table: InputTable, 
     cells = {role: f"c{n}" for n, role in enumerate(columns)}
     rows = table.rows(list(columns.values()))
     with sql.complaints(table.path):
-        time, time_fault = _time(connection, rows, cells.get("time"), options.time_unit)
+        time, time_fault = _time_in_seconds(connection, rows, cells.get("time"), options.time_unit)
     rating, rating_fault = "NULL::DOUBLE", "NULL"
     if "rating" in cells:
         cell = cells["rating"]
@@ -51,9 +52,9 @@ def load_interactions(connection: duckdb.DuckDBPyConnection, table: InputTable, 
     summary.first_unreadable += [loaded.first_bad] if loaded.bad else []
 
 
-def _time(connection: duckdb.DuckDBPyConnection, rows: str, cell: str | None, unit: str) -> tuple[str, str]:
-    """SQL of the time in seconds, and of what is wrong with it. Numbers are in one unit, told by the median of the first ones; else
-    a date or a date and time, in UTC unless it says otherwise."""
+def _time_in_seconds(connection: duckdb.DuckDBPyConnection, rows: str, cell: str | None, unit: str) -> tuple[str, str]:
+    """The SQL of the time in seconds, and of what is wrong with it. Numbers are all in one unit, which the median of the first ones
+    tells. Anything else is a date, or a date and time, in UTC unless it says otherwise."""
     if cell is None:
         return "NULL::DOUBLE", "NULL"
     number = NUMBER.format(cell)
@@ -66,10 +67,11 @@ def _time(connection: duckdb.DuckDBPyConnection, rows: str, cell: str | None, un
 
 
 def filter_interactions(connection: duckdb.DuckDBPyConnection, options: Options, summary: Summary) -> None:
-    """Creates ``kept`` (r: row of ``raw``; uid, iid: rows of ``users`` and ``items``) of what passes, and counts what does not.
+    """Creates the table ``kept`` of what passes the filters, and counts what does not. Its columns are r (a row of ``raw``), uid and iid
+    (rows of ``users`` and ``items``) and time.
 
     Raises:
-        InputError: nothing passes.
+        InputError: nothing passes the filters.
     """
     good = "fault IS NULL AND u IS NOT NULL AND i IS NOT NULL"
     summary.drop("without user or item", sql.count(connection, "SELECT count(*) FROM raw WHERE fault IS NULL AND (u IS NULL OR i IS NULL)"))
@@ -90,8 +92,8 @@ def filter_interactions(connection: duckdb.DuckDBPyConnection, options: Options,
     _k_core(connection, options.k_core, summary)
 
 
-def _replace(connection: duckdb.DuckDBPyConnection, query: str) -> int:
-    """``kept`` becomes the result of a query over it; returns how many rows it lost."""
+def _filter_kept(connection: duckdb.DuckDBPyConnection, query: str) -> int:
+    """Replaces ``kept`` by the result of a query over it, and returns how many rows that has removed."""
     before = sql.count(connection, "SELECT count(*) FROM kept")
     connection.execute(f"CREATE TABLE next AS {query}")
     connection.execute("DROP TABLE kept")
@@ -100,12 +102,13 @@ def _replace(connection: duckdb.DuckDBPyConnection, query: str) -> int:
 
 
 def _dedup(connection: duckdb.DuckDBPyConnection, which: str, summary: Summary) -> None:
-    """Of a user's interactions with an item the first or last in time, then in the file. Only repeated pairs are ranked."""
+    """Keeps one interaction of every user and item: the first or the last in time, and of the same time the first or the last in the
+    file. Only repeated pairs are sorted."""
     connection.execute("CREATE TABLE pairs AS SELECT uid, iid FROM kept GROUP BY uid, iid HAVING count(*) > 1")
     lost = 0
     if sql.count(connection, "SELECT count(*) FROM pairs"):
         order = "DESC" if which == "last" else "ASC"
-        lost = _replace(
+        lost = _filter_kept(
             connection,
             "SELECT * FROM kept ANTI JOIN pairs USING (uid, iid) UNION ALL "
             "SELECT * EXCLUDE (n) FROM (SELECT kept.*, row_number() OVER ("
@@ -125,7 +128,7 @@ def _k_core(connection: duckdb.DuckDBPyConnection, k: int, summary: Summary) -> 
         connection.execute(f"CREATE OR REPLACE TEMP TABLE few_items AS {few[1]}")
         if not sql.count(connection, "SELECT (SELECT count(*) FROM few_users) + (SELECT count(*) FROM few_items)"):
             break
-        lost += _replace(connection, "SELECT * FROM kept ANTI JOIN few_users USING (uid) ANTI JOIN few_items USING (iid)")
+        lost += _filter_kept(connection, "SELECT * FROM kept ANTI JOIN few_users USING (uid) ANTI JOIN few_items USING (iid)")
     summary.drop(f"outside the {k}-core", lost)
     _check_left(connection, f"user and item have {k} interactions: lower --k-core")
 
@@ -136,7 +139,7 @@ def _check_left(connection: duckdb.DuckDBPyConnection, what: str) -> None:
 
 
 def write_interactions(connection: duckdb.DuckDBPyConnection, file: Path, has_rating: bool, has_time: bool, where: str = "true") -> None:
-    """Writes the kept interactions as an atomic file, by user, time and place in the file."""
+    """Writes the kept interactions as an atomic file, sorted by user, time and position in the input."""
     columns = ['u AS "user_id:token"', 'i AS "item_id:token"']
     if has_rating:
         columns.append('raw.rating AS "rating:float"')

@@ -1,4 +1,4 @@
-"""Items: the metadata of those that were kept, cleaned and written as an atomic file; what is not asked for is not loaded."""
+"""Items: the texts and pictures of those that are kept, cleaned and written as an atomic file. Other columns and items are not loaded."""
 
 import csv
 import json
@@ -21,12 +21,20 @@ from recbole_mm.data.prepare.summary import Summary
 from recbole_mm.data.text import clean_text, join_fields
 
 CHUNK = 10_000
-SENTENCES = ("description", "feature", "features", "text")  # lists of these are sentences, others are names
+SENTENCES = ("description", "feature", "features", "text")
+"""Columns whose lists hold sentences; the lists of others hold names."""
 
 
 @dataclass(frozen=True)
 class ItemColumns:
-    """The columns of an item table that are wanted: the item's name, texts (title first), the picture's path, further ones by header."""
+    """The columns of an item table that are wanted.
+
+    Attributes:
+        item: the item's token.
+        texts: its texts, the title first.
+        image: the path of its picture.
+        extra: further columns, by their header cell in the item file.
+    """
 
     item: str
     texts: tuple[str, ...]
@@ -38,10 +46,10 @@ class ItemColumns:
 
 
 def item_columns(table: InputTable, source: Source, options: Options, item_column: str) -> ItemColumns:
-    """Which columns of the item table are what; the item's has the name it has among the interactions, or a common one.
+    """Finds the columns of the item table. The one of the item is called as in the interactions, or has a common name.
 
     Raises:
-        InputError: none or several could be meant, or one that was asked for is not there.
+        InputError: no column or several columns could be meant, or one that was asked for is missing.
     """
     given = options.item_column if options.item_column in table.columns else None
     known = source.item_key if source.item_key in table.columns else item_column
@@ -55,7 +63,8 @@ def item_columns(table: InputTable, source: Source, options: Options, item_colum
 
 
 def load_items(connection: duckdb.DuckDBPyConnection, table: InputTable, columns: ItemColumns, options: Options, summary: Summary) -> None:
-    """Creates ``meta``: the first row of every item in ``chosen`` (column i), with c0, c1, ... in the order of ``columns.all()``."""
+    """Creates the table ``meta`` with the first row of every item in ``chosen`` (column i); its columns c0, c1, ... are those of
+    ``columns.all()``."""
     wanted = columns.all()
     cells = ", ".join(f"CASE WHEN chosen.i IS NOT NULL THEN c{n} END AS c{n}" for n in range(len(wanted)))
     rows = f"SELECT fault, {sql.token('c0')} AS token, * EXCLUDE (fault) FROM ({table.rows(wanted)})"
@@ -76,8 +85,8 @@ def write_items(
     connection: duckdb.DuckDBPyConnection, file: Path, columns: ItemColumns | None, source: Source, pictures: Pictures | None,
     summary: Summary,
 ) -> None:  # fmt: skip
-    """Writes one line an item of ``chosen``, in its order (``n``); texts are cleaned, and quoted where they hold a quote, so that RecBole
-    and `read_item_table` both read them as they were."""
+    """Writes one line per item of ``chosen``, in its order (column ``n``). Texts are cleaned, and quoted where they hold a quote, so that
+    RecBole and ``read_item_table`` both read them back unchanged."""
     titled, described = bool(columns and columns.texts), bool(columns and len(columns.texts) > 1)
     extra = dict(columns.extra) if columns else {}
     header = ["item_id:token", *["title:token_seq"] * titled, *["description:token_seq"] * described, *extra]
@@ -86,7 +95,7 @@ def write_items(
     with open(file, "w", encoding="utf-8", newline="\n") as target:
         out = csv.writer(target, delimiter="\t", lineterminator="\n")
         out.writerow(header)
-        for token, cells in _items(connection, columns.all() if columns else []):
+        for token, cells in _item_rows(connection, columns.all() if columns else []):
             texts = [_text(name, cells[name] or "", source) for name in (columns.texts if columns else ())]
             line = [token, *texts[:1], *([join_fields(texts[1:])] if described else [])]
             line += [clean_text(source.extra[header][1](cells[column] or "")) for header, column in extra.items()]
@@ -96,7 +105,7 @@ def write_items(
             summary.items_with_picture += bool(picture)
 
 
-def _items(connection: duckdb.DuckDBPyConnection, columns: Sequence[str]) -> Iterator[tuple[str, dict[str, str | None]]]:
+def _item_rows(connection: duckdb.DuckDBPyConnection, columns: Sequence[str]) -> Iterator[tuple[str, dict[str, str | None]]]:
     cells = "".join(f", meta.c{n}" for n in range(len(columns)))
     source = "chosen LEFT JOIN meta ON meta.token = chosen.i" if columns else "chosen"
     total = sql.count(connection, "SELECT count(*) FROM chosen")
@@ -120,7 +129,7 @@ def _text(column: str, cell: str, source: Source) -> str:
 
 
 def _flat(value: object) -> list[str]:
-    """The words of a list or object, however deep, each once."""
+    """The values in a list or object, however deeply nested; in a list each value once."""
     if isinstance(value, list):
         return list(dict.fromkeys(part for element in value for part in _flat(element)))
     if isinstance(value, dict):

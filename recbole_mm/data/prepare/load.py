@@ -1,4 +1,4 @@
-"""Loading a table into the database, with a count of the rows that could not be read, and where the first of them is."""
+"""Loads a table into the database, and counts the rows that cannot be read."""
 
 from dataclasses import dataclass
 
@@ -11,7 +11,7 @@ from recbole_mm.errors import InputError
 
 @dataclass(frozen=True)
 class Loaded:
-    """How many rows a file has (blank lines not counted), how many of them are unreadable, and the first of these, in words."""
+    """How many rows a file has without its blank lines, how many of them cannot be read, and a description of the first such row."""
 
     rows: int
     bad: int
@@ -19,10 +19,10 @@ class Loaded:
 
 
 def load(connection: duckdb.DuckDBPyConnection, table: InputTable, into: str, query: str, max_bad_rows: float) -> Loaded:
-    """Creates the table ``into`` of ``query`` (over ``table.rows``, with its column ``fault``), in the order of the file.
+    """Creates the table ``into`` from ``query``, in the order of the file. The query is over ``table.rows`` and keeps its column ``fault``.
 
     Raises:
-        InputError: bytes that are not UTF-8, a quote that is never closed, or a larger share of bad rows than ``max_bad_rows``.
+        InputError: the file is not UTF-8, a quote is never closed, or a larger share of the rows than ``max_bad_rows`` cannot be read.
     """
     connection.execute("SET preserve_insertion_order = true")
     with sql.complaints(table.path):
@@ -39,12 +39,12 @@ def load(connection: duckdb.DuckDBPyConnection, table: InputTable, into: str, qu
     if not rows:
         raise InputError(f"{table.path} holds no rows")
     if bad > max_bad_rows * rows:
-        raise InputError(f"{bad:,} of {rows:,} rows cannot be read, the first: {first}; mend the file, or raise --max-bad-rows")
+        raise InputError(f"{bad:,} of {rows:,} rows cannot be read. The first is {first}; repair the file, or raise --max-bad-rows")
     return Loaded(rows, bad, first)
 
 
 def _rejects(connection: duckdb.DuckDBPyConnection, table: InputTable) -> tuple[int, int, str]:
-    """Rows that DuckDB's csv reader left out of its last scan: their number, the first one's line, and why."""
+    """The rows that DuckDB's csv reader has left out of its last scan: their number, the line of the first one, and the reason."""
     if table.kind == "parquet":
         return 0, 0, ""
     errors = connection.execute(
@@ -57,7 +57,7 @@ def _rejects(connection: duckdb.DuckDBPyConnection, table: InputTable) -> tuple[
         if table.quote and (cells or "").strip("\n").split("\n")[0].count(table.quote) % 2:
             raise InputError(
                 f"{table.path} line {line}: a quote is opened and not closed in its line, and the row does not fit; "
-                "mend it, or use --quote= where quotes mean nothing"
+                "repair it, or give --quote= if quotes have no meaning in this file"
             )
     line, _, reason, _ = errors[0] if errors else (0, "", "", "")
     return len(errors), line, " ".join(reason.split(".")[0].split())

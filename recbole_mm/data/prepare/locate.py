@@ -1,4 +1,4 @@
-"""Which file of a folder is meant, and which of its columns."""
+"""Finds the files of a source and the columns of a file."""
 
 import fnmatch
 import re
@@ -23,10 +23,10 @@ NONE = "none"
 
 
 def find_file(folder: Path | None, layouts: Sequence[Layout], given: Path | None, option: str) -> tuple[Path, Layout] | None:
-    """The file of a source and its layout: the one given by an option, else the one that a layout's pattern finds.
+    """The file of a source and its layout: the one that an option gives, or else the one that matches the pattern of a layout.
 
     Raises:
-        InputError: the given file is not there, or a pattern finds several.
+        InputError: the given file is missing, or several files match a pattern.
     """
     if given is not None:
         file = given if given.exists() or folder is None else folder / given
@@ -47,7 +47,7 @@ def _fits(name: str, layout: Layout) -> bool:
 
 
 def find_folder(folder: Path | None, patterns: Sequence[str], given: Path | None) -> Path | None:
-    """The folder of pictures: the one given by ``--images``, else the first that is there."""
+    """The folder of pictures: the one that ``--images`` gives, or else the first of the usual ones that exists."""
     if given is not None:
         found = given if given.exists() or folder is None else folder / given
         if not found.is_dir():
@@ -58,11 +58,11 @@ def find_folder(folder: Path | None, patterns: Sequence[str], given: Path | None
 
 
 def find_column(role: str, columns: Sequence[str], file: Path, given: str | None, known: str | None, more: str = "") -> str | None:
-    """The column of a role ("user", "item", "time", "rating", "image"): the one given by its option, else the source's, else the one
-    with a common name; None where there is none, or "none" was asked for.
+    """The column of a role ("user", "item", "time", "rating" or "image"): the one that its option gives, or else the one that the kind of
+    source has, or else the one with a common name. None if there is none, or if the option says "none".
 
     Raises:
-        InputError: the given one is not there, or several have common names.
+        InputError: the given column is missing, or several columns have common names.
     """
     option = f"--{role}-column"
     if given is not None:
@@ -81,14 +81,18 @@ def find_column(role: str, columns: Sequence[str], file: Path, given: str | None
 
 
 def need_column(role: str, columns: Sequence[str], file: Path, found: str | None) -> str:
-    """``found``, or an InputError that says how to name the column."""
+    """Returns ``found``.
+
+    Raises:
+        InputError: it is None; the message says how to name the column.
+    """
     if found is None:
         raise InputError(f"{file}: no column looks like the {role} among {listed(columns)}; say which with --{role}-column=NAME")
     return found
 
 
 def text_columns(columns: Sequence[str], file: Path, given: Sequence[str] | None, known: Sequence[str]) -> list[str]:
-    """The text columns in order: those given, else those of the source that are there, else those with common names."""
+    """The text columns in order: those that the option gives, or else those of the kind of source, or else those with common names."""
     if given is not None:
         for name in given if tuple(given) != (NONE,) else ():
             if name not in columns:
@@ -101,4 +105,5 @@ def text_columns(columns: Sequence[str], file: Path, given: Sequence[str] | None
 
 
 def plain(column: str) -> str:
+    """The name of a column in lower case, without anything but letters and digits."""
     return re.sub(r"[^a-z0-9]", "", column.lower())

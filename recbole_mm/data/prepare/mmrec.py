@@ -1,4 +1,4 @@
-"""An MMRec folder: its split is kept as RecBole benchmark files, its features get the tokens of their rows."""
+"""An MMRec folder: its split becomes RecBole benchmark files, and its features get the tokens of their rows."""
 
 from pathlib import Path
 
@@ -26,20 +26,20 @@ def prepare_mmrec(connection: duckdb.DuckDBPyConnection, options: Options, part:
     """Fills the folder ``part``: ``<name>.train.inter`` and so on, ``<name>.item``, ``<modality>.safetensors`` and ``<name>.yaml``.
 
     Raises:
-        InputError: no such folder or interaction file, a column or number that is missing, features that do not fit the items.
+        InputError: the folder or the interaction file is missing, a column or a number is missing, or the features do not fit the items.
     """
     if options.k_core or options.min_rating is not None:
-        raise InputError("--source=mmrec keeps the folder's own split; --k-core and --min-rating do not go with it")
+        raise InputError("--source=mmrec keeps the split of the folder, so --k-core and --min-rating cannot be used with it")
     if options.input is None:
         raise InputError("--source=mmrec needs --input=FOLDER")
     source, folder, name = SOURCES["mmrec"], options.input, options.output.absolute().name
-    table = open_table(connection, _interactions(options), source.interactions[0], scratch, options.encoding)
-    _load(connection, table, options, summary)
-    mapped = {side: _mapping(connection, folder, side, scratch) for side in ("u", "i")}
+    table = open_table(connection, _interaction_file(options), source.interactions[0], scratch, options.encoding)
+    _load_interactions(connection, table, options, summary)
+    mapped = {side: _load_mapping(connection, folder, side, scratch) for side in ("u", "i")}
     _check_numbers(connection, mapped, table.path)
     count = mapped["i"] or sql.count(connection, "SELECT max(i) + 1 FROM raw")
     features, count = find_features(folder, count, bool(mapped["i"]), summary)
-    _name(connection, mapped, count)
+    _replace_numbers(connection, mapped, count)
     tokens = [row[0] for row in connection.execute("SELECT i FROM chosen ORDER BY n").fetchall()]
     files = write_features(features, part, tokens)
 
@@ -50,7 +50,7 @@ def prepare_mmrec(connection: duckdb.DuckDBPyConnection, options: Options, part:
     for label, split in enumerate(PARTS):
         write_interactions(connection, part / f"{name}.{split}.inter", "rating" in present, "time" in present, f"raw.label = {label}")
         summary.parts[split] = sql.count(connection, f"SELECT count(*) FROM raw WHERE label = {label}")
-    _items(connection, options, part / f"{name}.item", scratch, summary)
+    _write_items(connection, options, part / f"{name}.item", scratch, summary)
     load = ["user_id", "item_id", *["rating"] * ("rating" in present), *["timestamp"] * ("time" in present)]
     settings = {
         "benchmark_filename": list(PARTS),
@@ -63,13 +63,13 @@ def prepare_mmrec(connection: duckdb.DuckDBPyConnection, options: Options, part:
 
 
 def is_mmrec(options: Options) -> bool:
-    """Whether an input folder of Amazon data is MMRec's preparation of it: interactions in a ``.inter`` file, and no reviews."""
+    """Whether an input folder of Amazon data was prepared by MMRec: it has a ``.inter`` file and no reviews."""
     folder = options.input
     return folder is not None and options.interactions is None and any(folder.glob("*.inter")) and not any(folder.glob("reviews_*"))
 
 
-def _interactions(options: Options) -> Path:
-    """The given file, the one named after the folder, or the only one."""
+def _interaction_file(options: Options) -> Path:
+    """The interaction file: the one that is given, or the one named after the folder, or the only one."""
     own = options.input / f"{options.input.absolute().name}.inter"
     if options.interactions is None and own.is_file():
         return own
@@ -79,7 +79,7 @@ def _interactions(options: Options) -> Path:
     return found[0]
 
 
-def _load(connection: duckdb.DuckDBPyConnection, table: InputTable, options: Options, summary: Summary) -> None:
+def _load_interactions(connection: duckdb.DuckDBPyConnection, table: InputTable, options: Options, summary: Summary) -> None:
     source = SOURCES["mmrec"]
     asked = {"user": options.user_column, "item": options.item_column, "rating": options.rating_column, "time": options.time_column}
     known = {"user": source.user, "item": source.item, "rating": source.rating, "time": source.time}
@@ -106,11 +106,12 @@ def _load(connection: duckdb.DuckDBPyConnection, table: InputTable, options: Opt
     connection.execute("DELETE FROM raw WHERE fault IS NOT NULL")
 
 
-def _mapping(connection: duckdb.DuckDBPyConnection, folder: Path, side: str, scratch: Path) -> int:
-    """Creates ``map_u`` or ``map_i`` (number, token) of the folder's mapping file; returns its number of rows, 0 without the file.
+def _load_mapping(connection: duckdb.DuckDBPyConnection, folder: Path, side: str, scratch: Path) -> int:
+    """Creates the table ``map_u`` or ``map_i`` (number, token) from the mapping file of the folder, and returns its number of rows, 0 if
+    there is no such file.
 
     Raises:
-        InputError: a number or token that is missing or there twice, or numbers that do not run from 0.
+        InputError: a number or token is missing or is there twice, or the numbers do not run from 0.
     """
     file, number = folder / f"{side}_id_mapping.csv", {"u": "userID", "i": "itemID"}[side]
     if not file.is_file():
@@ -143,8 +144,8 @@ def _check_numbers(connection: duckdb.DuckDBPyConnection, mapped: dict[str, int]
                 raise InputError(f"{file}: number {lost} is not in {side}_id_mapping.csv")
 
 
-def _name(connection: duckdb.DuckDBPyConnection, mapped: dict[str, int], count: int) -> None:
-    """Numbers become tokens in ``raw``; creates ``chosen`` (i, n), every item by its number, and ``kept``."""
+def _replace_numbers(connection: duckdb.DuckDBPyConnection, mapped: dict[str, int], count: int) -> None:
+    """Replaces the numbers in ``raw`` by tokens, and creates ``chosen`` (i, n), all items by their numbers, and ``kept``."""
     items = "SELECT token AS i, number AS n FROM map_i" if mapped["i"] else f"SELECT range::VARCHAR AS i, range AS n FROM range({count})"
     connection.execute(f"CREATE TABLE chosen AS {items}")
     names = [f"coalesce(map_{side}.token, raw.{side}::VARCHAR) AS {side}" for side in ("u", "i")]
@@ -158,8 +159,8 @@ def _name(connection: duckdb.DuckDBPyConnection, mapped: dict[str, int], count: 
     connection.execute("CREATE TABLE kept AS SELECT rowid AS r, time FROM raw")
 
 
-def _items(connection: duckdb.DuckDBPyConnection, options: Options, file: Path, scratch: Path, summary: Summary) -> None:
-    """The item file: every item of the features, with texts and pictures where the folder has them."""
+def _write_items(connection: duckdb.DuckDBPyConnection, options: Options, file: Path, scratch: Path, summary: Summary) -> None:
+    """Writes the item file: all items of the features, with the texts and pictures that the folder has."""
     source, columns = SOURCES["mmrec"], None
     items = find_file(options.input, source.items, options.items, "--items")
     folder = find_folder(options.input, source.pictures, options.images)

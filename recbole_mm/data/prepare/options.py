@@ -18,13 +18,13 @@ example:
   recbole-mm prepare --interactions=orders.csv --items=products.csv --images=pictures --output=dataset/shop --k-core=5
   recbole-mm run --model=CLIPRec --dataset=shop --data_path=dataset
 
-rows are filtered in this order: unreadable ones, those without a user or item, --min-rating, --dedup, --k-core
+rows are removed in this order: unreadable rows, rows without a user or item, --min-rating, --dedup, --k-core
 """
 
 
 @dataclass(frozen=True)
 class Options:
-    """What ``prepare`` was asked for; None is "find out"."""
+    """The options of ``prepare``; None means that the value is found out."""
 
     output: Path
     source: str = "files"
@@ -52,20 +52,20 @@ class Options:
 
     def __post_init__(self) -> None:
         if self.k_core < 0:
-            raise InputError(f"--k-core {self.k_core}: a number that is not negative")
+            raise InputError(f"--k-core {self.k_core}: it must be a number that is not negative")
         if self.min_rating is not None and not math.isfinite(self.min_rating):
-            raise InputError(f"--min-rating {self.min_rating}: a number")
+            raise InputError(f"--min-rating {self.min_rating}: it must be a number")
         if not 0 <= self.max_bad_rows <= 1:
-            raise InputError(f"--max-bad-rows {self.max_bad_rows}: a share from 0 to 1")
+            raise InputError(f"--max-bad-rows {self.max_bad_rows}: it must be a share from 0 to 1")
         if not re.fullmatch(r"\d+(\.\d+)? ?[KMGT]i?B", self.memory, re.IGNORECASE):
-            raise InputError(f"--memory {self.memory}: a size such as 2GB")
+            raise InputError(f"--memory {self.memory}: it must be a size such as 2GB")
 
 
 def parse(arguments: Sequence[str]) -> Options:
-    """Options from command line arguments, ``--key=value`` or ``--key value``.
+    """Reads the options from command line arguments, ``--key=value`` or ``--key value``.
 
     Raises:
-        InputError: an option that does not exist, is incomplete, or holds what it cannot.
+        InputError: an option does not exist, has no value, or has a value that it cannot have.
     """
     arguments = [_hyphens(argument) for argument in arguments]
     found, rest = _parser().parse_known_args(arguments)
@@ -90,35 +90,61 @@ def _parser() -> argparse.ArgumentParser:
     sources = "\n".join(f"  {name:<12} {source.about}" for name, source in SOURCES.items())
     parser = _Parser(
         prog="recbole-mm prepare",
-        description="Make a RecBole data set folder (.inter, .item, images/) of your own tables and pictures, or of a published data set.",
+        description="Make a RecBole data set folder (.inter, .item, images/) of your own tables and pictures or of a published data set.",
         epilog=EPILOG.format(sources=sources),
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
-    files = parser.add_argument_group("what there is")
-    files.add_argument("--source", default="files", choices=list(SOURCES), metavar="KIND", help="one of those below; default: files")
-    files.add_argument("--input", type=Path, metavar="FOLDER", help="the folder that holds the source's files")
-    files.add_argument("--interactions", type=Path, metavar="FILE", help="the table of interactions, instead of looking for it")
+    files = parser.add_argument_group("input")
+    files.add_argument(
+        "--source", default="files", choices=list(SOURCES), metavar="KIND", help="a kind of source, see below; default: files"
+    )
+    files.add_argument("--input", type=Path, metavar="FOLDER", help="the folder that holds the files of the source")
+    files.add_argument(
+        "--interactions", type=Path, metavar="FILE", help="the table of interactions; default: looked for in the input folder"
+    )
     files.add_argument("--items", type=Path, metavar="FILE", help="the table of items")
-    files.add_argument("--images", type=Path, metavar="FOLDER", help="pictures, by --image-column or named by item: <item>.jpg, .png, ...")
-    files.add_argument("--encoding", help="of the tables, where it is not UTF-8: latin-1, utf-16, cp1252, ...")
-    files.add_argument("--delimiter", help="between the cells of a csv file; default: the one of , ; | and tab that its header has")
-    files.add_argument("--quote", metavar="CHAR", help="around csv cells; '' where quotes have no meaning")
-    columns = parser.add_argument_group("columns (default: guessed by common names; 'none' leaves time, rating, image or texts out)")
+    files.add_argument(
+        "--images",
+        type=Path,
+        metavar="FOLDER",
+        help="the folder of pictures, which --image-column names, or which are called <item>.jpg, .png, ...",
+    )
+    files.add_argument("--encoding", help="the encoding of the tables, if it is not UTF-8: latin-1, utf-16, cp1252, ...")
+    files.add_argument(
+        "--delimiter", help="what separates the cells of a csv file; default: the one of , ; | and tab that the header has most"
+    )
+    files.add_argument("--quote", metavar="CHAR", help="what quotes the cells of a csv file; '' if quotes have no meaning")
+    columns = parser.add_argument_group("columns (default: those with common names; 'none' leaves out time, rating, image or texts)")
     for name in ("user", "item", "time", "rating", "image"):
         columns.add_argument(f"--{name}-column", metavar="NAME")
     columns.add_argument("--text-columns", type=_names, metavar="A,B,C", help="the first becomes the title, the others the description")
-    columns.add_argument("--time-unit", default="auto", choices=("auto", "s", "ms", "us", "ns"), help="of times that are numbers")
-    keep = parser.add_argument_group("what is kept")
-    keep.add_argument("--min-rating", type=float, metavar="X", help="only interactions rated X or better")
-    keep.add_argument("--dedup", default="last", choices=("first", "last"), help="of a user's several on one item; default: last")
-    keep.add_argument("--k-core", type=int, default=0, metavar="N", help="users and items with N interactions or more, until stable")
-    keep.add_argument("--max-bad-rows", type=float, default=0.01, metavar="SHARE", help="stop if more rows are unreadable; default: 0.01")
-    out = parser.add_argument_group("what is made")
-    out.add_argument("--output", type=Path, required=True, metavar="FOLDER", help="the data set folder; its name is the data set's")
-    out.add_argument("--overwrite", action="store_true", help="replace a folder that prepare made")
+    columns.add_argument("--time-unit", default="auto", choices=("auto", "s", "ms", "us", "ns"), help="the unit of times that are numbers")
+    keep = parser.add_argument_group("filters")
+    keep.add_argument("--min-rating", type=float, metavar="X", help="keep only interactions rated X or better")
+    keep.add_argument(
+        "--dedup",
+        default="last",
+        choices=("first", "last"),
+        help="which interaction to keep if a user has several with one item; default: last",
+    )
+    keep.add_argument(
+        "--k-core",
+        type=int,
+        default=0,
+        metavar="N",
+        help="keep only users and items with N interactions or more, repeated until nothing changes",
+    )
+    keep.add_argument(
+        "--max-bad-rows", type=float, default=0.01, metavar="SHARE", help="stop if a larger share of the rows is unreadable; default: 0.01"
+    )
+    out = parser.add_argument_group("output")
+    out.add_argument(
+        "--output", type=Path, required=True, metavar="FOLDER", help="the data set folder, whose name becomes the name of the data set"
+    )
+    out.add_argument("--overwrite", action="store_true", help="replace a folder that prepare has made")
     out.add_argument("--link", default="copy", choices=("copy", "hardlink"), help="how pictures get into <output>/images; default: copy")
-    out.add_argument("--memory", default="2GB", metavar="SIZE", help="of DuckDB, which goes on on disk beyond it; default: 2GB")
+    out.add_argument("--memory", default="2GB", metavar="SIZE", help="memory for DuckDB, which uses the disk beyond that; default: 2GB")
     return parser
 
 

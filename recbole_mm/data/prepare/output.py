@@ -8,7 +8,8 @@ from recbole_mm.disk import whole_folder
 from recbole_mm.errors import InputError
 
 REPORT = "prepare.json"
-RESERVED = ("demo", "ml-100k")  # RecBole's own copy, or recbole_mm's drawing, would be used instead
+RESERVED = ("demo", "ml-100k")
+"""Names for which a run would use other data: RecBole's own copy, or the demo that recbole_mm draws."""
 
 
 @contextmanager
@@ -16,8 +17,8 @@ def new_folder(folder: Path, overwrite: bool, inputs: Iterable[Path]) -> Iterato
     """Gives an empty folder to write into, which becomes ``folder`` at the end of the ``with`` (see ``whole_folder``).
 
     Raises:
-        InputError: the folder exists and is not empty (with ``overwrite``: was not made by prepare), holds an input, or has a name that
-            RecBole gives another meaning.
+        InputError: the folder exists and is not empty (with ``overwrite``: and was not made by prepare), it holds an input file, or its
+            name has another meaning in RecBole.
     """
     folder = folder.absolute()
     _check(folder, overwrite, [path.resolve() for path in inputs])
@@ -28,7 +29,7 @@ def new_folder(folder: Path, overwrite: bool, inputs: Iterable[Path]) -> Iterato
 
 def _check(folder: Path, overwrite: bool, inputs: list[Path]) -> None:
     if folder.name in RESERVED or not folder.name:
-        raise InputError(f"--output={folder}: RecBole would not read a data set of the name '{folder.name}'; choose another")
+        raise InputError(f"--output={folder}: RecBole would not read a data set with the name '{folder.name}'; choose another name")
     if any(folder.resolve() in (path, *path.parents) for path in inputs):
         raise InputError(f"--output={folder} holds files that are to be read; choose another")
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):

@@ -1,4 +1,4 @@
-"""Pictures: found by a column's paths or by the items' names, and brought into the data set."""
+"""Pictures: found by the paths in a column or by the tokens of the items, and copied into the data set."""
 
 import os
 import shutil
@@ -19,10 +19,16 @@ _UNSAFE = "".join(map(chr, [*range(32), 127])) + '"\\%'
 
 
 class Pictures:
-    """The pictures of a folder, those that are asked for in ``names`` (path below ``images/`` -> file).
+    """The pictures of a folder. Nothing is decoded here.
 
-    ``by_path``: items name theirs by a path (below the folder, or absolute inside it), else a file named by the item is looked for.
-    Nothing is decoded here.
+    Args:
+        by_path: a column of the item table holds the path of each item's picture, below the folder or absolute inside it. Otherwise a
+            file that is called like the item is looked for.
+
+    Attributes:
+        names: the pictures that have been found: path below ``images/`` -> file.
+        missing: how many items name a picture that does not exist.
+        first_missing: the first of these items.
     """
 
     def __init__(self, folder: Path, by_path: bool) -> None:
@@ -32,16 +38,16 @@ class Pictures:
         self._index: dict[str, str] | None = None
 
     def find(self, token: str, cell: str | None) -> str:
-        """The path below ``images/`` of an item's picture, "" for none. A path that leads to no file is counted as missing.
+        """The path below ``images/`` of an item's picture, "" for none. A path that leads to no file is counted in ``missing``.
 
         Raises:
-            InputError: a path or a link out of the folder.
+            InputError: a path or a link leads out of the folder.
         """
         wanted = (cell or "").strip()
         by_path = self.by_path and not wanted.lower().startswith(("http://", "https://"))
         if by_path and not wanted:
             return ""
-        name = self._at(token, wanted) if by_path else self.index.get(token)
+        name = self._path_below(token, wanted) if by_path else self.index.get(token)
         if name is None:
             self.missing += 1
             if self.missing <= NAMED:
@@ -53,8 +59,8 @@ class Pictures:
         self.names[safe] = self.folder / name
         return safe
 
-    def _at(self, token: str, wanted: str) -> str | None:
-        """The path below the folder that a cell means, None where there is no such file; the folder's own name may stand before it."""
+    def _path_below(self, token: str, wanted: str) -> str | None:
+        """The path below the folder that a cell means, None if there is no such file. The cell may begin with the name of the folder."""
         inside = os.path.relpath(wanted, self.folder.absolute()) if os.path.isabs(wanted) else wanted
         try:
             path = resolve_image_path(self.folder, inside)
@@ -69,7 +75,8 @@ class Pictures:
 
     @property
     def index(self) -> dict[str, str]:
-        """Name without ending (of the file, or of its path below the folder) -> path below the folder; the shallowest counts."""
+        """The pictures by name: the name of the file without its ending, or its path below the folder without its ending -> path below the
+        folder. Of several files with one name the one in the shallowest folder counts."""
         if self._index is None:
             found = []
             for parent, _, files in os.walk(self.folder):
@@ -85,7 +92,7 @@ class Pictures:
         return self._index
 
     def bring(self, target: Path, link: str) -> None:
-        """Copies (or hard-links, where the file system can) the pictures that were found to ``target``."""
+        """Copies the pictures that have been found to ``target``, or hard-links them if the file system can."""
         for folder in {(target / name).parent for name in self.names} | {target}:
             folder.mkdir(parents=True, exist_ok=True)
 
@@ -106,7 +113,7 @@ class Pictures:
 
 
 def _safe(path: str) -> str:
-    """A relative path that is the same in an atomic file and on every file system: what is odd in it is percent-encoded."""
+    """A relative path that stays the same in an atomic file and on every file system: unusual characters are percent-encoded."""
     parts = []
     for part in path.split("/"):
         cleaned = "".join(quote(c, safe="") if c in _UNSAFE or not c.isprintable() else c for c in part)

@@ -1,4 +1,4 @@
-"""``recbole-mm prepare``: find the files, load, filter, write, and say what was kept."""
+"""The command ``recbole-mm prepare``: find the files, load, filter and write them, and say what was kept."""
 
 import shlex
 import shutil
@@ -26,7 +26,7 @@ WORK = ".work"
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Runs the command; returns the exit status."""
+    """Runs the command and returns the exit status."""
     options = parse(arguments)
     try:
         summary = prepare(options)
@@ -37,10 +37,10 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def prepare(options: Options) -> Summary:
-    """Writes the data set folder ``options.output``.
+    """Makes the data set folder ``options.output``.
 
     Raises:
-        InputError: whatever keeps a sound data set from being made; the folder is then not made or changed.
+        InputError: a sound data set cannot be made; the folder is then neither made nor changed.
     """
     source, folder = SOURCES[options.source], options.input
     if folder is not None and not folder.exists():
@@ -71,7 +71,7 @@ def _files(source: Source, options: Options) -> tuple[Found, Found | None]:
 
 @contextmanager
 def _making(options: Options, summary: Summary, inputs: Iterable[Path]) -> Iterator[tuple[duckdb.DuckDBPyConnection, Path]]:
-    """A database and the folder to write into, which becomes the output at the end, with the summary in it."""
+    """Gives a database and a folder to write into, which becomes the output folder at the end, with the summary in it."""
     with new_folder(options.output, options.overwrite, inputs) as part:
         (part / WORK).mkdir()
         with sql.connect(part / WORK, options.memory) as connection:
@@ -88,7 +88,7 @@ def _prepare(
     spelling = {"encoding": options.encoding, "delimiter": options.delimiter, "quote": options.quote}
     table = open_table(connection, *interactions, part / WORK, **spelling)
     if LABEL in table.columns:
-        summary.notes.append(f"the split of the column {LABEL} is not kept: --source=mmrec keeps it")
+        summary.notes.append(f"the split in the column {LABEL} is not kept; --source=mmrec would keep it")
     load_interactions(connection, table, source, options, summary)
     filter_interactions(connection, options, summary)
     connection.execute(
@@ -115,7 +115,7 @@ def _prepare(
 
 
 def next_command(options: Options, summary: Summary) -> str:
-    """What to type next."""
+    """The command that trains on the data set."""
     folder = options.output.absolute()
     model = "CLIPRec" if summary.items_with_text or summary.items_with_picture or summary.features else "BPR"
     files = [f"--config_files={options.output / folder.name}.yaml"] if summary.parts or summary.features else []

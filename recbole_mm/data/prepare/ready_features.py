@@ -1,4 +1,4 @@
-"""Ready-made features: .npy tables whose rows are item numbers, written as safetensors that name their rows."""
+"""Ready-made features: .npy tables in which row i belongs to item number i, written as safetensors that name the item of every row."""
 
 import json
 import re
@@ -17,13 +17,21 @@ MODALITIES = {"image_feat": "image", "text_feat": "text"}
 
 
 def find_features(folder: Path, count: int, fixed: bool, summary: Summary) -> tuple[dict[str, Path], int]:
-    """The tables of a folder by modality, and their number of rows: ``count``, or where that is only what the interactions mention
-    (not ``fixed``) the larger one that all tables share. Other tables are left out with a note.
+    """Finds the feature tables of a folder. Tables of another shape are left out, with a note in the summary.
+
+    Args:
+        count: how many items there are.
+        fixed: whether that is certain. Otherwise it is the highest item number in the interactions, and there may be more items: if all
+            tables have the same larger number of rows, that is the number of items.
+
+    Returns:
+        The tables by modality, and the number of items.
 
     Raises:
-        InputError: ``image_feat.npy`` or ``text_feat.npy`` has another number of rows, a table holds no numbers or two have one name.
+        InputError: ``image_feat.npy`` or ``text_feat.npy`` has another number of rows, a table holds no numbers, or two tables would get
+            the same name.
     """
-    shapes = {file: _open(file).shape for file in sorted(folder.glob("*.npy"))}
+    shapes = {file: _open_array(file).shape for file in sorted(folder.glob("*.npy"))}
     rows = {shape[0] for shape in shapes.values() if len(shape) == 2}
     if not fixed and len(rows) == 1 and min(rows) > count:
         count = min(rows)
@@ -31,12 +39,12 @@ def find_features(folder: Path, count: int, fixed: bool, summary: Summary) -> tu
     for file, shape in shapes.items():
         modality = MODALITIES.get(file.stem, re.sub(r"[^a-z0-9]+", "_", file.stem.lower()).strip("_"))
         if len(shape) != 2 or shape[0] != count:
-            said = f"{file} has shape {tuple(shape)}, and there are {count} items"
+            said = f"{file} has shape {tuple(shape)}, but there are {count} items"
             if file.stem in MODALITIES:
                 raise InputError(f"{said}: row i must belong to item number i")
             summary.notes.append(f"left out: {said}")
         elif modality in found or not modality:
-            raise InputError(f"{file} and {found.get(modality)} would both be called '{modality}'; rename one")
+            raise InputError(f"{file} and {found.get(modality)} would both be called '{modality}'; rename one of them")
         else:
             found[modality] = file
             summary.features[modality] = [int(size) for size in shape]
@@ -44,15 +52,15 @@ def find_features(folder: Path, count: int, fixed: bool, summary: Summary) -> tu
 
 
 def write_features(found: dict[str, Path], target: Path, tokens: Sequence[str]) -> dict[str, str]:
-    """Writes ``<modality>.safetensors``: the tensor ``features`` (items, width), fp32, with ``item_tokens`` in its metadata, a JSON list
-    in the order of the rows. Returns their file names by modality.
+    """Writes ``<modality>.safetensors`` with the tensor ``features``, fp32 (items, width). Its metadata hold ``item_tokens``, a JSON list
+    in the order of the rows. Returns the file names by modality.
 
     Raises:
-        InputError: a row that is not finite.
+        InputError: a table has NaN or infinite values.
     """
     for modality, file in found.items():
         with np.errstate(over="ignore", invalid="ignore"):
-            table = np.ascontiguousarray(_open(file), dtype=np.float32)
+            table = np.ascontiguousarray(_open_array(file), dtype=np.float32)
         broken = np.flatnonzero(~np.isfinite(table).all(axis=1))
         if len(broken):
             raise InputError(f"{file}: NaN or infinite values in {len(broken)} rows, of the items {listed(tokens[i] for i in broken[:5])}")
@@ -61,7 +69,7 @@ def write_features(found: dict[str, Path], target: Path, tokens: Sequence[str]) 
     return {modality: f"{modality}.safetensors" for modality in found}
 
 
-def _open(file: Path) -> np.ndarray:
+def _open_array(file: Path) -> np.ndarray:
     try:
         table = np.load(file, mmap_mode="r", allow_pickle=False)
     except Exception as error:  # numpy's header parser raises almost anything on damaged bytes

@@ -1,4 +1,4 @@
-"""The known kinds of source, each described by where its files are, what their columns mean, and its quirks."""
+"""The known kinds of source: where their files are, what their columns mean, and what is peculiar to them."""
 
 import re
 from collections.abc import Callable, Mapping
@@ -7,10 +7,16 @@ from dataclasses import dataclass, field
 
 @dataclass(frozen=True)
 class Layout:
-    """A file of a source: a glob pattern below the input folder, and what its name does not say.
+    """A file of a source.
 
-    ``columns`` names the cells of a file without a header; ``delimiter`` and ``encoding`` None are found out and UTF-8;
-    ``quote`` "" means that quotes have no meaning; ``python`` allows lines that are Python dicts instead of JSON.
+    Attributes:
+        pattern: a glob pattern below the input folder.
+        but: a pattern of names that are not meant.
+        columns: the names of the columns, for a file without a header.
+        delimiter: what separates the cells; None to find out.
+        quote: what quotes cells; "" if quotes have no meaning.
+        encoding: None for UTF-8.
+        python: whether lines may be Python dicts instead of JSON.
     """
 
     pattern: str
@@ -27,9 +33,18 @@ Text = Callable[[str], str]
 
 @dataclass(frozen=True)
 class Source:
-    """A kind of source. Columns that are None or () are guessed by common names. Of the text columns the first that is there becomes
-    the title, the others the description. ``clean`` rewrites the cells of a text column; ``extra`` are further columns of the item
-    file: their header cell, the column they come from, and how."""
+    """A kind of source. Columns that are None or () are found by common names.
+
+    Attributes:
+        about: a line for ``--help``.
+        interactions, items: how the files may look.
+        pictures: patterns of the folder of pictures.
+        user, item, time, rating: columns of the interactions.
+        item_key: the column of the item in the item table.
+        text: text columns of the item table; the first that exists becomes the title, the others the description.
+        clean: what rewrites the cells of a text column, by column.
+        extra: further columns of the item file: header cell -> the column they come from, and what makes their cells of its cells.
+    """
 
     about: str
     interactions: tuple[Layout, ...]

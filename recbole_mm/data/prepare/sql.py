@@ -1,4 +1,4 @@
-"""A DuckDB connection for one preparation, and the quoting of what goes into its SQL."""
+"""The DuckDB connection of a preparation, and the quoting of names and values in SQL."""
 
 import sys
 from collections.abc import Iterator
@@ -9,19 +9,19 @@ import duckdb
 
 from recbole_mm.errors import InputError, one_line
 
-# What RecBole (by pandas' defaults) reads as "no value", and its padding token: no names for a user or an item
 NO_NAME = (
     "", "#N/A", "#N/A N/A", "#NA", "-1.#IND", "-1.#QNAN", "-NaN", "-nan", "1.#IND", "1.#QNAN", "<NA>", "N/A", "NA", "NULL", "NaN", "None",
     "n/a", "nan", "null", "[PAD]",
 )  # fmt: skip
+"""What cannot be the token of a user or item: what RecBole reads as a missing value (pandas' defaults), and its padding token."""
 
 
 @contextmanager
 def connect(folder: Path, memory: str) -> Iterator[duckdb.DuckDBPyConnection]:
-    """A database on disk in ``folder`` that takes up to ``memory`` ("2GB") and spills beyond it.
+    """Opens a database in ``folder`` that uses up to ``memory`` (for example "2GB") and the disk beyond that.
 
     Raises:
-        InputError: what DuckDB raises about files and memory, on one line.
+        InputError: what DuckDB raises about files and memory, in one line.
     """
     settings = {"temp_directory": str(folder / "spill"), "autoinstall_known_extensions": False, "autoload_known_extensions": False}
     try:
@@ -39,7 +39,7 @@ def connect(folder: Path, memory: str) -> Iterator[duckdb.DuckDBPyConnection]:
 
 @contextmanager
 def complaints(file: Path) -> Iterator[None]:
-    """What DuckDB raises here is about this file."""
+    """Turns what DuckDB raises within the ``with`` into an InputError about this file."""
     try:
         yield
     except duckdb.OutOfMemoryException:
@@ -50,25 +50,27 @@ def complaints(file: Path) -> Iterator[None]:
 
 
 def name(identifier: str) -> str:
-    """A column's name in SQL."""
+    """The name of a column, quoted for SQL."""
     return '"' + identifier.replace('"', '""') + '"'
 
 
 def text(value: str | Path) -> str:
-    """A string in SQL."""
+    """A string, quoted for SQL."""
     return "'" + str(value).replace("'", "''") + "'"
 
 
 def texts(values: tuple[str, ...]) -> str:
+    """A list of strings, quoted for SQL."""
     return "(" + ", ".join(map(text, values)) + ")"
 
 
 def token(cell: str) -> str:
-    """A user's or item's name out of a cell: control characters are spaces, the ends are trimmed; NULL where nothing is left."""
+    """The SQL of a user's or item's token in a cell: control characters become spaces, the ends are trimmed; NULL if nothing is left."""
     cleaned = f"trim(regexp_replace({cell}, '[\\x00-\\x20\\x7f]+', ' ', 'g'))"
     plain = f"CASE WHEN regexp_matches({cell}, '[\\x00-\\x20\\x7f]') THEN {cleaned} ELSE {cell} END"
     return f"CASE WHEN {cell} NOT IN {texts(NO_NAME)} THEN nullif({plain}, '') END"
 
 
 def count(connection: duckdb.DuckDBPyConnection, query: str) -> int:
+    """The one number that a query gives."""
     return connection.execute(query).fetchone()[0]

@@ -1,4 +1,4 @@
-"""What was kept, what was not and why: counted while a data set is prepared, printed at its end and written as prepare.json."""
+"""What was kept, and what was dropped and why: counted while a data set is prepared, printed at the end and written to prepare.json."""
 
 import json
 from dataclasses import asdict, dataclass, field
@@ -7,7 +7,7 @@ from pathlib import Path
 
 @dataclass
 class Summary:
-    """Counts of a preparation. ``dropped`` is in the order in which the interactions were filtered."""
+    """The counts of a preparation. ``dropped`` is in the order of the filters."""
 
     source: str
     rows: int = 0
@@ -41,21 +41,22 @@ class Summary:
         file.write_text(json.dumps({**asdict(self), "sparsity": self.sparsity}, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
 
     def lines(self) -> list[str]:
-        """For reading, with the numbers that are not zero."""
+        """The summary as lines of text, without the counts that are zero."""
         said = [f"{self.rows:,} interactions read" + (f" ({_pairs(self.columns)})" if self.columns else "")]
-        said += [f"  {number:,} {reason}: dropped" for reason, number in self.dropped.items() if number]
-        said += [f"  first unreadable: {first}" for first in self.first_unreadable]
+        said += [f"  {number:,} dropped: {reason}" for reason, number in self.dropped.items() if number]
+        said += [f"  the first unreadable one: {first}" for first in self.first_unreadable]
         said.append(
-            f"kept: {self.interactions:,} interactions, {self.users:,} users, {self.items:,} items, {self.sparsity:.2%} of the pairs empty"
+            f"kept: {self.interactions:,} interactions, {self.users:,} users, {self.items:,} items; "
+            f"{self.sparsity:.2%} of all user-item pairs have no interaction"
         )
         if self.parts:
             said.append("  " + ", ".join(f"{part} {number:,}" for part, number in self.parts.items()))
         said.append(f"items: {self.items_with_text:,} with text{self._text_columns()}, {self.items_with_picture:,} with a picture")
         for number, what in (
-            (self.items_without_metadata, "without a row in the item table: kept, with empty text"),
-            (self.metadata_without_interactions, "in the item table without interactions: dropped"),
-            (self.repeated_metadata, "repeated rows in the item table: the first counts"),
-            (self.missing_pictures, "without the picture they should have: " + ", ".join(self.first_missing)),
+            (self.items_without_metadata, "kept with empty text: they have no row in the item table"),
+            (self.metadata_without_interactions, "dropped: they are in the item table, but have no interactions"),
+            (self.repeated_metadata, "rows of the item table repeat an item: the first row counts"),
+            (self.missing_pictures, "without their picture, which was not found: " + ", ".join(self.first_missing)),
         ):
             if number:
                 said.append(f"  {number:,} {what}")

@@ -51,7 +51,7 @@ def attempt(tmp_path, capsys):
         ({"interactions.csv": HEADER + GOOD}, ["--encoding=foo-8"], ["foo-8"]),
         ({"interactions.csv": (HEADER + "é,i,5,5\n").encode("latin-1")}, ["--encoding=ascii"], ["ascii", "--encoding"]),
         ({"interactions.jsonl": '{"user": 1, "item": 2}\n{"user": 1,\n'}, [], ["1 of 2", "line 2", "JSON"]),
-        ({"interactions.jsonl": "[1, 2]\n"}, [], ["interactions.jsonl", "one object a line"]),
+        ({"interactions.jsonl": "[1, 2]\n"}, [], ["interactions.jsonl", "one object per line"]),
         ({"interactions.parquet": "PAR1"}, [], ["interactions.parquet"]),
         ({"interactions.csv.gz": b"\x1f\x8b\x08"}, [], ["interactions.csv.gz"]),
         ({"interactions.csv": HEADER + GOOD}, ["--k-core=50"], ["nothing is left", "--k-core"]),
