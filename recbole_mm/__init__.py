@@ -1,5 +1,9 @@
 """recbole_mm: RecBole items with pictures and words, and the encoders that read them, trained inside the recommender."""
 
+from recbole_mm import compat
+
+compat.install()
+
 __version__ = "0.1.0"
 __all__ = ["run", "__version__"]
 

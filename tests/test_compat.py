@@ -12,8 +12,22 @@ import torch
 from recbole_mm import compat
 
 
-def test_what_recbole_reads_of_numpy_is_there_once_the_configuration_is_imported():
-    import recbole_mm.config.multimodal_config  # noqa: F401
+def python(code: str) -> int:
+    return subprocess.run([sys.executable, "-c", code], cwd=Path(__file__).parents[1]).returncode
+
+
+@pytest.mark.parametrize("imports", ["import recbole_mm, recbole.config", "import recbole.config, recbole_mm"])
+def test_a_program_of_recboles_own_is_mended_by_importing_this_package(imports):
+    """Whichever of the two is imported first, and without anything else of this package."""
+    assert python(f"{imports}, numpy, scipy.sparse\nassert numpy.float_ and scipy.sparse.dok_matrix._update") == 0
+
+
+def test_the_package_alone_loads_nothing():
+    assert python("import recbole_mm, sys; sys.exit(bool({'torch', 'numpy', 'recbole'} & set(sys.modules)))") == 0
+
+
+def test_what_recbole_reads_of_numpy_is_there_once_recbole_is_imported():
+    import recbole  # noqa: F401
 
     assert np.float_ is np.float64 and np.complex_ is np.complex128 and np.unicode_ is np.str_
 
@@ -36,10 +50,9 @@ def test_dok_matrix_that_has_it_is_left_alone(monkeypatch):
     assert scipy.sparse.dok_matrix._update == "mine"
 
 
-@pytest.mark.parametrize("module", ["recbole_mm.encoder", "recbole_mm.config.multimodal_config"])
+@pytest.mark.parametrize("module", ["recbole_mm", "recbole_mm.encoder"])
 def test_torchvision_imports_and_transforms(module):
-    code = f"import {module}, torchvision.transforms as t, PIL.Image as i; t.Resize(4)(i.new('RGB', (8, 8)))"
-    assert subprocess.run([sys.executable, "-c", code], cwd=Path(__file__).parents[1]).returncode == 0
+    assert python(f"import {module}, torchvision.transforms as t, PIL.Image as i; t.Resize(4)(i.new('RGB', (8, 8)))") == 0
 
 
 def test_torchvision_whose_library_loads_is_left_alone(monkeypatch):

@@ -11,7 +11,6 @@ import yaml
 from recbole.config import Config
 from recbole.utils import EvaluatorType, InputType, ModelType
 
-from recbole_mm import compat
 from recbole_mm.config.checks import check_values
 from recbole_mm.config.keys import KEYS
 from recbole_mm.config.kinds import EVERY_MODEL
@@ -22,7 +21,6 @@ from recbole_mm.config.registry import get_model, is_ours, require_dataset, requ
 from recbole_mm.errors import InputError, recbole_complaints
 from recbole_mm.parallel.device import choose_device
 
-compat.apply()
 ENUMS = {"MODEL_TYPE": ModelType, "MODEL_INPUT_TYPE": InputType, "eval_type": EvaluatorType}
 
 

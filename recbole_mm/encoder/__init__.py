@@ -7,12 +7,10 @@ of a user's own may call it as well.
 import importlib
 import pkgutil
 
-from recbole_mm.compat import fix_torchvision
 from recbole_mm.encoder.base import ItemEncoder
 from recbole_mm.encoder.factory import create_encoder, list_backends, register_backend
 from recbole_mm.encoder.joint import JointEncoder
 
-fix_torchvision()  # before any file here imports an encoder library
 for _module in pkgutil.iter_modules(__path__):
     importlib.import_module(f"{__name__}.{_module.name}")
 
