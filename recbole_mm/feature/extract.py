@@ -42,7 +42,8 @@ def extract(config, dataset, output: str | Path | None = None) -> EncodedCatalog
             export(table, dataset.tokens, Path(output) / f"{modality}.safetensors", settings.encoder.feature_dtype)
         getLogger().info(f"features exported to {output}: {', '.join(f'{m}.safetensors' for m in encoded.tables)}")
     ranks.wait()
-    getLogger().info(_cost_line(encoded, ranks))
+    by_whom = f" by process {ranks.rank} of {ranks.world}" if ranks.world > 1 else ""
+    getLogger().info(f"cost: {encoded.cost}{by_whom}")
     return encoded
 
 
@@ -53,10 +54,3 @@ def export(table: Table, tokens: Sequence[str], path: Path, dtype: str = "fp32")
     rows = table.rows[ids].to(DTYPES[dtype]).contiguous()
     metadata = {"item_tokens": json.dumps([tokens[i] for i in ids])}
     write_whole(path, lambda file: save_file({"features": rows}, file, metadata))
-
-
-def _cost_line(encoded: EncodedCatalogue, ranks: Ranks) -> str:
-    cost = encoded.cost
-    rate = f", {cost.items / cost.seconds:.0f} items/s" if cost.seconds else ""
-    own = f" by process {ranks.rank} of {ranks.world}" if ranks.world > 1 else ""
-    return f"cost: encoding {cost.seconds:.1f} s ({cost.items} items{rate}){own}"

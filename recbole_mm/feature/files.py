@@ -1,6 +1,6 @@
 """Feature files: ready-made features of the data set's items, found by item token."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from hashlib import blake2b
 from logging import getLogger
 from pathlib import Path
@@ -23,20 +23,20 @@ def read_tables(
     """Features of a catalogue from files.
 
     Args:
-        files: modality -> path, relative to ``folder`` or absolute: ``.safetensors``, ``.npy``, ``.parquet``, or a folder of one
-            ``.npy`` an item.
+        files: ``{modality: path}``, relative to ``folder`` or absolute: ``.safetensors``, ``.npy``, ``.parquet``, or a folder with one
+            ``.npy`` file per item.
         tokens: item tokens by internal id, ``tokens[0]`` being padding.
-        folder: the data set's.
-        ids: what names the rows of files that do not do so themselves: an id file or ``row``, for all or by modality.
-        item_field: the data set's item column, for files with named columns.
+        folder: the data set's folder.
+        ids: what names the rows of files that do not name them themselves: an id file or ``row``, one for all files or one per modality.
+        item_field: the data set's item column, by which columns of files are found.
 
     Raises:
-        InputError: a file that cannot be read, that names rows wrongly, or does not belong to these items.
+        InputError: a file cannot be read, names its rows wrongly, or does not belong to these items.
     """
     by_name = ids if isinstance(ids, Mapping) else {}
     for modality in by_name:
         if modality not in files:
-            raise InputError(f"feature_ids names '{modality}', which is not in use from feature_files ({listed(files)})")
+            raise InputError(f"feature_ids names '{modality}', but no feature file in use is for that modality ({listed(files)})")
     shared = None if isinstance(ids, Mapping) else ids
     return {m: _read_table(m, folder / file, list(tokens), by_name.get(m), shared, folder, item_field) for m, file in files.items()}
 
@@ -46,7 +46,7 @@ def _read_table(
 ) -> Table:
     found = open_rows(path, modality, item_field)
     if found.tokens is not None and own_ids is not None:
-        raise InputError(f"feature_ids: {modality}: {path} names its rows itself; leave it out of feature_ids")
+        raise InputError(f"feature_ids: {modality}: {path} names its rows itself; leave the modality out of feature_ids")
     names = found.tokens
     if names is None:
         names = row_tokens(path, found.count, own_ids or shared_ids, folder, item_field, set(tokens[1:]))
@@ -65,12 +65,12 @@ def _read_table(
         features[ids] = found.read(rows[ids])
     bad = np.flatnonzero(~np.isfinite(features).all(1))
     if len(bad):
-        raise InputError(f"{path}: {len(bad)} items have NaN or infinite features, the first of them {_first(tokens[i] for i in bad)}")
+        raise InputError(f"{path}: {len(bad)} items have NaN or infinite features, first {_shortened(tokens[i] for i in bad)}")
     return Table(torch.from_numpy(features), torch.from_numpy(rows >= 0), _fingerprint(features, rows >= 0, tokens))
 
 
 def _check_coverage(modality: str, path: Path, tokens: list[str], rows: np.ndarray, names: list[str]) -> None:
-    """Items that the file lacks are missing in this modality; where most are, it is the wrong file or the wrong order."""
+    """Items that the file lacks are missing in this modality. If most are, it is the wrong file or the wrong order of rows."""
     without = [token for token, row in zip(tokens[1:], rows[1:], strict=True) if row < 0]
     n_items = len(tokens) - 1
     if not without:
@@ -79,11 +79,12 @@ def _check_coverage(modality: str, path: Path, tokens: list[str], rows: np.ndarr
         known = set(tokens[1:])
         others = [name for name in names if name not in known]
         raise InputError(f"feature_files: {modality}: {path} has {n_items - len(without)} of the data set's {n_items} items: it lacks "
-                         f"{_first(without)}, and has {_first(others) if others else 'no others'}")  # fmt: skip
-    logger.info(f"{modality}: {len(without)} of {n_items} items are not in {path} ({_first(without)}) and count as missing")
+                         f"{_shortened(without)}, and has {_shortened(others) if others else 'no others'}")  # fmt: skip
+    logger.info(f"{modality}: {len(without)} of {n_items} items are not in {path} ({_shortened(without)}) and count as missing")
 
 
-def _first(words) -> str:
+def _shortened(words: Iterable[str]) -> str:
+    """The first few words of a list, for a message."""
     words = list(words)
     return listed(words[:NAMED_IN_MESSAGE]) + ", ..." * (len(words) > NAMED_IN_MESSAGE)
 

@@ -1,4 +1,4 @@
-"""The formats of feature files, each opened as rows that are read when asked for. Nothing is ever unpickled."""
+"""The formats of feature files. Rows are read when they are asked for, and nothing is ever unpickled."""
 
 import glob
 import json
@@ -15,8 +15,13 @@ VECTOR_COLUMNS = ("features", "embedding", "vector")
 
 
 class Rows(NamedTuple):
-    """A feature file: the token of each row (None where the file does not say), their number and width, and ``read``: sorted row
-    numbers -> float32 (n, width)."""
+    """An open feature file.
+
+    Attributes:
+        tokens: the item token of each row; None if the file does not say.
+        count, width: how many rows there are, and how many numbers each has.
+        read: sorted row numbers (n,) -> float32 (n, width).
+    """
 
     tokens: list[str] | None
     count: int
@@ -25,10 +30,10 @@ class Rows(NamedTuple):
 
 
 def open_rows(path: Path, modality: str, item_field: str) -> Rows:
-    """Opens a feature file, or a folder of one ``.npy`` an item.
+    """Opens a feature file, or a folder with one ``.npy`` file per item.
 
     Args:
-        modality, item_field: names by which the columns of a Parquet file are found.
+        modality, item_field: names by which the columns of a Parquet file are found, and which messages name.
 
     Raises:
         InputError: no such file, a format that is none of ``FORMATS``, or a file that is not what it should be.
@@ -40,14 +45,14 @@ def open_rows(path: Path, modality: str, item_field: str) -> Rows:
     else:
         kind = FORMATS.get(path.suffix.lower())
     if kind is None:
-        raise InputError(f"feature_files: {modality}: {path} is none of {listed(FORMATS)}, or a folder of one .npy an item")
+        raise InputError(f"feature_files: {modality}: {path} is none of {listed(FORMATS)}, or a folder with one .npy file per item")
     with reading(modality, path):
         return kind(path, modality, item_field)
 
 
 @contextmanager
 def reading(modality: str, path: Path) -> Iterator[None]:
-    """Whatever goes wrong while a feature file is read, in one line that names it."""
+    """Turns whatever goes wrong while a feature file is read into an InputError of one line that names the file."""
     try:
         yield
     except InputError:
@@ -69,7 +74,7 @@ def _safetensors(path: Path, modality: str, item_field: str) -> Rows:
         names, metadata = list(file.keys()), file.metadata() or {}
         name = "features" if "features" in names else names[0] if len(names) == 1 else None
         if name is None:
-            raise InputError(f"{path} holds {listed(names)}: name the tensor 'features', or leave one alone in the file")
+            raise InputError(f"{path} holds {listed(names)}: name one of its tensors 'features', or store a single tensor")
         tensor = file.get_tensor(name)
     if not tensor.is_floating_point():
         raise InputError(f"{path} holds {tensor.dtype}; save the features as float32 (or 16, 64)")
@@ -98,7 +103,7 @@ def _parquet(path: Path, modality: str, item_field: str) -> Rows:
         raise InputError(f"{path}: row {tokens.index(None) if None in tokens else 0} has no '{token}'")
     if shortest != longest:
         odd = connection.execute(f'select "{token}" from {source} where len("{vector}") != {longest} limit 1').fetchall()[0][0]
-        raise InputError(f"{path}: vectors have from {shortest} to {longest} numbers; item {odd} is one of the shorter")
+        raise InputError(f"{path}: vectors must have one length, and have from {shortest} to {longest} numbers; item {odd} has too few")
 
     def read(rows: np.ndarray) -> np.ndarray:
         connection.register("wanted", pd.DataFrame({"row": rows}))
@@ -114,14 +119,14 @@ def _parquet(path: Path, modality: str, item_field: str) -> Rows:
 def _column(path: Path, candidates: list[str], names: tuple[str, ...], what: str) -> str:
     named = [name for name in names if name in candidates]
     if not named and len(candidates) != 1:
-        raise InputError(f"{path}: no one column is known to hold {what}; call it {names[0]} (there are {listed(candidates)})")
+        raise InputError(f"{path}: it is not clear which column holds {what}; call it {names[0]} (there are {listed(candidates)})")
     return (named or candidates)[0]
 
 
 def _folder(path: Path, modality: str, item_field: str) -> Rows:
     files = sorted(file for file in path.glob("*.npy") if not file.name.startswith("."))
     if not files:
-        raise InputError(f"feature_files: {modality}: the folder {path} has no .npy file; name the folder that holds one an item")
+        raise InputError(f"feature_files: {modality}: the folder {path} has no .npy file; name the folder that holds one per item")
     width = _load_npy(files[0]).size
 
     def read(rows: np.ndarray) -> np.ndarray:
@@ -130,7 +135,7 @@ def _folder(path: Path, modality: str, item_field: str) -> Rows:
             with reading(modality, files[row]):
                 array = _load_npy(files[row])
             if array.shape not in ((width,), (1, width)):
-                raise InputError(f"{files[row]} (item {files[row].stem}) is of shape {array.shape}, {files[0].name} of width {width}")
+                raise InputError(f"{files[row]} (item {files[row].stem}) has shape {array.shape}, but {files[0].name} has width {width}")
             out[at] = _float32(array.reshape(-1))
         return out
 
@@ -147,13 +152,13 @@ def _load_npy(path: Path) -> np.memmap:
     if array.dtype.kind != "f":
         raise InputError(f"{path} holds {array.dtype}; save the features as float32 (or 16, 64)")
     if array.offset + array.nbytes != path.stat().st_size:
-        raise InputError(f"{path} has {path.stat().st_size} bytes, its header says {array.offset + array.nbytes}: it is damaged")
+        raise InputError(f"{path} has {path.stat().st_size} bytes, but its header says {array.offset + array.nbytes}: it is damaged")
     return array
 
 
 def _check_matrix(path: Path, shape: tuple[int, ...]) -> None:
     if len(shape) != 2 or 0 in shape:
-        raise InputError(f"{path} is of shape {tuple(shape)}; features are (items, numbers an item)")
+        raise InputError(f"{path} has shape {tuple(shape)}; features have shape (items, numbers per item)")
 
 
 def _float32(array: np.ndarray) -> np.ndarray:

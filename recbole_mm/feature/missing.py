@@ -1,4 +1,4 @@
-"""What stands in for the modality that an item lacks, where nothing is learnt."""
+"""What stands in for a modality that an item lacks, if no vector is learned for it."""
 
 import numpy as np
 import torch
@@ -7,16 +7,16 @@ from torch import Tensor
 
 
 class Interactions:
-    """Who interacted with what in training: (n,) internal user and item ids."""
+    """The training interactions: (n,) internal user ids and item ids."""
 
     def __init__(self, users: np.ndarray, items: np.ndarray, n_users: int, n_items: int) -> None:
         ones = np.ones(len(users), dtype=np.float32)
         self.matrix = csr_matrix((ones, (users, items)), shape=(n_users, n_items))
 
     def neighbour_mean(self, rows: Tensor, present: Tensor) -> Tensor:
-        """``rows`` (n_items, d) with every absent row replaced by the mean over the item's neighbours: what its users interacted
-        with, as often as they did (one hop of the training-free completion of Malitesta et al., arXiv 2408.11767). Items without
-        such neighbours get the mean of all present rows."""
+        """``rows`` (n_items, d), with every absent row replaced by the mean over the item's neighbours. These are the items that its users
+        interacted with, each counted once per such interaction (one hop of the training-free completion of Malitesta et al., arXiv
+        2408.11767). Items without neighbours that have the modality get the mean of all present rows."""
         absent = (~present).cpu().numpy()
         known = rows.detach().cpu().float().numpy() * ~absent[:, None]
         reach = self.matrix.T.tocsr()[absent]
@@ -27,6 +27,6 @@ class Interactions:
 
 
 def fill_mean(rows: Tensor, present: Tensor) -> Tensor:
-    """``rows`` (n, d) with every absent row replaced by the mean of the present ones."""
+    """``rows`` (n, d), with every absent row replaced by the mean of the present ones."""
     mask = present.unsqueeze(1)
     return torch.where(mask, rows, (rows * mask).sum(0) / mask.sum().clamp(min=1))

@@ -1,4 +1,4 @@
-"""Which item each row of a feature file belongs to, where the file itself does not say: id files."""
+"""Which item each row of a feature file belongs to, if the file itself does not say: from an id file, or by row number."""
 
 import csv
 import re
@@ -12,21 +12,21 @@ MMREC = "i_id_mapping.csv"
 BESIDE = (".ids.txt", ".ids.csv", ".ids.tsv", ".tokens", ".tokens.txt")
 WHOLE = re.compile("0|[1-9][0-9]*")
 HELP = (
-    "set feature_ids to a file that names the rows (one token a line; or a .csv / .tsv with a header), "
+    "set feature_ids to a file that names the rows (one item token per line; or a .csv / .tsv with a header), "
     "or to 'row' where row i belongs to item token i"
 )
 
 
 def row_tokens(path: Path, count: int, ids: str | None, folder: Path, item_field: str, catalogue: Set[str]) -> list[str]:
-    """The token of each of the ``count`` rows of a feature file.
+    """The item token of each of the ``count`` rows of a feature file.
 
     Args:
-        ids: ``feature_ids``: an id file (relative to ``folder``), ``row``, or None for a file beside ``path`` (``<stem>.ids.txt``
-            and the like, or MMRec's ``i_id_mapping.csv``).
+        ids: ``feature_ids``: an id file (relative to ``folder``), ``row`` (row i belongs to item token i), or None for a file beside
+            ``path`` (``<stem>.ids.txt`` and the like, or MMRec's ``i_id_mapping.csv``).
         item_field, catalogue: the data set's item column and tokens, which tell the columns of an id file apart.
 
     Raises:
-        InputError: no id file, one that cannot be read, or one that does not name every row once.
+        InputError: there is no id file, it cannot be read, or it does not name every row once.
     """
     if ids == BY_ROW:
         return _numbers(path, count, catalogue)
@@ -77,19 +77,19 @@ def _from_table(file: Path, lines: list[str], item_field: str, catalogue: Set[st
             return _from_mapping(file, {first: tokens, second: numbers}, numbers, item_field, catalogue)
     name = item_field if item_field in columns else next(iter(columns)) if len(columns) == 1 else None
     if name is None:
-        raise InputError(f"{file} has columns {', '.join(columns)}: call that of the item tokens {item_field}, rows in their order; "
-                         "or give two columns, the token and its row (0, 1, ...)")  # fmt: skip
+        raise InputError(f"{file} has columns {', '.join(columns)}: call the column of item tokens {item_field}, in row order; "
+                         "or give two columns, the token and its row number (0, 1, ...)")  # fmt: skip
     return list(columns[name])
 
 
 def _from_mapping(
     file: Path, columns: dict[str, tuple[str, ...]], numbers: tuple[str, ...], item_field: str, catalogue: Set[str]
 ) -> list[str]:
-    """Tokens in the order of their row numbers; the data set may call its items by either column of the mapping."""
+    """Tokens in the order of their row numbers. The item tokens of the data set may be in either column of the mapping."""
     fitting = [name for name, values in columns.items() if not catalogue.isdisjoint(values)]
     if item_field not in columns and len(fitting) > 1:
-        raise InputError(f"{file}: the data set's items are found in both its columns, {' and '.join(columns)}; set feature_ids to 'row' "
-                         "if items are called by row number, or else to a file with one token a line")  # fmt: skip
+        raise InputError(f"{file}: the data set's items are found in both columns, {' and '.join(columns)}; set feature_ids to 'row' "
+                         "if item tokens are row numbers, or else to a file with one token per line")  # fmt: skip
     name = item_field if item_field in columns else (fitting or list(columns))[0]
     tokens = [""] * len(numbers)
     for token, row in zip(columns[name], numbers, strict=True):

@@ -32,6 +32,11 @@ class EncodingCost:
         self.items += items
         self.seconds += time.perf_counter() - start
 
+    def __str__(self) -> str:
+        """Seconds, items and rate, for the log."""
+        rate = f", {self.items / self.seconds:.0f} items/s" if self.seconds else ""
+        return f"encoding {self.seconds:.1f} s ({self.items} items{rate})"
+
 
 def _synchronize(device: torch.device) -> None:
     if device.type == "cuda":

@@ -76,10 +76,10 @@ class CostAccount:
 
 def cost_line(cost: dict[str, float | int | None]) -> str:
     """Writes a report (see ``CostAccount.report``) as one line for the log."""
-    rate, share, tuning = cost["items_per_second"], cost["share_of_bare_encoder"], cost["seconds_finetuning"]
+    share, tuning = cost["share_of_bare_encoder"], cost["seconds_finetuning"]
     return (
         f"cost: {f'fine-tuning {tuning:.1f} s, ' if tuning else ''}"
-        f"encoding {cost['seconds_encoding']:.1f} s ({cost['items_encoded']} items{f', {rate:.0f} items/s' if rate else ''}), "
+        f"{EncodingCost(cost['items_encoded'], cost['seconds_encoding'])}, "
         f"training {cost['seconds_training']:.1f} s, evaluating {cost['seconds_evaluating']:.1f} s; "
         + (f"training ran at {share:.2f} of the bare encoder's speed; " if share else "")
         + f"{cost['peak_memory_mib']:.0f} MiB at most; {cost['trainable_parameters']:,} of {cost['total_parameters']:,} parameters train"
