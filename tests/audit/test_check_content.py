@@ -98,7 +98,7 @@ def test_texts(shop, capsys):
     assert report["numbers"]["texts"]["empty"] == 1
 
 
-def test_the_itemBytesIO(shop, capsys):
+def test_the_item_file(shop, capsys):
     del shop.items["i7"]
     shop.extra_rows = ["i3\tAnother text for i3\t3.png", "x1\tNobody ever bought this\t"]
     shop.write()
