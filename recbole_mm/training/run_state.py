@@ -7,6 +7,7 @@ from hashlib import blake2b
 import numpy as np
 
 from recbole_mm.checkpoint import plain
+from recbole_mm.data.tokens import item_tokens, user_tokens
 from recbole_mm.errors import InputError
 from recbole_mm.model.base import MultiModalRecommender
 from recbole_mm.parallel.randomness import random_state, set_random_state
@@ -139,8 +140,8 @@ def load_model_state(model: MultiModalRecommender, checkpoint: Mapping, file: st
 def fingerprint_of(dataset) -> str:
     """A digest of the users, the items and the interactions of a data set (here: its training part), in their order."""
     digest = blake2b(digest_size=16)
-    for field in (dataset.uid_field, dataset.iid_field):
-        digest.update("\0".join(map(str, dataset.field2id_token[field])).encode())
+    for field, tokens in ((dataset.uid_field, user_tokens(dataset)), (dataset.iid_field, item_tokens(dataset))):
+        digest.update("\0".join(tokens).encode())
         digest.update(np.ascontiguousarray(dataset.inter_feat[field].numpy()).tobytes())
     return digest.hexdigest()
 
