@@ -25,7 +25,7 @@ class ItemFeatures(nn.Module):
             hand that have the modality: those of the batch in training, those of the catalogue in a table), ``zero``, or ``neighbours``
             (see ``Interactions.neighbour_mean``; from an encoder that trains, as of the last time the catalogue was encoded).
         interactions: the training interactions, for ``neighbours``.
-        fingerprint: of the encoder that trains, before anything was added to it to train; None to take it now.
+        fingerprint: of the encoder that trains, before anything was added to it to train; None without one.
         cost: what the tables have cost to encode; not with ``encoded_items``, which count their own.
 
     Attributes:
@@ -40,11 +40,11 @@ class ItemFeatures(nn.Module):
     """
 
     def __init__(
-        self, tables: Mapping[str, Table] | None = None, encoded_items: EncodedItems | None = None, *, missing: str = "learned",
+        self, tables: Mapping[str, Table], encoded_items: EncodedItems | None = None, *, missing: str = "learned",
         interactions: Interactions | None = None, fingerprint: str | None = None, cost: EncodingCost | None = None,
     ) -> None:  # fmt: skip
         super().__init__()
-        tables, items = dict(tables or {}), encoded_items
+        items = encoded_items
         self.trainable = self.live = items is not None
         self.tabled = bool(tables) or (items is not None and items.from_states)
         self.missing, self._interactions, self.encoded_items = missing, interactions, items
@@ -52,8 +52,7 @@ class ItemFeatures(nn.Module):
         self.modalities = tuple(present)
         self.dims = {m: table.rows.shape[1] for m, table in tables.items()} | (items.dims if items else {})
         self.cost = items.cost if items else cost or EncodingCost()
-        encoder_print = items and (fingerprint or items.encoder.fingerprint())
-        self.fingerprint = _one_fingerprint({m: t.fingerprint for m, t in tables.items()}, encoder_print)
+        self.fingerprint = _one_fingerprint({m: t.fingerprint for m, t in tables.items()}, fingerprint)
         self.contents = _one_fingerprint({m: f"{m} {t.contents or t.fingerprint}" for m, t in tables.items()}, items and items.contents)
         device = items.device if items else next(iter(tables.values())).rows.device
         for m, here in present.items():

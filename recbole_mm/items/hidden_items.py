@@ -27,8 +27,7 @@ class HiddenItems(RawItems):
     """
 
     def __init__(
-        self, encoder: ItemEncoder, inputs: EncoderInputs, *, k: int, fingerprint: str, dtype: str = "fp32", precision: str = "fp32",
-        **options,
+        self, encoder: ItemEncoder, inputs: EncoderInputs, *, k: int, fingerprint: str, dtype: str, precision: str, **options,
     ) -> None:  # fmt: skip
         self._cut = CutEncoder(encoder, inputs.modalities, k)
         stored = {"fingerprint": fingerprint, "dtype": dtype, "precision": precision, "what": f"below the last {k}"}

@@ -28,8 +28,8 @@ class SideItems(EncodedItems):
     from_states = True
 
     def __init__(
-        self, encoder: ItemEncoder, inputs: EncoderInputs, *, dim: int, seed: int, fingerprint: str, dtype: str = "fp32",
-        precision: str = "fp32", **options,
+        self, encoder: ItemEncoder, inputs: EncoderInputs, *, dim: int, seed: int, fingerprint: str, dtype: str, precision: str,
+        **options,
     ) -> None:  # fmt: skip
         layers = LayerStates(encoder.eval(), inputs.modalities)
         widths = {m: sum(parts) for m, parts in layers.widths.items()}
