@@ -1,12 +1,17 @@
 """Fixtures: the planted shop; for every test a working directory of its own, no network, and one thread."""
 
+import copy
 import logging
+from functools import lru_cache
 from pathlib import Path
 
 import pytest
 import torch
 
+from recbole_mm.encoder import ItemEncoder, build_encoder, create_encoder
 from tests.planted import write_planted
+
+TINY = ("open_clip:tiny", "vlmo:tiny", "beit3:tiny")
 
 
 @pytest.fixture(autouse=True)
@@ -28,6 +33,25 @@ def _no_network(monkeypatch, tmp_path_factory):
 
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path_factory.mktemp("empty_cache")))
+
+
+@pytest.fixture(autouse=True)
+def _tiny_encoders_are_made_once(monkeypatch):
+    """They start from their seed, so runs get copies; what a copy shares is the tokenizer, the costliest part of it."""
+
+    def create(name: str, **options) -> ItemEncoder:
+        if name not in TINY:
+            return create_encoder(name, **options)
+        encoder = _tiny_encoder(name, **options)
+        tokenizer = getattr(encoder, "tokenizer", None)
+        return copy.deepcopy(encoder, {id(tokenizer): tokenizer})
+
+    monkeypatch.setattr(build_encoder, "create_encoder", create)
+
+
+@lru_cache
+def _tiny_encoder(name: str, **options) -> ItemEncoder:
+    return create_encoder(name, **options)
 
 
 @pytest.fixture(scope="session")

@@ -1,11 +1,9 @@
 """What every recommender of this package must do, under every paradigm and any set of modalities."""
 
-import copy
 import json
 import os
 import subprocess
 import sys
-from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +11,6 @@ import pytest
 import torch
 from safetensors.numpy import load_file, save_file
 
-from recbole_mm.encoder import build_encoder
 from recbole_mm.model import OUR_MODELS, get_model
 from recbole_mm.quick_start import build_trainer, load_data_and_model
 from tests.planted import built, write_features, write_planted
@@ -44,15 +41,6 @@ SLOW = {"BM3": 12}
 """Epochs of those that need more: half of a target view is dropped, and there are no negatives."""
 
 every_model = pytest.mark.parametrize("model_name", MODELS)
-
-
-@pytest.fixture(autouse=True)
-def _encoders_are_made_once(monkeypatch):
-    """The tiny encoders start from their seed, so a copy is as good as another one."""
-    monkeypatch.setattr(build_encoder, "create_encoder", lambda name, **options: copy.deepcopy(_encoder(name, **options)))
-
-
-_encoder = lru_cache(build_encoder.create_encoder)
 
 
 @pytest.fixture(scope="module")
