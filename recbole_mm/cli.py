@@ -18,7 +18,7 @@ from recbole_mm.errors import InputError
 EPILOG = """\
 any other setting is --key=value, RecBole's and recbole_mm's alike, for example
   --encoder=open_clip:ViT-B-16-quickgelu@openai  --encoder_training=pretrained  --text_field=title,description
-  --epochs=20 --learning_rate=0.005 --topk=[10,20] --valid_metric=Recall@20 --data_path=dataset
+  --epochs=20 --learning_rate=0.005 '--topk=[10,20]' --valid_metric=Recall@20 --data_path=dataset
 
 precedence: overall < model < data set properties < config files < command line
 keys of recbole_mm and their defaults: properties/overall.yaml and properties/model/<Model>.yaml

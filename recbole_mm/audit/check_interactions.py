@@ -51,7 +51,8 @@ def _check_repeated(whole: pd.DataFrame, user: np.ndarray, item: np.ndarray, num
         first = whole[again].iloc[0]
         report.add("info" if removed else "warning", "interactions.repeated",
                    f"{again.sum():,} interactions repeat a (user, item) pair, the first of them {first['user']} with {first['item']}",
-                   f"rm_dup_inter: {removed} removes them" if removed else "set rm_dup_inter: first, unless repeats are meant")  # fmt: skip
+                   f"rm_dup_inter: {removed} removes them" if removed else "they may be in two parts of the split (split.shared_pairs): "
+                   "set rm_dup_inter: first (with benchmark_filename: repair these files)")  # fmt: skip
 
 
 def _check_times(data: AuditedData, numbers: dict, report: Report) -> None:

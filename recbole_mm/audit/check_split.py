@@ -54,7 +54,8 @@ def _shared(data: AuditedData, first: np.ndarray, second: np.ndarray, names: str
         users, items = (data.dataset.id2token(field, ids) for field, ids in zip(
             (data.dataset.uid_field, data.dataset.iid_field), np.divmod(both, width), strict=True))  # fmt: skip
         report.add("error", "split.shared_pairs", f"{len(both):,} (user, item) pairs are in both {names}",
-                   "such an item is masked in the evaluation, or known beforehand: set rm_dup_inter: first, or repair the benchmark files",
+                   "such an item is masked in the evaluation, or known beforehand: set rm_dup_inter: first (with benchmark_filename: "
+                   "repair these files)",
                    [f"{user} with {item}" for user, item in zip(users, items, strict=True)])  # fmt: skip
 
 
