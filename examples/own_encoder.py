@@ -1,81 +1,63 @@
-"""An encoder of one's own in one file: the colours of a picture and the words of a text, each through a small network.
+"""An encoder of one's own in one file: which colours a picture has, through a small network.
 
-It is registered under a name, and CLIPRec trains it end-to-end as it would any other encoder. Every recommender takes it, frozen or
-trained. The file could as well lie in recbole_mm/encoder/: then `--encoder=colours:small` finds it.
+CLIPRec trains it end-to-end as it would any other encoder, and every recommender takes it, frozen or trained. The file could as well
+lie in recbole_mm/encoder/: then `--encoder=colours:small` finds it.
 """
-
-import zlib
 
 import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from recbole_mm.encoder.base import ItemEncoder
-from recbole_mm.encoder.factory import register_backend
-
-WORDS, LENGTH = 4096, 32
+from recbole_mm.encoder import ItemEncoder, register_backend
 
 
-class ColoursAndWords(ItemEncoder):
-    name, modalities, output_dims = "colours:small", ("image", "text"), {"image": 32, "text": 32}
-    image_size, pad_id, from_scratch = (32, 32), 0, True
+class Colours(ItemEncoder):
+    name, modalities, output_dims = "colours:small", ("image",), {"image": 32}
+    image_size, from_scratch = (32, 32), True  # the weights are random, so they learn at a higher rate than pretrained ones
 
     def __init__(self) -> None:
         super().__init__()
-        self.words = nn.EmbeddingBag(WORDS, 64, mode="mean", padding_idx=self.pad_id)
-        self.layer = nn.ModuleDict({m: nn.Sequential(nn.Linear(64, 64), nn.ReLU()) for m in self.modalities})
-        self.projection = nn.ModuleDict({m: nn.Linear(64, 32) for m in self.modalities})
+        self.block, self.projection = nn.Sequential(nn.Linear(64, 64), nn.ReLU()), nn.Linear(64, 32)
 
     @staticmethod
     def preprocess_image(image: Image.Image) -> Tensor:
         return torch.from_numpy(np.array(image.convert("RGB").resize((32, 32)))).permute(2, 0, 1)
 
-    def tokenize(self, texts: list[str]) -> Tensor:
-        ids = torch.full((len(texts), LENGTH), self.pad_id)
-        for row, text in zip(ids, texts, strict=True):
-            words = [1 + zlib.crc32(word.encode()) % (WORDS - 1) for word in text.lower().split()[:LENGTH]]
-            row[: len(words)] = torch.tensor(words)
-        return ids
+    def forward(self, inputs: dict[str, Tensor]) -> dict[str, Tensor]:
+        if inputs.keys() - {"image"}:
+            raise ValueError(f"{self.name} reads pictures, not {', '.join(inputs)}")
+        return {m: self.projection(self.block(self.histogram(pixels))) for m, pixels in inputs.items()}
 
     def histogram(self, pixels: Tensor) -> Tensor:
-        """uint8 (n, 3, H, W) -> (n, 64): which share of the pixels has each of 4 x 4 x 4 colours."""
+        """uint8 (n, 3, H, W) -> (n, 64): the share of the pixels that has each of 4 x 4 x 4 colours."""
         red, green, blue = (pixels.long() // 64).flatten(2).unbind(1)
-        colours = 16 * red + 4 * green + blue
-        shares = torch.full_like(colours, 1 / colours.shape[1], dtype=self.words.weight.dtype)
-        return shares.new_zeros(len(pixels), 64).scatter_add(1, colours, shares)
-
-    def forward(self, inputs: dict[str, Tensor]) -> dict[str, Tensor]:
-        read = {"image": self.histogram, "text": self.words}
-        if unknown := inputs.keys() - read.keys():
-            raise ValueError(f"{self.name} reads pictures and texts, not {unknown}")
-        return {m: self.projection[m](self.layer[m](read[m](values))) for m, values in inputs.items()}
+        return nn.functional.one_hot(16 * red + 4 * green + blue, 64).to(self.projection.weight.dtype).mean(1)
 
     def towers(self) -> list[list[nn.Module]]:
-        return [[self.layer[m]] for m in self.modalities]
+        return [[self.block]]
 
     def head(self) -> list[str]:
-        return [f"projection.{m}.{part}" for m in self.modalities for part in ("weight", "bias")]
+        return ["projection.weight", "projection.bias"]
 
     def geometry(self) -> dict:
         return {"transform": "resize", "size": self.image_size}
 
     def describe(self) -> dict:
-        return {"backend": "colours", "words": WORDS, "length": LENGTH}
+        return {"backend": "colours"}
 
 
 @register_backend("colours")
-def create_colours(name: str, source: str | None, *, seed: int = 0) -> ColoursAndWords:
+def create_colours(name: str, source: str | None, *, seed: int = 0) -> Colours:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        return ColoursAndWords().eval()
+        return Colours().eval()
 
 
 if __name__ == "__main__":
     from recbole_mm import run
 
-    settings = {"epochs": 8, "show_progress": False, "state": "WARNING"}
     small = {"encoder": "colours:small", "encoder_learning_rate": 0.01, "use_id": False}
     for model, own in {"Pop": {}, "CLIPRec": small}.items():
-        result = run(model, "demo", config_dict={**settings, **own})["test_result"]
+        result = run(model, "demo", config_dict={"epochs": 8, "show_progress": False, "state": "WARNING", **own})["test_result"]
         print(f"{model}: recall@20 {result['recall@20']:.3f}")

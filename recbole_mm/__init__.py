@@ -1,16 +1,19 @@
 """recbole_mm: RecBole items with pictures and words, and the encoders that read them, trained inside the recommender."""
 
+import importlib
+
 from recbole_mm import compat
 
 compat.install()
 
 __version__ = "0.1.0"
-__all__ = ["run", "__version__"]
+__all__ = ["ItemEncoder", "create_encoder", "register_backend", "run", "__version__"]
+
+_ROOMS = {"run": "quick_start", "ItemEncoder": "encoder", "create_encoder": "encoder", "register_backend": "encoder"}
 
 
 def __getattr__(name: str) -> object:
-    if name == "run":
-        from recbole_mm.quick_start import run
-
-        return run
+    """A public name is imported when it is first asked for, so that ``import recbole_mm`` loads nothing."""
+    if name in _ROOMS:
+        return getattr(importlib.import_module(f"recbole_mm.{_ROOMS[name]}"), name)
     raise AttributeError(f"module 'recbole_mm' has no attribute '{name}'")

@@ -26,6 +26,14 @@ def test_the_package_alone_loads_nothing():
     assert python("import recbole_mm, sys; sys.exit(bool({'torch', 'numpy', 'recbole'} & set(sys.modules)))") == 0
 
 
+def test_public_names_are_imported_when_asked_for():
+    import recbole_mm
+
+    assert all(getattr(recbole_mm, name) for name in recbole_mm.__all__)
+    with pytest.raises(AttributeError, match="no attribute 'runn'"):
+        _ = recbole_mm.runn
+
+
 def test_what_recbole_reads_of_numpy_is_there_once_recbole_is_imported():
     import recbole  # noqa: F401
 

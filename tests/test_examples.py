@@ -84,7 +84,7 @@ def test_one_file_adds_a_recommender_and_one_an_encoder(python, tmp_path):
     (package / "properties" / "model" / "TasteRec.yaml").write_text("embedding_size: 16\nmargin: 2.0\nepochs: 1\n")
     command = ["run", "--model=TasteRec", "--dataset=demo", "--encoder=colours:small", "--show_progress=False"]
     said = python("-m", "recbole_mm.cli", *command, package=package).stderr
-    assert "embedding_size = 16" in said and "ColoursAndWords(" in said and "test result" in said
+    assert "embedding_size = 16" in said and "Colours(" in said and "test result" in said
 
 
 def test_every_example_is_tested_here():

@@ -14,7 +14,7 @@ from recbole_mm.encoder import ItemEncoder, create_encoder
 
 KINDS = ["open_clip", "vlmo", "beit3", "hf", "hf_image", "hf_text", "separate", "colours"]
 READ_PICTURES = [kind for kind in KINDS if kind != "hf_text"]
-READ_TEXTS = [kind for kind in KINDS if kind != "hf_image"]
+READ_TEXTS = [kind for kind in KINDS if kind not in ("hf_image", "colours")]
 READ_BOTH_IN_ONE_PASS = ["vlmo", "beit3"]
 
 
