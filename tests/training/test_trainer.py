@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import nn
 
+from recbole_mm.encoder import build_encoder, create_encoder
 from recbole_mm.errors import InputError
 from recbole_mm.quick_start import build_trainer, run
 from recbole_mm.training.cost import cost_line
@@ -49,15 +50,13 @@ def test_weights_without_gradient_decay_by_their_rate_whatever_the_learner(shop,
 
 def test_automatic_rates_depend_on_where_the_weights_come_from(planted, monkeypatch):
     assert trainer_of(planted)[0].optimizer.param_groups[1]["lr"] == 1e-3
-    from recbole_mm.encoder.open_clip.encoder import OpenClipEncoder
 
-    made = OpenClipEncoder.__init__
+    def pretrained(name, **options):
+        encoder = create_encoder(name, **options)
+        encoder.from_scratch = False
+        return encoder
 
-    def pretrained(self, *args):
-        made(self, *args)
-        self.from_scratch = False
-
-    monkeypatch.setattr(OpenClipEncoder, "__init__", pretrained)
+    monkeypatch.setattr(build_encoder, "create_encoder", pretrained)
     trainer = trainer_of(planted)[0]
     assert trainer.optimizer.param_groups[1]["lr"] == 1e-5 and trainer.freeze_epochs == 1
 
