@@ -14,7 +14,7 @@ from recbole_mm.encoder import ItemEncoder, register_backend
 
 class Colours(ItemEncoder):
     name, modalities, output_dims = "colours:small", ("image",), {"image": 32}
-    image_size, from_scratch = (32, 32), True  # the weights are random, so they learn at a higher rate than pretrained ones
+    image_size, from_scratch = (16, 16), True  # the weights are random, so they learn at a higher rate than pretrained ones
 
     def __init__(self) -> None:
         super().__init__()
@@ -22,7 +22,7 @@ class Colours(ItemEncoder):
 
     @staticmethod
     def preprocess_image(image: Image.Image) -> Tensor:
-        return torch.from_numpy(np.array(image.convert("RGB").resize((32, 32)))).permute(2, 0, 1)
+        return torch.from_numpy(np.array(image.convert("RGB").resize((16, 16)))).permute(2, 0, 1)
 
     def forward(self, inputs: dict[str, Tensor]) -> dict[str, Tensor]:
         if inputs.keys() - {"image"}:

@@ -36,6 +36,12 @@ def _no_network(monkeypatch, tmp_path_factory):
 
 
 @pytest.fixture(autouse=True)
+def _no_measuring_of_the_machine(monkeypatch):
+    """For the environment that it logs after a run, RecBole watches the processor for a second."""
+    monkeypatch.setattr("psutil.cpu_percent", lambda interval=None: 0.0)
+
+
+@pytest.fixture(autouse=True)
 def _tiny_encoders_are_made_once(monkeypatch):
     """They start from their seed, so runs get copies; what a copy shares is the tokenizer, the costliest part of it."""
 
