@@ -87,7 +87,8 @@ def test_a_file_of_cold_items(planted, tmp_path):
 
 
 def test_content_finds_cold_items_and_ids_do_not(planted):
-    keys = {"cold_item_ratio": 0.25, "use_id": False, "epochs": 8, "encoder_learning_rate": 3e-3, "learning_rate": 0.02, "stopping_step": 9}
+    keys = {"cold_item_ratio": 0.25, "use_id": False, "epochs": 8, "encoder_learning_rate": 3e-3, "learning_rate": 0.02, "stopping_step": 9,
+            "encoder": "beit3:tiny"}  # fmt: skip
     result = run("CLIPRec", planted.name, config_dict=settings(planted, **keys), saved=False)
     assert {"test_result", "test_result_warm", "test_result_cold"} <= result.keys()
     assert result["test_result_cold"]["recall@10"] > 0.5, "content finds items that nobody bought in training"

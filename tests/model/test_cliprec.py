@@ -58,7 +58,7 @@ def test_without_content_it_is_matrix_factorisation(planted):
 @pytest.mark.parametrize("keys", [{"loss_type": "SSM"}, {"loss_type": "BPR"}], ids=str)
 def test_loss_and_gradients_are_those_of_encoding_every_occurrence(planted, keys):
     """Against the model's equations, written for one pair at a time, with an encoder call for every occurrence of an item."""
-    _, model, train, *_ = built(planted, contrastive_weight=0.0, id_dropout=0.0, train_batch_size=10, **keys)
+    _, model, train, *_ = built(planted, contrastive_weight=0.0, id_dropout=0.0, train_batch_size=6, **keys)
     model.double()
     batch = batch_of(train)
     users, items = batch["user_id"], batch["item_id"]

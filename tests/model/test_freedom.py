@@ -101,7 +101,7 @@ def test_an_epoch_trains_on_its_part_and_an_evaluation_is_on_all(planted):
 @pytest.mark.parametrize("training", ["pretrained", "end2end"])
 def test_the_loss_is_bpr_on_the_embeddings_and_on_each_modality(planted, training):
     """One pair at a time, with an encoder call for every occurrence of an item."""
-    _, model, train, *_ = built(planted, "FREEDOM", encoder_training=training, reg_weight=0.3, train_batch_size=12)
+    _, model, train, *_ = built(planted, "FREEDOM", encoder_training=training, reg_weight=0.3, train_batch_size=6)
     model.double().train().start_epoch(0)
     batch = next(iter(train))
     loss = sum(model.calculate_loss(batch))
