@@ -9,12 +9,13 @@ from recbole.utils import FeatureSource
 from recbole_mm.data.content import ItemContent, writable_cache
 from recbole_mm.data.content_settings import ContentSettings
 from recbole_mm.data.item_file import ItemFile
+from recbole_mm.data.reading import CheckedReading
 from recbole_mm.data.text import join_fields
 from recbole_mm.data.tokens import item_tokens
 from recbole_mm.errors import InputError
 
 
-class MultiModalDataset(Dataset):
+class MultiModalDataset(CheckedReading, Dataset):
     """RecBole's Dataset with ``content``, an ItemContent in which item i is RecBole's internal item i.
 
     The columns ``image_field`` (paths below ``image_dir``) and ``text_field`` (several are joined in order) of the ``.item`` file are not

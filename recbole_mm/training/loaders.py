@@ -14,6 +14,7 @@ from recbole_mm.config.registry import is_ours
 from recbole_mm.data.check_dataset import check_dataset
 from recbole_mm.data.dataset import MultiModalDataset
 from recbole_mm.data.demo import write_demo
+from recbole_mm.data.reading import recbole_dataset
 from recbole_mm.errors import recbole_complaints
 from recbole_mm.evaluation.protocol import PHASES, find_cold_items, hold_out, masked_by_training, training_items_sampler
 from recbole_mm.parallel.ranks import Ranks
@@ -33,9 +34,9 @@ def create_dataset(config: MultiModalConfig):
     """
     find_dataset(config)
     with recbole_complaints():
-        if not is_ours(config.model_class):
-            return recbole_data.create_dataset(config)
-        return MultiModalDataset(config)
+        if is_ours(config.model_class):
+            return MultiModalDataset(config)
+        return recbole_dataset(config["model"], config["MODEL_TYPE"])(config)
 
 
 def data_preparation(config: MultiModalConfig, dataset) -> tuple:
