@@ -72,7 +72,7 @@ def multiway(checkpointing: bool) -> None:
 
 
 def clip(checkpointing: bool) -> None:
-    from recbole_mm.compat import fix_torchvision
+    from recbole_mm.compat.libraries import fix_torchvision
 
     fix_torchvision()
     from open_clip import CLIP as Clip

@@ -2,9 +2,9 @@
 
 import importlib
 
-from recbole_mm import compat
+from recbole_mm.compat.import_hook import install
 
-compat.install()
+install()
 
 __version__ = "0.1.0"
 __all__ = ["ItemEncoder", "create_encoder", "register_backend", "run", "__version__"]

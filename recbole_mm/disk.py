@@ -2,6 +2,7 @@
 
 import glob
 import os
+import platform
 import secrets
 import shutil
 import time
@@ -10,6 +11,7 @@ from contextlib import contextmanager, suppress
 from logging import getLogger
 from pathlib import Path
 
+import psutil
 from filelock import AcquireReturnProxy, FileLock, Timeout
 
 STALE_SECONDS = 24 * 3600
@@ -34,7 +36,7 @@ def write_whole(path: Path, write: Callable[[Path], object]) -> None:
         temporary = hidden / path.name
         write(temporary)
         temporary.chmod(hidden.stat().st_mode & 0o666)
-        with open(temporary, "rb") as file:
+        with open(temporary, "r+b") as file:  # Windows syncs only what may be written
             os.fsync(file.fileno())
         os.replace(temporary, path)
 
@@ -56,6 +58,8 @@ def whole_folder(path: Path, replace: bool = False) -> Iterator[Path]:
         yield folder
         if replace and path.exists():
             os.rename(path, old)
+        elif path.is_dir():
+            path.rmdir()
         try:
             os.rename(folder, path)
         except OSError:
@@ -88,14 +92,8 @@ def _hidden_folder(path: Path) -> Iterator[Path]:
 
 def _abandoned(name: str) -> bool:
     *_, machine, pid, _, _ = name.rsplit(".", 4)
-    if machine != _machine() or not pid.isdecimal():
-        return False
-    try:
-        os.kill(int(pid), 0)
-    except OSError as error:
-        return isinstance(error, ProcessLookupError)
-    return False
+    return machine == _machine() and pid.isdecimal() and not psutil.pid_exists(int(pid))
 
 
 def _machine() -> str:
-    return os.uname().nodename.replace(".", "-")
+    return platform.node().replace(".", "-")

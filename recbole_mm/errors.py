@@ -10,6 +10,10 @@ class InputError(ValueError):
     exit with status 2."""
 
 
+class MissingPackage(ModuleNotFoundError, InputError):
+    """A package that is needed is not installed; the message is one line that says how to get it."""
+
+
 def nearest(word: str, words: Iterable[str], n: int = 1, cutoff: float = 0.5) -> str:
     """A suggestion for an error message, `` (did you mean 'x'?)``; empty if nothing in ``words`` resembles ``word``.
 

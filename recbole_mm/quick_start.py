@@ -8,7 +8,6 @@ from recbole.model.abstract_recommender import AbstractRecommender
 from recbole.utils import get_environment, get_trainer, init_seed, set_color
 
 from recbole_mm.checkpoint import checkpoint_name, load_checkpoint
-from recbole_mm.compat import fix_recbole_checkpoints
 from recbole_mm.config.multimodal_config import MultiModalConfig
 from recbole_mm.config.registry import is_ours
 from recbole_mm.errors import InputError
@@ -35,8 +34,6 @@ __all__ = [
     "run",
     "start",
 ]
-
-fix_recbole_checkpoints()
 
 
 def run(

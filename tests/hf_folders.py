@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from recbole_mm.compat import fix_torchvision
+from recbole_mm.compat.libraries import fix_torchvision
 
 fix_torchvision()
 

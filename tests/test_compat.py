@@ -1,5 +1,6 @@
 """Each shim answers a line of RecBole, and does nothing where it is not needed."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -9,7 +10,9 @@ import pytest
 import scipy.sparse
 import torch
 
-from recbole_mm import compat
+from recbole_mm.compat import libraries
+from recbole_mm.compat.recbole_modules import without_ray
+from recbole_mm.errors import MissingPackage
 
 
 def python(code: str) -> int:
@@ -42,7 +45,7 @@ def test_what_recbole_reads_of_numpy_is_there_once_recbole_is_imported():
 
 def test_a_numpy_that_has_them_is_left_alone(monkeypatch):
     monkeypatch.setattr(np, "float_", "mine", raising=False)
-    compat.fix_numpy()
+    libraries.fix_numpy()
     assert np.float_ == "mine"
 
 
@@ -54,7 +57,7 @@ def test_dok_matrix_update():
 
 def test_dok_matrix_that_has_it_is_left_alone(monkeypatch):
     monkeypatch.setattr(scipy.sparse.dok_matrix, "_update", "mine", raising=False)
-    compat.fix_scipy()
+    libraries.fix_scipy()
     assert scipy.sparse.dok_matrix._update == "mine"
 
 
@@ -64,16 +67,15 @@ def test_torchvision_imports_and_transforms(module):
 
 
 def test_torchvision_whose_library_loads_is_left_alone(monkeypatch):
-    monkeypatch.setattr(compat, "_declared", [])
+    monkeypatch.setattr(libraries, "_declared", [])
     monkeypatch.setattr(torch.ops, "load_library", lambda path: None)
-    compat.fix_torchvision()
-    assert compat._declared == []
+    libraries.fix_torchvision()
+    assert libraries._declared == []
 
 
 def test_recbole_reads_its_own_checkpoints_and_nobody_elses_load_changes(tmp_path):
     import recbole.trainer.trainer as module
 
-    compat.fix_recbole_checkpoints()
     torch.save({"config": pytest.approx(1)}, tmp_path / "own.pth")
     assert "config" in module.torch.load(tmp_path / "own.pth")
     assert module.torch.Tensor is torch.Tensor
@@ -85,3 +87,42 @@ def test_cudnn_plans_no_attention_for_every_size_of_batch():
     import recbole_mm.config.multimodal_config  # noqa: F401
 
     assert not torch.backends.cuda.cudnn_sdp_enabled() and torch.backends.cuda.flash_sdp_enabled()
+
+
+OLD_SCRIPT = """
+import sys
+import recbole_mm
+sys.modules["ray"] = None  # as where no wheel of ray fits
+from recbole.quick_start import load_data_and_model, run_recbole
+result = run_recbole(model="BPR", dataset="shop", config_dict={"data_path": sys.argv[1], "checkpoint_dir": sys.argv[1], "epochs": 1})
+loaded = load_data_and_model(str(next(__import__("pathlib").Path(sys.argv[1]).glob("BPR*.pth"))))
+assert loaded[1].user_embedding.weight.shape[0] == 21 and result["test_result"]
+"""
+
+
+def test_a_script_of_recboles_own_runs_and_loads_its_checkpoint(tmp_path):
+    (tmp_path / "shop").mkdir()
+    rows = "".join(f"u{u}\ti{(u + k) % 12}\n" for u in range(20) for k in range(10))
+    (tmp_path / "shop" / "shop.inter").write_text("user_id:token\titem_id:token\n" + rows)
+    root = str(Path(__file__).parents[1])
+    done = subprocess.run([sys.executable, "-c", OLD_SCRIPT, str(tmp_path)], cwd=tmp_path, env={**os.environ, "PYTHONPATH": root},
+                          capture_output=True, text=True)  # fmt: skip
+    assert done.returncode == 0, done.stderr
+
+
+def test_where_ray_is_absent_something_stands_in_for_it_that_says_so(monkeypatch):
+    monkeypatch.setitem(sys.modules, "ray", None)
+    with without_ray():
+        from ray import tune
+    with pytest.raises(ImportError, match="ray cannot be imported"):
+        tune.report()
+    assert "ray" not in sys.modules
+
+
+def test_without_recbole_one_line_says_how_to_get_it(monkeypatch):
+    for name in [name for name in sys.modules if name.partition(".")[0] == "recbole"]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setattr(sys, "path", [])
+    monkeypatch.setattr(sys, "path_importer_cache", {})
+    with pytest.raises(MissingPackage, match="pip install --no-deps recbole==1.2.1"):
+        import recbole  # noqa: F401

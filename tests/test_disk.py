@@ -1,10 +1,11 @@
 """Files that appear whole or not at all, whatever the library that writes them leaves beside them."""
 
 import os
+import platform
 import signal
 from pathlib import Path
-from types import SimpleNamespace
 
+import psutil
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
@@ -50,8 +51,8 @@ def test_what_may_still_be_written_is_not_removed_but_for_what_is_old(tmp_path, 
         remove_left(tmp_path)
         file.write_bytes(b"whole")
         with monkeypatch.context() as patch:
-            patch.setattr(os, "uname", lambda: SimpleNamespace(nodename="another.machine"))
-            patch.setattr(os, "kill", lambda *_: pytest.fail("processes of other machines have other numbers"))
+            patch.setattr(platform, "node", lambda: "another.machine")
+            patch.setattr(psutil, "pid_exists", lambda _: pytest.fail("processes of other machines have other numbers"))
             remove_left(tmp_path)
 
     write_whole(path, write)

@@ -10,7 +10,7 @@ from recbole.utils import argument_list
 
 from recbole_mm.config.keys import KEYS
 from recbole_mm.config.model_keys import declared_keys
-from recbole_mm.config.properties import RECBOLE_PROPERTIES, properties_dir
+from recbole_mm.config.properties import properties_dir, recbole_properties
 from recbole_mm.config.registry import is_ours, our_models
 from recbole_mm.errors import InputError, nearest
 
@@ -29,8 +29,8 @@ def our_keys() -> set[str]:
 @lru_cache
 def recbole_keys() -> set[str]:
     """The keys of RecBole's property files, its argument lists, and every ``config["..."]`` in its source."""
-    keys = _recboles_common_keys() | _keys_read_in(RECBOLE_PROPERTIES.parent / "model")
-    for file in RECBOLE_PROPERTIES.rglob("*.yaml"):
+    keys = _recboles_common_keys() | _keys_read_in(recbole_properties().parent / "model")
+    for file in recbole_properties().rglob("*.yaml"):
         if "url" not in file.stem:
             keys.update(keys_of_file(file))
     return keys
@@ -41,7 +41,7 @@ def model_keys() -> dict[str, list[str]]:
     """The keys that only recommenders read, with the names of the models that have them: ours first, then RecBole's."""
     found: dict[str, list[str]] = {}
     common = _recboles_common_keys() | set(KEYS)
-    for folder in (properties_dir(), RECBOLE_PROPERTIES):
+    for folder in (properties_dir(), recbole_properties()):
         for key, models in model_keys_of(folder).items():
             if key not in common:
                 found.setdefault(key, []).extend(models)
@@ -87,10 +87,10 @@ def check_keys(keys: Iterable[str], model_class: type) -> None:
 @lru_cache
 def _recboles_common_keys() -> set[str]:
     """What RecBole reads whatever the model."""
-    keys = COMMAND_KEYS | keys_of_file(RECBOLE_PROPERTIES / "overall.yaml")
+    keys = COMMAND_KEYS | keys_of_file(recbole_properties() / "overall.yaml")
     for name in ("general_arguments", "training_arguments", "evaluation_arguments", "dataset_arguments"):
         keys.update(getattr(argument_list, name))
-    rooms = (folder for folder in RECBOLE_PROPERTIES.parent.iterdir() if folder.is_dir() and folder.name != "model")
+    rooms = (folder for folder in recbole_properties().parent.iterdir() if folder.is_dir() and folder.name != "model")
     return keys.union(*map(_keys_read_in, rooms))
 
 

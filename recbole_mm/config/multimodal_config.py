@@ -16,7 +16,7 @@ from recbole_mm.config.keys import KEYS
 from recbole_mm.config.kinds import EVERY_MODEL
 from recbole_mm.config.known_keys import check_keys, foreign_keys, known_keys, our_keys
 from recbole_mm.config.parse import parse_container, parse_scalar, parse_settings
-from recbole_mm.config.properties import RECBOLE_PROPERTIES, properties_dir
+from recbole_mm.config.properties import properties_dir, recbole_properties
 from recbole_mm.config.registry import get_model, is_ours, require_dataset, require_model
 from recbole_mm.errors import InputError, recbole_complaints
 from recbole_mm.parallel.device import choose_device
@@ -148,7 +148,7 @@ class MultiModalConfig(Config):
         internal, own_data = self.internal_config_dict, self._read_yaml(properties_dir() / "dataset" / f"{dataset}.yaml")
         if is_ours(model_class):
             internal.update(self._defaults_below_data_set(model_class))
-            internal.update(self._read_yaml(RECBOLE_PROPERTIES / "dataset" / f"{dataset}.yaml"))
+            internal.update(self._read_yaml(recbole_properties() / "dataset" / f"{dataset}.yaml"))
             internal.update(own_data)
         else:
             overall = self._read_yaml(properties_dir() / "overall.yaml")

@@ -1,10 +1,20 @@
 """The folders of the property files, RecBole's and ours. Ours is inside the installed package, or beside it in a checkout."""
 
 import importlib.util
+from functools import lru_cache
 from pathlib import Path
 
-RECBOLE_PROPERTIES = Path(importlib.util.find_spec("recbole").origin).parent / "properties"
 _PACKAGE = Path(__file__).resolve().parents[1]
+
+
+@lru_cache
+def recbole_properties() -> Path:
+    """RecBole's folder of property files, which lies beside its source. RecBole itself is not loaded.
+
+    Raises:
+        MissingPackage: RecBole is not installed.
+    """
+    return Path(importlib.util.find_spec("recbole").origin).parent / "properties"
 
 
 def properties_dir() -> Path:

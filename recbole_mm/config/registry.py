@@ -5,7 +5,7 @@ import re
 from functools import lru_cache
 from pathlib import Path
 
-from recbole_mm.config.properties import RECBOLE_PROPERTIES, properties_dir
+from recbole_mm.config.properties import properties_dir, recbole_properties
 from recbole_mm.errors import InputError, nearest
 
 MODEL_ROOM = Path(__file__).resolve().parents[1] / "model"
@@ -32,7 +32,7 @@ def our_models() -> dict[str, str]:
 
 def list_models() -> list[str]:
     """The names of all models that ``--model`` takes, ours first."""
-    return [*our_models(), *sorted(file.stem for file in (RECBOLE_PROPERTIES / "model").glob("*.yaml"))]
+    return [*our_models(), *sorted(file.stem for file in (recbole_properties() / "model").glob("*.yaml"))]
 
 
 def require_model(name: str | None) -> None:

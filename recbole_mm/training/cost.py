@@ -1,6 +1,5 @@
 """What a run cost: seconds per phase, encoded items, memory and parameters."""
 
-import resource
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -9,6 +8,7 @@ import torch
 
 from recbole_mm.feature import ItemFeatures
 from recbole_mm.items.encoding_cost import EncodingCost
+from recbole_mm.parallel.memory import peak_resident_set
 from recbole_mm.parallel.ranks import Ranks
 
 MIB = 2**20
@@ -88,6 +88,4 @@ def cost_line(cost: dict[str, float | int | None]) -> str:
 
 def peak_memory(device: torch.device) -> float:
     """The most memory in MiB that was allocated on a GPU, or, on the CPU, the largest resident set of the process so far."""
-    if device.type == "cuda":
-        return torch.cuda.max_memory_allocated(device) / MIB
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    return (torch.cuda.max_memory_allocated(device) if device.type == "cuda" else peak_resident_set()) / MIB

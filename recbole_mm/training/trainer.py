@@ -12,7 +12,7 @@ from recbole.utils import EvaluatorType, set_color
 from tqdm import tqdm
 
 from recbole_mm.checkpoint import load_checkpoint
-from recbole_mm.compat import no_tensorboard
+from recbole_mm.compat.recbole_modules import no_tensorboard
 from recbole_mm.errors import InputError
 from recbole_mm.model.base import MultiModalRecommender
 from recbole_mm.parallel.ranks import Ranks

@@ -1,0 +1,96 @@
+"""Shims for modules of recbole 1.2.1 itself, each for the lines that its docstring names."""
+
+import importlib
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial, wraps
+from types import ModuleType
+
+
+def fix_trainer(module: ModuleType) -> None:
+    """recbole/trainer/trainer.py:323 and :583, ``torch.load`` without arguments: torch >= 2.6 refuses the pickled Config in RecBole's own
+    checkpoints. The former default is restored for that module only, which our trainer does not use for loading."""
+    import torch
+
+    if torch.__version__ >= torch.torch_version.TorchVersion("2.6") and module.torch is torch:
+        module.torch = _With(torch, load=partial(torch.load, weights_only=False))
+
+
+def fix_quick_start(module: ModuleType) -> None:
+    """recbole/quick_start/quick_start.py:250, ``torch.load`` in ``load_data_and_model``, likewise: it imports torch itself, so the former
+    default holds during its call."""
+    import torch
+
+    load_data_and_model = module.load_data_and_model
+
+    @wraps(load_data_and_model)
+    def with_former_default(*args, **kwargs):
+        original, torch.load = torch.load, partial(torch.load, weights_only=False)
+        try:
+            return load_data_and_model(*args, **kwargs)
+        finally:
+            torch.load = original
+
+    for place in (module, sys.modules.get("recbole.quick_start")):
+        if hasattr(place, "load_data_and_model"):
+            place.load_data_and_model = with_former_default
+
+
+@contextmanager
+def without_ray() -> Iterator[None]:
+    """recbole/quick_start/quick_start.py:20, ``from ray import tune``, which only ``objective_function`` under Ray Tune uses. RecBole asks
+    for ray <= 2.6.3, which has no wheels for Python 3.12 and needs the ``pkg_resources`` of setuptools < 82. Where ray cannot be imported,
+    something stands in for it that says so when it is used."""
+    try:
+        importlib.import_module("ray.tune")
+    except Exception as error:
+        absent = ModuleType("ray")
+        absent.tune = _Absent(f"ray cannot be imported ({type(error).__name__}: {error}); RecBole's HyperTuning needs none")
+        sys.modules["ray"] = absent
+        try:
+            yield
+        finally:
+            del sys.modules["ray"]
+    else:
+        yield
+
+
+class _Absent:
+    """Says what is missing when it is used."""
+
+    def __init__(self, reason: str) -> None:
+        self._reason = reason
+
+    def __getattr__(self, name: str) -> object:
+        raise ImportError(self._reason)
+
+
+class _With:
+    """A module of which some names are replaced."""
+
+    def __init__(self, module: object, **names: object) -> None:
+        self._module = module
+        vars(self).update(names)
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self._module, name)
+
+
+@contextmanager
+def no_tensorboard() -> Iterator[None]:
+    """recbole/trainer/trainer.py:115: every trainer writes into log_tensorboard. Of several processes, only the first one should."""
+    import recbole.trainer.trainer as module
+
+    original, module.get_tensorboard = module.get_tensorboard, lambda _: _Silent()
+    try:
+        yield
+    finally:
+        module.get_tensorboard = original
+
+
+class _Silent:
+    """Takes any call and does nothing."""
+
+    def __getattr__(self, name: str) -> object:
+        return lambda *_, **__: None
