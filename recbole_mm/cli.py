@@ -11,9 +11,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from logging import getLogger
 
+from recbole_mm import __version__
 from recbole_mm.config.parse import parse_settings
 from recbole_mm.config.registry import our_models, require_dataset, require_model
-from recbole_mm.errors import InputError
+from recbole_mm.errors import InputError, nearest
 
 EPILOG = """\
 any other setting is --key=value, RecBole's and recbole_mm's alike, for example
@@ -49,6 +50,7 @@ class Command:
 def main(argv: list[str] | None = None) -> int:
     """Runs a command. Returns the exit status: 0, 1 for an audit that found errors, 2 for bad input (told in one line)."""
     parser = argparse.ArgumentParser(prog="recbole-mm", description="RecBole for items with pictures and texts.")
+    _add_version(parser)
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for name, command in COMMANDS.items():
         _add_options(commands.add_parser(name, help=command.help, add_help=command.takes_run, **_texts(command)), command)
@@ -60,8 +62,13 @@ def main_run(argv: list[str] | None = None) -> int:
     """The command ``run`` by itself, called as RecBole's run_recbole.py is."""
     command = COMMANDS["run"]
     parser = argparse.ArgumentParser(prog="run_recbole_mm.py", **_texts(command))
+    _add_version(parser)
     _add_options(parser, command)
     return _guarded(command, *parser.parse_known_args(argv))
+
+
+def _add_version(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--version", action="version", version=f"recbole_mm {__version__}")
 
 
 def _texts(command: Command) -> dict[str, object]:
@@ -75,6 +82,8 @@ def _add_options(parser: argparse.ArgumentParser, command: Command) -> None:
         parser.add_argument("--model", "-m", help="name of the model, for example CLIPRec or BPR")
         parser.add_argument("--dataset", "-d", help="name of the data set: the folder <data_path>/<dataset>; 'demo' is drawn on first use")
         parser.add_argument("--config_files", type=_file_list, help="YAML files, separated by spaces (quoted) or commas")
+        parser.add_argument("--plugins", help="modules of your own whose models, encoders and metrics are found by name, separated by "
+                            "commas: mine.py,package.module")  # fmt: skip
     for name, keywords in command.options.items():
         parser.add_argument(name, **keywords)
 
@@ -88,6 +97,7 @@ def _guarded(command: Command, arguments: argparse.Namespace, rest: list[str]) -
     try:
         if command.takes_run:
             _check_usage(command, arguments, rest)
+            rest = [*rest, *([f"--plugins={arguments.plugins}"] if arguments.plugins else [])]
         return command.function(arguments, rest)
     except (InputError, OSError) as error:
         if "--state=DEBUG" in rest:
@@ -101,12 +111,23 @@ def _guarded(command: Command, arguments: argparse.Namespace, rest: list[str]) -
 
 
 def _check_usage(command: Command, arguments: argparse.Namespace, settings: list[str]) -> None:
-    """What can be said of a run's arguments before anything is loaded. Config files may name the model and the data set as well."""
-    parse_settings(settings)
-    if arguments.model or command.function is _run and not arguments.config_files:
+    """What can be said of a run's arguments before anything is loaded. Config files may name the model, the data set and plugins as well,
+    and plugins may bring the model."""
+    given = parse_settings(settings)
+    misspelt = [f"no option --{key}{hint}" for key in given if (hint := _nearest_option(key, arguments))]
+    if misspelt:
+        raise InputError("; ".join(misspelt))
+    comes_later = arguments.config_files or arguments.model and arguments.plugins
+    if not comes_later and (arguments.model or command.function is _run):
         require_model(arguments.model)
     if not arguments.config_files:
         require_dataset(arguments.dataset)
+
+
+def _nearest_option(key: str, arguments: argparse.Namespace) -> str:
+    """A suggestion where a setting resembles an option of a run that was not given."""
+    missing = [f"--{name}" for name in ("model", "dataset", "config_files", "plugins") if not getattr(arguments, name)]
+    return nearest(f"--{key}", missing, cutoff=0.85)
 
 
 def _run(arguments: argparse.Namespace, settings: list[str]) -> int:

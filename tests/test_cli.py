@@ -14,6 +14,8 @@ from recbole_mm.model import OUR_MODELS
 from tests.planted import settings, write_planted
 
 ROOT = Path(__file__).resolve().parents[1]
+RECBOLES = ("BPR", "FM", "GRU4Rec", "ItemKNN", "LightGCN", "Pop", "SASRec")
+"""Models of RecBole, which have no encoder."""
 
 
 @pytest.fixture
@@ -26,8 +28,10 @@ def shop(planted, tmp_path) -> Path:
     return folder
 
 
-def arguments(folder: Path, **keys) -> list[str]:
-    keys = {"model": "CLIPRec", "dataset": folder.name, **settings(folder), "epochs": 1, **keys}
+def arguments(folder: Path, **given) -> list[str]:
+    keys = {"model": "CLIPRec", "dataset": folder.name, **settings(folder), "epochs": 1, **given}
+    if keys["model"] in RECBOLES and "encoder" not in given:
+        del keys["encoder"]
     return [f"--{key}={str(value).replace(' ', '')}" for key, value in keys.items() if value is not None]
 
 
@@ -53,6 +57,14 @@ def edit(file: Path, old: str, new: str) -> None:
         ({"model": "BPRR"}, ["BPRR", "'BPR'"]),
         ({"dataset": "shpo"}, ["shpo", "'shop'"]),
         ({"encoder_trainig": "end2end"}, ["encoder_trainig", "'encoder_training'"]),
+        (
+            {"encoder_trainig": "end2end", "epocs": 2},
+            ["'encoder_trainig' (did you mean 'encoder_training'?), 'epocs' (did you mean 'epochs'?)"],
+        ),
+        ({"model": "BPR", "use_id": False}, ["BPR has no use_id, a key of CLIPRec"]),
+        ({"model": "BPR", "encoder": "open_clip:tiny", "modalities": "[image]"}, ["BPR has no encoder, modalities, keys of recbole_mm"]),
+        ({"model": "LightGCN", "mlp_hidden_size": "[8]"}, ["LightGCN has no mlp_hidden_size, a key of AutoInt"]),
+        ({"plugins": "missing.py"}, ["plugins", "missing.py"]),
         ({"encoder_lr": 1e-3}, ["encoder_lr", "'encoder_learning_rate'"]),
         ({"encoder_training": "endtoend"}, ["endtoend", "pretrained", "end2end"]),
         ({"model": "VBPR", "loss_type": "SSM"}, ["VBPR has no loss_type", "CLIPRec"]),
@@ -199,6 +211,13 @@ def test_help_lists_the_commands():
         (["run"], 2, "no model"),
         (["run", "--model=VBRP", "--dataset=demo"], 2, "'VBPR'"),
         (["run", "--model=VBPR"], 2, "no data set"),
+        (["run", "--modle=BPR", "--dataset=demo"], 2, "no option --modle (did you mean '--model'?)"),
+        (
+            ["run", "--model=BPR", "--datset=demo", "--config_file=a.yaml"],
+            2,
+            "--datset (did you mean '--dataset'?); no option --config_file",
+        ),
+        (["--version"], 0, "recbole_mm 0."),
         (["audit"], 2, "no data set"),
         (["run", "--model=VBPR", "--dataset=demo", "epochs=3"], 2, "--key=value"),
         (["run", "--model=VBPR", "--dataset=demo", "--epochs=3", "--epochs=4"], 2, "twice"),
@@ -217,7 +236,7 @@ def test_subcommand_and_script_take_the_same_arguments(shop, capsys):
 
 def test_one_file_of_keys_serves_every_model(shop, tmp_path, caplog):
     (tmp_path / "all.yaml").write_text("loss_type: SSM\nn_layers: 2\nmodalities: [image]\n")
-    for model, foreign in (("LightGCN", []), ("VBPR", ["loss_type", "n_layers"]), ("CLIPRec", ["n_layers"])):
+    for model, foreign in (("LightGCN", ["loss_type", "modalities"]), ("VBPR", ["loss_type", "n_layers"]), ("CLIPRec", ["n_layers"])):
         caplog.clear()
         assert main_run([*arguments(shop, model=model), f"--config_files={tmp_path / 'all.yaml'}"]) == 0
         told = [r.getMessage() for r in caplog.records if "not used" in r.getMessage()]
@@ -231,7 +250,7 @@ def test_recboles_models_run_on_the_same_settings(shop, model):
 
 def test_sequential_models_too(shop):
     extra = {"train_neg_sample_args": "~", "load_col": "{'inter':['user_id','item_id','timestamp']}", "epochs": 1}
-    assert main_run(arguments(shop, model="SASRec", encoder=None, **extra)) == 0
+    assert main_run(arguments(shop, model="SASRec", **extra)) == 0
 
 
 def test_pictures_of_every_kind_train(tmp_path):

@@ -31,10 +31,11 @@ class CatalogueConfig(MultiModalConfig):
 
     def _get_model_and_dataset(self, model: str | None, dataset: str | None) -> tuple[str, type, str]:
         model = model or self.external_config_dict.get("model")
+        self._load_plugins()
         known = get_model(model) if model else None
         return super()._get_model_and_dataset(STAND_IN if not model or known and not is_ours(known) else model, dataset)
 
-    def _leave_aside(self, foreign: Mapping[str, str]) -> None:
+    def _leave_aside(self, foreign: Mapping[str, str], model_class: type) -> None:
         for key in foreign:
             del self.external_config_dict[key]
 

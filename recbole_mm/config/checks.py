@@ -50,9 +50,9 @@ def check_values(config: Mapping) -> None:
     _check_metrics(config)
     for name, kind in ({**RECBOLE_KINDS, "learner": LEARNER} if ours else RECBOLE_KINDS).items():
         _check(config, name, kind)
-    for name, key in ({**KEYS, **declared_keys(config.model_class)} if ours else KEYS).items():
-        if ours or key.belongs_to == EVERY_MODEL:
-            _check(config, name, key.kind, key.may_be_empty)
+    keys = KEYS if ours else {name: key for name, key in KEYS.items() if key.belongs_to == EVERY_MODEL}
+    for name, key in {**keys, **declared_keys(config.model_class)}.items():
+        _check(config, name, key.kind, key.may_be_empty)
     if Path(config["checkpoint_dir"]).is_file():
         raise InputError(f"checkpoint_dir {config['checkpoint_dir']} is a file, not a folder")
     if ours:

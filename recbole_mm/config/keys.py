@@ -45,6 +45,8 @@ SECTIONS: dict[str, dict[str, Key]] = {
     "For every model, RecBole's own included": {
         "eval_batch_size": Key("auto", or_auto(COUNT), "auto: as many users per batch as 16 million scores allow. RecBole's 4096 would "
                                "mean a single user per batch with 20000 items.", EVERY_MODEL),
+        "plugins": Key(None, NAMES, "Modules of your own, such as [mine.py, package.module]: their models, encoders and metrics are then "
+                       "found by name.", EVERY_MODEL),
         "resume": Key(None, PATH, "A checkpoint to continue from. With our models the result equals that of a run which was never stopped; "
                       "RecBole's trainers do not keep their random states.", EVERY_MODEL),
         "mask_valid_items": Key(True, SWITCH, "False: the test masks only a user's training items, as in tables made with MMRec.",

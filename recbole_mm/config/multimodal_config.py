@@ -13,9 +13,11 @@ from recbole.utils import EvaluatorType, InputType, ModelType
 
 from recbole_mm.config.checks import check_values
 from recbole_mm.config.keys import KEYS
-from recbole_mm.config.kinds import EVERY_MODEL
-from recbole_mm.config.known_keys import check_keys, foreign_keys, known_keys, our_keys
+from recbole_mm.config.kinds import EVERY_MODEL, NAMES
+from recbole_mm.config.known_keys import check_keys, foreign_facts, foreign_keys, known_keys, our_keys
+from recbole_mm.config.model_keys import declared_keys
 from recbole_mm.config.parse import parse_container, parse_scalar, parse_settings
+from recbole_mm.config.plugins import load_plugins, plugin_paths
 from recbole_mm.config.properties import properties_dir, recbole_properties
 from recbole_mm.config.registry import get_model, is_ours, require_dataset, require_model
 from recbole_mm.errors import InputError, recbole_complaints
@@ -31,8 +33,9 @@ class MultiModalConfig(Config):
     right after RecBole's of the same level. The command line is ``sys.argv``, as in RecBole: since the program may be the user's own, its
     arguments that are not configuration keys are ignored. Our commands give ``command_line`` instead, where every argument must be a key.
 
-    A key that only other models have is refused on the command line. Config files and config_dict may serve many models, and should still
-    fit when only the model's name changes, so there the key is ignored and a notice says so.
+    A key that nobody has is refused wherever it stands. A key that only other models have is refused on the command line. Config files and
+    config_dict may serve many models, and should still fit when only the model's name changes, so there the key is ignored and a notice
+    says so.
 
     Attributes:
         notices: warnings for the run's log.
@@ -74,15 +77,23 @@ class MultiModalConfig(Config):
             if isinstance(final_config[key], str):
                 self.final_config_dict[key] = enum[final_config[key]]
         self.model, self.dataset = final_config["model"], final_config["dataset"]
+        if model_class is None:
+            load_plugins(self.final_config_dict.get("plugins"))
         self.model_class = model_class or get_model(self.model)
         if self.model_class is None:
             raise InputError(f"no model named '{self.model}' in recbole_mm or RecBole; give its class as model_class")
         self._init_device()
         return self
 
+    def __getstate__(self) -> dict:
+        """RecBole's trainer pickles the whole configuration. The class of the model stays outside, so that a checkpoint can be read before
+        the module that defines it is imported."""
+        return {key: value for key, value in vars(self).items() if key != "model_class"}
+
     def changed(self, **values: object) -> "MultiModalConfig":
         """A copy in which some keys have other values, which are not checked. The configuration itself stays as it is."""
         other = copy(self)
+        other.model_class = self.model_class
         other.final_config_dict = {**self.final_config_dict, **values}
         return other
 
@@ -126,24 +137,36 @@ class MultiModalConfig(Config):
     def _get_model_and_dataset(self, model: str | type | None, dataset: str | None) -> tuple[str, type, str]:
         model = model or self.external_config_dict.get("model")
         dataset = dataset or self.external_config_dict.get("dataset")
+        self._load_plugins()
         if not isinstance(model, type):
             require_model(model)
         require_dataset(dataset)
         name, model_class = (model.__name__, model) if isinstance(model, type) else (model, get_model(model))
         check_keys(self.external_config_dict, model_class)
-        self._leave_aside(foreign_keys(self.external_config_dict, model_class))
+        self._leave_aside(foreign_keys(self.external_config_dict, model_class), model_class)
         return name, model_class, str(dataset)
 
-    def _leave_aside(self, foreign: Mapping[str, str]) -> None:
-        for key, facts in foreign.items():
-            if key in self.cmd_config_dict:
-                raise InputError(facts)
+    def _load_plugins(self) -> None:
+        plugins = self.external_config_dict.get("plugins")
+        if plugins is not None and not NAMES.accepts(plugins):
+            raise InputError(NAMES.complaint("plugins", plugins))
+        load_plugins(plugins)
+        if plugins:
+            self.external_config_dict["plugins"] = plugin_paths(plugins)
+
+    def _leave_aside(self, foreign: Mapping[str, str], model_class: type) -> None:
+        """Takes out the keys of other models, and says so: in one line where they stand on the command line, else in the log."""
+        told = {key: owner for key, owner in foreign.items() if key in self.cmd_config_dict}
+        if told:
+            raise InputError("; ".join(foreign_facts(told, model_class)))
+        for key in foreign:
             del self.external_config_dict[key]
-        self.notices = [f"not used: {'; '.join(foreign.values())}"] if foreign else []
+        self.notices = [f"not used: {'; '.join(foreign_facts(foreign, model_class))}"] if foreign else []
 
     def _load_internal_config_dict(self, model: str, model_class: type, dataset: str) -> None:
-        """RecBole's levels. For one of RecBole's models, the keys for every model and our data set's RecBole keys come on top; for one of
-        ours, our overall and model files come below RecBole's data set file, and our data set's file on top."""
+        """RecBole's levels. For one of RecBole's models, or one built on it, the keys for every model, what the class declares and our data
+        set's RecBole keys come on top; for one of ours, our overall and model files come below RecBole's data set file, and our data set's
+        file on top."""
         super()._load_internal_config_dict(model, model_class, dataset)
         internal, own_data = self.internal_config_dict, self._read_yaml(properties_dir() / "dataset" / f"{dataset}.yaml")
         if is_ours(model_class):
@@ -153,6 +176,7 @@ class MultiModalConfig(Config):
         else:
             overall = self._read_yaml(properties_dir() / "overall.yaml")
             internal.update({name: overall[name] for name, key in KEYS.items() if key.belongs_to == EVERY_MODEL})
+            internal.update(self._defaults_of_bases(model_class))
             internal.update({name: value for name, value in own_data.items() if name not in our_keys()})
 
     def _defaults_below_data_set(self, model_class: type) -> dict:
@@ -163,6 +187,13 @@ class MultiModalConfig(Config):
             defaults.update(self._read_yaml(properties_dir() / "model" / f"{parent.__name__}.yaml"))
             defaults.update(vars(parent).get("default_settings", {}))
         return defaults
+
+    def _defaults_of_bases(self, model_class: type) -> dict:
+        """What RecBole's files say of the models that a user's class is built on, and what the class declares."""
+        defaults, users = {}, not model_class.__module__.startswith("recbole.")
+        for parent in reversed(model_class.__mro__[1:]) if users else ():
+            defaults.update(self._read_yaml(recbole_properties() / "model" / f"{parent.__name__}.yaml"))
+        return defaults | {name: key.default for name, key in declared_keys(model_class).items()}
 
     def _read_yaml(self, file: Path) -> dict:
         return (yaml.load(file.read_text(encoding="utf-8"), Loader=self.yaml_loader) or {}) if file.is_file() else {}

@@ -4,6 +4,8 @@ import importlib.util
 from functools import lru_cache
 from pathlib import Path
 
+import yaml
+
 _PACKAGE = Path(__file__).resolve().parents[1]
 
 
@@ -21,3 +23,17 @@ def properties_dir() -> Path:
     """The folder that holds our overall.yaml, model/ and dataset/."""
     inside = _PACKAGE / "properties"
     return inside if inside.is_dir() else _PACKAGE.parent / "properties"
+
+
+def keys_of_file(file: Path) -> set[str]:
+    """The keys of a property file; none where there is no such file."""
+    return set(yaml.safe_load(file.read_text(encoding="utf-8")) or {}) if file.is_file() else set()
+
+
+def model_keys_of(folder: Path) -> dict[str, list[str]]:
+    """The keys in the models' property files of a folder, with the names of the models whose files have them."""
+    found: dict[str, list[str]] = {}
+    for file in sorted((folder / "model").glob("*.yaml")):
+        for key in keys_of_file(file):
+            found.setdefault(key, []).append(file.stem)
+    return found

@@ -1,10 +1,11 @@
-"""Recommenders by name: first ours, which are found in the files below ``model/``, then RecBole's."""
+"""Recommenders by name: those of a user's plugins, ours, which are found in the files below ``model/``, and RecBole's."""
 
 import importlib
 import re
 from functools import lru_cache
 from pathlib import Path
 
+from recbole_mm.config.plugins import plugin_model, plugin_models
 from recbole_mm.config.properties import properties_dir, recbole_properties
 from recbole_mm.errors import InputError, nearest
 
@@ -36,11 +37,13 @@ def list_models() -> list[str]:
 
 
 def require_model(name: str | None) -> None:
-    """Raises InputError: no name, or neither recbole_mm nor RecBole has a model of this name."""
+    """Raises InputError: no name, or neither the plugins nor recbole_mm nor RecBole have a model of this name."""
     if not name:
         raise InputError("no model: give --model=NAME, for example --model=CLIPRec")
-    if name not in list_models():
-        raise InputError(f"no model named '{name}' in recbole_mm or RecBole{nearest(str(name), list_models())}")
+    known = [*plugin_models(), *list_models()]
+    if name not in known:
+        where = "the plugins, recbole_mm or RecBole" if plugin_models() else "recbole_mm or RecBole"
+        raise InputError(f"no model named '{name}' in {where}{nearest(str(name), known)}")
 
 
 def require_dataset(name: str | None) -> None:
@@ -50,11 +53,13 @@ def require_dataset(name: str | None) -> None:
 
 
 def get_model(name: str) -> type | None:
-    """The class of that name, or None where neither recbole_mm nor RecBole has one.
+    """The class of that name, or None where neither the plugins nor recbole_mm nor RecBole have one.
 
     Raises:
         InputError: a model that needs a package which is not installed.
     """
+    if plugin_model(name) is not None:
+        return plugin_model(name)
     if name in our_models():
         return getattr(importlib.import_module(our_models()[name]), name)
     if name not in list_models():
