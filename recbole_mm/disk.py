@@ -6,7 +6,7 @@ import platform
 import secrets
 import shutil
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from logging import getLogger
 from pathlib import Path
@@ -15,6 +15,8 @@ import psutil
 from filelock import AcquireReturnProxy, FileLock, Timeout
 
 STALE_SECONDS = 24 * 3600
+OLD = ".old"
+"""What the name of a hidden folder that was replaced ends in."""
 logger = getLogger(__name__)
 
 
@@ -42,20 +44,25 @@ def write_whole(path: Path, write: Callable[[Path], object]) -> None:
 
 
 @contextmanager
-def whole_folder(path: Path, replace: bool = False) -> Iterator[Path]:
+def whole_folder(path: Path, replace: bool = False, keep: Sequence[str] = ()) -> Iterator[Path]:
     """Gives an empty folder to fill, which is moved to ``path`` at the end of the ``with``, unless something goes wrong in it. A process
-    that is killed meanwhile leaves ``path`` as it was, and the next such call removes what it left behind.
+    that is killed meanwhile leaves ``path`` as it was, or, within the moment of the exchange, beside it: the next such call puts it back.
 
     Args:
         replace: the new folder takes the place of one that exists. Without, that one must be empty.
+        keep: names of folders in the old one that the new one gets as well, unless it has them.
 
     Raises:
         OSError: ``path`` exists and is not empty, or cannot be written.
     """
+    put_back(path)
     with _hidden_folder(path) as hidden:
-        folder, old = hidden / path.name, hidden.with_suffix(".old")
+        folder, old = hidden / path.name, hidden.with_suffix(OLD)
         folder.mkdir()
         yield folder
+        for name in keep if replace else ():
+            if (path / name).is_dir() and not (folder / name).exists():
+                shutil.copytree(path / name, folder / name, copy_function=_link, symlinks=True)
         if replace and path.exists():
             os.rename(path, old)
         elif path.is_dir():
@@ -67,6 +74,24 @@ def whole_folder(path: Path, replace: bool = False) -> Iterator[Path]:
                 os.rename(old, path)
             raise
         shutil.rmtree(old, ignore_errors=True)
+
+
+def _link(source: str, target: str) -> None:
+    """One more name for a file, so that nothing is lost whenever the process ends; a copy where the file system has no such links."""
+    try:
+        os.link(source, target)
+    except OSError:
+        shutil.copy2(source, target)
+
+
+def put_back(path: Path) -> None:
+    """After a process that was killed while it replaced the folder ``path``: the old folder returns, or is removed if the new one stands."""
+    for old in path.parent.glob(f".{glob.escape(path.name)}.*{OLD}"):
+        if _abandoned(old.name):
+            if path.exists():
+                shutil.rmtree(old, ignore_errors=True)
+            else:
+                os.rename(old, path)
 
 
 def remove_left(folder: Path, name: str | None = None) -> None:

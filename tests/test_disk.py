@@ -11,7 +11,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from recbole_mm.checkpoint import save_checkpoint
-from recbole_mm.disk import remove_left, whole_folder, write_whole
+from recbole_mm.disk import put_back, remove_left, whole_folder, write_whole
 from tests.processes import together
 
 
@@ -108,3 +108,51 @@ def test_a_folder_appears_whole_or_not_at_all(tmp_path):
     with pytest.raises(OSError), whole_folder(path) as folder:
         (folder / "third").touch()
     assert [file.name for file in path.iterdir()] == ["second"] and list(tmp_path.iterdir()) == [path]
+
+
+def replaced_and_killed(path: Path, at: str, monkeypatch) -> None:
+    """A process that replaces a folder and dies at the first or second renaming of the exchange, or while it removes the old one."""
+    child = os.fork()
+    if not child:
+        renamed, rename = [], os.rename
+
+        def dying(source, target):
+            renamed.append(source)
+            if len(renamed) == {"before": 1, "between": 2}.get(at, 3):
+                os.kill(os.getpid(), signal.SIGKILL)
+            rename(source, target)
+
+        monkeypatch.setattr(os, "rename", dying)
+        monkeypatch.setattr("shutil.rmtree", lambda *_, **__: os.kill(os.getpid(), signal.SIGKILL))
+        try:
+            with whole_folder(path, replace=True, keep=["cache"]) as folder:
+                (folder / "data").write_text("new")
+        finally:
+            os._exit(1)
+    assert os.WIFSIGNALED(os.waitpid(child, 0)[1])
+
+
+@pytest.mark.parametrize(("at", "data"), [("before", "old"), ("between", "old"), ("after", "new")])
+def test_a_kill_while_a_folder_is_replaced_loses_nothing(tmp_path, monkeypatch, at, data):
+    path = tmp_path / "shop"
+    (path / "cache" / "deep").mkdir(parents=True)
+    (path / "cache" / "deep" / "vectors").write_text("dear")
+    (path / "data").write_text("old")
+    replaced_and_killed(path, at, monkeypatch)
+    put_back(path)
+    assert (path / "data").read_text() == data and (path / "cache" / "deep" / "vectors").read_text() == "dear"
+    with whole_folder(path, replace=True, keep=["cache"]) as folder:
+        (folder / "data").write_text("newest")
+    assert (path / "data").read_text() == "newest" and (path / "cache" / "deep" / "vectors").read_text() == "dear"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize("links", [True, False])
+def test_a_kept_folder_survives_where_the_file_system_has_no_links(tmp_path, monkeypatch, links):
+    if not links:
+        monkeypatch.setattr(os, "link", lambda *_: (_ for _ in ()).throw(OSError("no links here")))
+    (tmp_path / "shop" / "cache").mkdir(parents=True)
+    (tmp_path / "shop" / "cache" / "vectors").write_text("dear")
+    with whole_folder(tmp_path / "shop", replace=True, keep=["cache", "other"]):
+        pass
+    assert (tmp_path / "shop" / "cache" / "vectors").read_text() == "dear"

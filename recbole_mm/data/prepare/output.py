@@ -4,26 +4,30 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from recbole_mm.disk import whole_folder
+from recbole_mm.disk import put_back, whole_folder
 from recbole_mm.errors import InputError
 
 REPORT = "prepare.json"
+CACHE = ".recbole_mm"
+"""Where runs keep decoded pictures, encoded features and tuned encoders of a data set."""
 RESERVED = ("demo", "ml-100k")
 """Names for which a run would use other data: RecBole's own copy, or the demo that recbole_mm draws."""
 
 
 @contextmanager
 def new_folder(folder: Path, overwrite: bool, inputs: Iterable[Path]) -> Iterator[Path]:
-    """Gives an empty folder to write into, which becomes ``folder`` at the end of the ``with`` (see ``whole_folder``).
+    """Gives an empty folder to write into, which becomes ``folder`` at the end of the ``with`` (see ``whole_folder``). The cache of one
+    that is replaced stays, because its entries are named by their content.
 
     Raises:
         InputError: the folder exists and is not empty (with ``overwrite``: and was not made by prepare), it holds an input file, or its
             name has another meaning in RecBole.
     """
     folder = folder.absolute()
+    put_back(folder)
     _check(folder, overwrite, [path.resolve() for path in inputs])
     folder.parent.mkdir(parents=True, exist_ok=True)
-    with whole_folder(folder, replace=overwrite) as part:
+    with whole_folder(folder, replace=overwrite, keep=[CACHE]) as part:
         yield part
 
 

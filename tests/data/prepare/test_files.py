@@ -17,6 +17,7 @@ from recbole_mm.config.multimodal_config import MultiModalConfig
 from recbole_mm.data.prepare.options import parse
 from recbole_mm.data.prepare.pipeline import prepare
 from recbole_mm.data.text import join_fields, read_item_table
+from recbole_mm.errors import InputError
 from recbole_mm.training.loaders import create_dataset
 
 TEXTS = {
@@ -125,6 +126,19 @@ def test_idempotent_and_nothing_is_overwritten(shop, tmp_path, capsys):
     assert sorted(path.name for path in tmp_path.iterdir()) == ["input", "shop"]
     (tmp_path / "shop" / "prepare.json").unlink()
     assert main([*arguments, "--overwrite"]) == 2 and "not made by" in capsys.readouterr().err
+
+
+def test_the_cache_of_a_data_set_that_is_replaced_stays(shop, tmp_path):
+    made(shop, tmp_path / "shop")
+    cache = tmp_path / "shop" / ".recbole_mm" / "vectors"
+    cache.mkdir(parents=True)
+    (cache / "0.safetensors").write_bytes(b"dear")
+    (tmp_path / "shop" / "notes.txt").write_text("of the old data set")
+    made(shop, tmp_path / "shop", "--overwrite")
+    assert (cache / "0.safetensors").read_bytes() == b"dear" and not (tmp_path / "shop" / "notes.txt").exists()
+    with pytest.raises(InputError):
+        made(shop, tmp_path / "shop", "--overwrite", "--k-core=99")
+    assert (cache / "0.safetensors").read_bytes() == b"dear" and (tmp_path / "shop" / "shop.inter").is_file()
 
 
 def test_what_a_killed_process_left_is_swept_away(shop, tmp_path):
