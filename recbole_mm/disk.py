@@ -85,7 +85,7 @@ def _link(source: str, target: str) -> None:
 
 
 def put_back(path: Path) -> None:
-    """After a process that was killed while it replaced the folder ``path``: the old folder returns, or is removed if the new one stands."""
+    """After a process that was killed while it replaced the folder ``path``: the old one returns, or goes if the new one stands."""
     for old in path.parent.glob(f".{glob.escape(path.name)}.*{OLD}"):
         if _abandoned(old.name):
             if path.exists():

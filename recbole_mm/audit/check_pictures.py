@@ -101,30 +101,29 @@ def _check_odd(data: AuditedData, facts: dict[int, PictureFacts], names: list[st
 
 
 def _check_same(data: AuditedData, facts: dict[int, PictureFacts], report: Report) -> None:
-    """Groups of items whose pictures have the same bytes, or look the same."""
+    """Groups of items whose pictures have the same bytes, or are nearly identical."""
     ids = np.array(list(facts))
     by_bytes = np.unique([facts[i].digest for i in ids], return_inverse=True)[1]
-    first = np.unique(by_bytes, return_index=True)[1]
-    distinct = [facts[i] for i in ids[first]]
-    hashes = np.array([fact.hash for fact in distinct], dtype=np.uint64)
-    groups = look_alikes(hashes, np.stack([fact.thumbnail for fact in distinct]))
+    distinct = [facts[i] for i in ids[np.unique(by_bytes, return_index=True)[1]]]
+    groups = look_alikes(np.stack([fact.thumbnail for fact in distinct]))
     plain = np.array([fact.plain for fact in distinct])
-    by_eye = np.where(plain, groups.max() + 1 + np.arange(len(groups)), groups)[by_bytes]
+    by_eye = np.where(plain, len(groups) + np.arange(len(groups)), groups)[by_bytes]
     numbers, largest = report.numbers["pictures"], max(PLACEHOLDER_ITEMS, PLACEHOLDER_SHARE * len(ids))
-    byte_groups, eye_groups = _groups(data, ids, by_bytes), _groups(data, ids, by_eye)
-    eye_groups = [group for group in eye_groups if group not in byte_groups]
-    for code, found, what in (("duplicate", byte_groups, "the same file content"), ("look_alike", eye_groups, "look the same")):
+    byte_groups, all_groups = _groups(data, ids, by_bytes), _groups(data, ids, by_eye)
+    eye_groups = [group for group in all_groups if group not in byte_groups]
+    for code, found, what in (("duplicate", byte_groups, "have the same file content"), ("look_alike", eye_groups, "are nearly identical")):
         members = sum(map(len, found))
         numbers[f"{code}s"] = {"items": members, "groups": len(found)}
         if found:
             shown = "; ".join(named_items(group) for group in found[:NAMED])
-            message = f"{members:,} items in {len(found):,} groups have pictures that {'have ' * (code == 'duplicate')}{what}: {shown}"
+            message = f"{members:,} items in {len(found):,} groups have pictures that {what}: {shown}"
             report.add("warning" if code == "duplicate" else "info", f"pictures.{code}", message,
                        "this is fine for variants of one product; otherwise find out which item the picture belongs to")  # fmt: skip
-    for group in byte_groups + eye_groups:
+    for group in all_groups:
         if len(group) > largest:
             report.add("warning", "pictures.placeholder", f"one picture is shared by {len(group):,} items: a placeholder?",
-                       "empty the image field of these items, so that they count as having no picture", group)  # fmt: skip
+                       "look at it; if it is one, empty the image field of these items, so that they count as having no picture",
+                       group)  # fmt: skip
 
 
 def _groups(data: AuditedData, ids: np.ndarray, keys: np.ndarray) -> list[list[str]]:

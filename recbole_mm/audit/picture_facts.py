@@ -10,7 +10,7 @@ import numpy as np
 from PIL import Image
 from tqdm import tqdm
 
-from recbole_mm.audit.look_alikes import difference_hash, thumbnail
+from recbole_mm.audit.look_alikes import thumbnail
 from recbole_mm.data.image import BrokenImage, load_image, read_error
 from recbole_mm.parallel.read_ahead import available_cores, read_ahead
 
@@ -31,7 +31,7 @@ class PictureFacts(NamedTuple):
         format: Pillow's name for the format of the content.
         right_name: whether the extension of the file fits its format.
         plain: whether it is (nearly) of one colour.
-        hash, thumbnail: see ``look_alikes``.
+        thumbnail: see ``look_alikes``.
     """
 
     reason: str | None
@@ -40,7 +40,6 @@ class PictureFacts(NamedTuple):
     format: str = ""
     right_name: bool = True
     plain: bool = False
-    hash: int = 0
     thumbnail: np.ndarray | None = None
 
 
@@ -61,7 +60,7 @@ def picture_facts(path: Path) -> PictureFacts:
     small = np.asarray(image.resize((32, 32), Image.Resampling.BOX), dtype=np.float32).reshape(-1, 3)
     plain = bool((small.std(0) < ONE_COLOUR).all())
     right_name = SAME_FORMAT.get(expected, expected) == kind
-    return PictureFacts(None, digest, image.size, kind, right_name, plain, difference_hash(image), thumbnail(image))
+    return PictureFacts(None, digest, image.size, kind, right_name, plain, thumbnail(image))
 
 
 def facts_of_all(paths: Sequence[Path], show_progress: bool) -> list[PictureFacts]:

@@ -4,9 +4,9 @@ from io import BytesIO
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageDraw
 
-from recbole_mm.audit.look_alikes import difference_hash, look_alikes, thumbnail
+from recbole_mm.audit.look_alikes import look_alikes, thumbnail
 from recbole_mm.cli import main
 from tests.audit.shops import N_ITEMS, Drawn, found, jpeg, png, scene
 
@@ -151,15 +151,60 @@ def test_look_alikes_are_found_among_many():
     rng = np.random.default_rng(0)
     scenes = [scene(rng) for _ in range(300)]
     copies = [Image.open(BytesIO(jpeg(image, 60))).convert("RGB").resize((80, 80)) for image in scenes[:100]]
-    both = scenes + copies
-    groups = look_alikes(np.array([difference_hash(i) for i in both], dtype=np.uint64), np.stack([thumbnail(i) for i in both]))
-    same = [groups[i] == groups[300 + i] for i in range(100)]
-    assert sum(same) >= 85
-    assert len(set(groups[:300].tolist())) == 300
+    groups = look_alikes(np.stack([thumbnail(image) for image in scenes + copies]))
+    assert (groups[:100] == groups[300:]).all() and len(set(groups.tolist())) == 300
 
 
-def test_colour_alone_tells_pictures_apart():
-    red, blue = (Image.new("RGB", (40, 40), colour) for colour in ((200, 20, 20), (20, 20, 200)))
-    hashes = np.array([difference_hash(red), difference_hash(blue), difference_hash(red)], dtype=np.uint64)
-    groups = look_alikes(hashes, np.stack([thumbnail(red), thumbnail(blue), thumbnail(red)]))
-    assert groups[0] == groups[2] != groups[1]
+COLOURS = {"orange": (255, 165, 0), "dark orange": (255, 130, 0), "yellow": (255, 220, 0), "purple": (128, 0, 128), "navy": (0, 0, 100),
+           "black": (20, 20, 20), "red": (200, 20, 20), "pink": (255, 150, 180)}  # fmt: skip
+OUTLINES = {
+    "triangle": lambda draw, m, r, fill: draw.polygon([(m, m - r), (m - r, m + r), (m + r, m + r)], fill),
+    "square": lambda draw, m, r, fill: draw.rectangle([m - r, m - r, m + r, m + r], fill),
+    "disc": lambda draw, m, r, fill: draw.ellipse([m - r, m - r, m + r, m + r], fill),
+}
+
+
+def studio(rng: np.random.Generator, outline: str, colour: str, size: int = 128, radius: float = 0.3) -> Image.Image:
+    """One object on white, with the noise of a camera."""
+    image = Image.new("RGB", (size, size), "white")
+    OUTLINES[outline](ImageDraw.Draw(image), size / 2, radius * size, COLOURS[colour])
+    return Image.fromarray((np.asarray(image) + rng.normal(0, 2, (size, size, 3))).clip(0, 255).astype(np.uint8))
+
+
+@pytest.mark.parametrize("radius", [0.06, 0.15, 0.4])
+def test_objects_on_white_are_told_apart_by_colour_and_outline(radius):
+    rng = np.random.default_rng(0)
+    drawn = [studio(rng, outline, colour, radius=radius) for outline in OUTLINES for colour in COLOURS]
+    if radius < 0.1:
+        drawn = [drawn[0], *drawn[2 : len(COLOURS)]]  # in specks, outlines and two kinds of orange are hardly seen
+    again = [Image.open(BytesIO(jpeg(image, int(quality)))) for image, quality in zip(drawn, rng.integers(60, 95, len(drawn)), strict=True)]
+    groups = look_alikes(np.stack([thumbnail(image) for image in drawn + again]))
+    assert (groups[: len(drawn)] == groups[len(drawn) :]).all() and len(set(groups.tolist())) == len(drawn)
+
+
+def test_pictures_in_a_row_of_small_steps_are_no_group():
+    row = [thumbnail(studio(np.random.default_rng(0), "disc", "pink", radius=0.2 + 0.005 * step)) for step in range(30)]
+    groups = look_alikes(np.stack(row))
+    assert groups[0] == groups[1] and len(set(groups.tolist())) > 5
+    for group in set(groups.tolist()):
+        members = np.flatnonzero(groups == group)
+        assert members[-1] - members[0] < 6
+
+
+def test_a_studio_has_no_placeholder_but_a_real_one_is_found(shop, capsys):
+    rng = np.random.default_rng(0)
+    kinds = [(outline, colour, radius) for radius in (0.2, 0.3) for outline in OUTLINES for colour in COLOURS]
+    none = scene(rng, (128, 128))
+    for i in range(N_ITEMS):
+        shop.items[f"i{i}"][1] = f"{i}.jpg"
+        shop.pictures[f"{i}.jpg"] = jpeg(studio(rng, *kinds[i][:2], radius=kinds[i][2]) if i < len(kinds) else scene(rng), 85)
+    shop.write()
+    assert not {"pictures.placeholder", "pictures.look_alike", "pictures.duplicate"} & set(found(shop.audit(capsys)))
+    for i in range(10, 20):
+        shop.pictures[f"{i}.jpg"] = jpeg(none, 60 + 3 * max(0, i - 13))
+    shop.write()
+    report = shop.audit(capsys)
+    (placeholder,) = [finding for finding in report["findings"] if finding["code"] == "pictures.placeholder"]
+    assert sorted(placeholder["items"]) == [f"i{i}" for i in range(10, 20)]
+    assert report["numbers"]["pictures"]["duplicates"] == {"items": 4, "groups": 1}
+    assert report["numbers"]["pictures"]["look_alikes"] == {"items": 10, "groups": 1}
