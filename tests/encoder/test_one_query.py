@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from recbole_mm.encoder import create_encoder
 from recbole_mm.encoder.one_query import Keys, attend_once
 from recbole_mm.encoder.tuning.tune import tune
-from tests.contract.items import inputs_of
+from recbole_mm.testing.odd_items import inputs_of
 
 
 def gradients(encoder, rows) -> dict[str, torch.Tensor]:

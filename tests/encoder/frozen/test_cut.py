@@ -10,8 +10,8 @@ from recbole_mm.encoder import ItemEncoder, create_encoder
 from recbole_mm.encoder.frozen.cut import CutEncoder
 from recbole_mm.encoder.tuning.tune import tune
 from recbole_mm.errors import InputError
+from recbole_mm.testing.odd_items import inputs_of
 from tests import hf_folders
-from tests.contract.items import inputs_of
 
 CONVOLUTIONAL = ("resnet", "convnext", "swin")
 KINDS = ("open_clip", "vlmo", "beit3", "hf", "dropless", *CONVOLUTIONAL)

@@ -10,8 +10,8 @@ from recbole_mm.encoder.frozen.layer_states import LayerStates
 from recbole_mm.encoder.tuning.adapter import Adapter
 from recbole_mm.encoder.tuning.parameter_groups import parameter_groups
 from recbole_mm.encoder.tuning.side_network import SideNetwork
+from recbole_mm.testing.odd_items import inputs_of
 from tests import hf_folders
-from tests.contract.items import inputs_of
 
 KINDS = ("open_clip", "vlmo", "beit3", "hf", "separate", "resnet", "swin")
 

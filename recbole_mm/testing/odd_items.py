@@ -30,7 +30,7 @@ ODD_TEXTS = {
 
 
 def odd_pictures(folder: Path) -> dict[str, tuple[Image.Image, Path]]:
-    """What it is -> the picture as Pillow has it in memory, and a file of it."""
+    """What it is -> the picture as Pillow has it in memory, and a file of it in ``folder``."""
     rgb = noise(60, 40)
     deep = Image.fromarray(np.random.default_rng(1).integers(0, 65536, (40, 60)).astype(np.uint16))
     see_through = rgb.convert("RGBA")

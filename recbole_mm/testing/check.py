@@ -1,0 +1,84 @@
+"""``check_model`` and ``check_encoder``: the whole contract for one model or one encoder."""
+
+import atexit
+import shutil
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from functools import lru_cache
+from pathlib import Path
+
+from recbole_mm.encoder import ItemEncoder, create_encoder
+from recbole_mm.testing.demands import Demand, meet
+from recbole_mm.testing.encoder_demands import EncoderChecks
+from recbole_mm.testing.model_demands import ModelChecks
+from recbole_mm.testing.shops import Shops
+
+
+def check_model(model: str | type, settings: Mapping[str, object] | None = None, patience: int = 1, features_rank: bool = True) -> None:
+    """Checks that a recommender does what every recommender of recbole_mm does: with any modalities, under frozen encoders and encoders
+    that train, it learns a planted preference, sends gradients where it says, and gives the same result for the same seed, after loading
+    and after resuming.
+
+    Args:
+        model: the class, a subclass of ``MultiModalRecommender``; or a name that ``--model`` takes.
+        settings: configuration keys with which it learns quickly on a few hundred interactions, for example ``{"reg_weight": 0}``.
+        patience: how many times as many epochs it needs as the models of recbole_mm, which find the preference in 6 to 20.
+        features_rank: whether items without interactions are ranked by their features. False for a model whose features only shape the
+            training of ids, as BM3's do.
+
+    Raises:
+        ContractError: some demands are not met; the message has a line for each.
+    """
+    with _temporary_shops() as shops:
+        demands = ModelChecks(model, shops, settings or {}, patience).demands(features_rank)
+        meet(model if isinstance(model, str) else model.__name__, demands)
+
+
+def check_encoder(name: str, **options: object) -> None:
+    """Checks that an encoder does what every encoder of recbole_mm does: it makes one row per item and modality, reads odd pictures and
+    texts, names its blocks, has a fingerprint, and trains inside a recommender.
+
+    Args:
+        name: what ``create_encoder`` and ``--encoder`` take.
+        options: options of its backend.
+
+    Raises:
+        ContractError: some demands are not met; the message has a line for each.
+        InputError: there is no such encoder.
+    """
+    with _temporary_shops() as shops:
+        meet(name, _encoder_checks(name, options, shops).demands())
+
+
+def model_demands(
+    model: str | type, settings: Mapping[str, object] | None = None, patience: int = 1, features_rank: bool = True
+) -> list[Demand]:
+    """The demands that ``check_model`` checks, one by one, for ``pytest.mark.parametrize``."""
+    return ModelChecks(model, _kept_shops(), settings or {}, patience).demands(features_rank)
+
+
+def encoder_demands(name: str, **options: object) -> list[Demand]:
+    """The demands that ``check_encoder`` checks, one by one, for ``pytest.mark.parametrize``. The encoder is made here."""
+    return _encoder_checks(name, options, _kept_shops()).demands()
+
+
+def _encoder_checks(name: str, options: Mapping[str, object], shops: Shops) -> EncoderChecks:
+    def create(seed: int) -> ItemEncoder:
+        return create_encoder(name, seed=seed, **options)
+
+    return EncoderChecks(name, create, shops)
+
+
+@contextmanager
+def _temporary_shops() -> Iterator[Shops]:
+    with tempfile.TemporaryDirectory(prefix="recbole_mm_testing_") as folder:
+        yield Shops(Path(folder))
+
+
+@lru_cache
+def _kept_shops() -> Shops:
+    """Shops in a folder that is removed at the end of the program."""
+    folder = tempfile.mkdtemp(prefix="recbole_mm_testing_")
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return Shops(Path(folder))
