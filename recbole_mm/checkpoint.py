@@ -4,7 +4,8 @@ import itertools
 import os
 import pickle
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from enum import Enum
 from functools import partial
 from pathlib import Path
@@ -52,6 +53,19 @@ def load_checkpoint(file: str | Path, pickled: bool = False) -> dict:
     if not (isinstance(checkpoint, dict) and {"config", "state_dict"} <= set(checkpoint)):
         raise InputError(f"{file} is not a checkpoint of recbole_mm{' or RecBole' if pickled else ''}")
     return checkpoint
+
+
+@contextmanager
+def fitting(file: str | Path) -> Iterator[None]:
+    """Loads the weights of a checkpoint within a ``with``.
+
+    Raises:
+        InputError: they do not fit.
+    """
+    try:
+        yield
+    except (RuntimeError, LookupError, ValueError) as error:
+        raise InputError(f"{file} does not fit this model and data set: {str(error).splitlines()[-1].strip()}") from error
 
 
 def _written_by_torch(file: str | Path) -> bool:

@@ -5,19 +5,22 @@ from collections.abc import Callable
 from logging import getLogger
 
 from recbole.model.abstract_recommender import AbstractRecommender
-from recbole.utils import get_environment, get_trainer, init_seed, set_color
+from recbole.utils import get_environment, init_seed, set_color
 
 from recbole_mm.checkpoint import checkpoint_name, load_checkpoint
 from recbole_mm.config.multimodal_config import MultiModalConfig
 from recbole_mm.config.registry import is_ours
 from recbole_mm.errors import InputError
-from recbole_mm.evaluation.protocol import evaluate_parts
+from recbole_mm.evaluation.protocol import evaluate_parts, never_recommend
 from recbole_mm.parallel.launch import launch, starts_others
 from recbole_mm.parallel.ranks import Ranks
 from recbole_mm.training.cost import cost_line
 from recbole_mm.training.loaders import create_dataset, data_preparation, find_dataset
 from recbole_mm.training.log import start_log, starting
+from recbole_mm.training.recbole_trainer import load_recbole_state, recbole_trainer
+from recbole_mm.training.resumable_trainer import newest_checkpoint
 from recbole_mm.training.run_state import load_model_state
+from recbole_mm.training.trained_data import TOKENS, warn_of_other_data
 from recbole_mm.training.trainer import MultiModalTrainer
 
 __all__ = [
@@ -110,19 +113,19 @@ def load_data_and_model(model_file: str, model_class: type | None = None) -> tup
 
     Raises:
         InputError: there is no such checkpoint, or it does not fit the data set or the encoder that is there now.
+
+    Users and items keep the ids of the checkpoint, whatever rows the data set has now. What is new or gone is named in the log: see
+    ``KnownVocabulary``.
     """
     checkpoint = load_checkpoint(model_file, pickled=True)
     stored = checkpoint["config"]
     config = MultiModalConfig.from_final(stored if isinstance(stored, dict) else stored.final_config_dict, model_class)
     start(config)
-    data = create_dataset(config)
+    data = create_dataset(config, checkpoint.get(TOKENS))
     loaders = data_preparation(config, data)
     model = build_model(config, loaders[0])
-    if is_ours(config.model_class):
-        load_model_state(model, checkpoint, model_file)
-    else:
-        model.load_state_dict(checkpoint["state_dict"])
-        model.load_other_parameter(checkpoint.get("other_parameter"))
+    (load_model_state if is_ours(config.model_class) else load_recbole_state)(model, checkpoint, model_file)
+    warn_of_other_data(checkpoint, [loader.dataset for loader in loaders], model_file)
     return config, model, data, *loaders
 
 
@@ -136,14 +139,18 @@ def build_model(config: MultiModalConfig, train_data) -> AbstractRecommender:
         InputError: the encoder or the item features cannot be had.
     """
     init_seed(config["seed"] + config["local_rank"], config["reproducibility"])
-    return config.model_class(config, train_data._dataset).to(config["device"])
+    dataset = train_data._dataset
+    model = config.model_class(config, dataset).to(config["device"])
+    gone_items = getattr(dataset, "gone_items", ())  # a data set that is read by RecBole alone has none
+    if len(gone_items):
+        never_recommend(model, gone_items, dataset.iid_field)
+    return model
 
 
 def build_trainer(config: MultiModalConfig, model: AbstractRecommender):
     """Makes the trainer of a model: a MultiModalTrainer for our models, RecBole's trainer for RecBole's models. Its ``saved_model_file``
     is a name in ``checkpoint_dir`` that no other run has."""
-    ours = is_ours(config.model_class)
-    trainer = (MultiModalTrainer if ours else get_trainer(config["MODEL_TYPE"], config["model"]))(config, model)
+    trainer = (MultiModalTrainer if is_ours(config.model_class) else recbole_trainer)(config, model)
     trainer.saved_model_file = Ranks.current().agree(checkpoint_name(config))
     return trainer
 
@@ -154,7 +161,7 @@ def _train(config: MultiModalConfig, saved: bool, verbose: bool) -> dict:
     with starting():
         start(config)
         say(str(config))
-        dataset = create_dataset(config)
+        dataset = create_dataset(config, _tokens_to_resume(config))
         say(str(dataset))
         train_data, valid_data, test_data = data_preparation(config, dataset)
         model = build_model(config, train_data)
@@ -184,6 +191,15 @@ def _train(config: MultiModalConfig, saved: bool, verbose: bool) -> dict:
         **{f"test_result_{part}": found for part, found in parts.items()},
         **cost,
     }
+
+
+def _tokens_to_resume(config: MultiModalConfig) -> dict | None:
+    """The tokens by their ids of the run that goes on, where one does and its checkpoint holds them."""
+    if not config["resume"]:
+        return None
+    ours = is_ours(config.model_class)
+    checkpoint = newest_checkpoint(config["resume"])[1] if ours else load_checkpoint(config["resume"], pickled=True)
+    return checkpoint.get(TOKENS)
 
 
 def _floats(result: dict | None) -> dict | None:

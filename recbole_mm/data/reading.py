@@ -1,11 +1,12 @@
 """How every data set is read, ours and RecBole's: RecBole's dataset classes with ``CheckedReading`` before them."""
 
 import importlib
-from collections.abc import Mapping, Sequence
 from functools import lru_cache
 
 from recbole.data.dataset import Dataset
 from recbole.utils import ModelType
+
+from recbole_mm.data.vocabulary import KnownVocabulary
 
 RECBOLE_DATASETS = {
     ModelType.GENERAL: "Dataset",
@@ -17,16 +18,8 @@ RECBOLE_DATASETS = {
 }
 
 
-class CheckedReading:
-    """A mixin that stands before one of RecBole's dataset classes.
-
-    Args:
-        vocabulary: the tokens of every field that get the first ids, in that order: those of a checkpoint, for example.
-    """
-
-    def __init__(self, config, vocabulary: Mapping[str, Sequence[str]] | None = None) -> None:
-        self.vocabulary = dict(vocabulary or {})
-        super().__init__(config)
+class CheckedReading(KnownVocabulary):
+    """A mixin that stands before one of RecBole's dataset classes. Its arguments are those of ``KnownVocabulary``."""
 
 
 def recbole_dataset(model: str, model_type: ModelType) -> type[Dataset]:

@@ -8,6 +8,7 @@ from types import SimpleNamespace
 import numpy as np
 import torch
 from recbole.data.dataloader import FullSortEvalDataLoader
+from recbole.model.abstract_recommender import AbstractRecommender
 from recbole.sampler import RepeatableSampler, Sampler
 
 from recbole_mm.data.tokens import item_tokens
@@ -91,6 +92,27 @@ def training_items_sampler(config, dataset, parts: Sequence) -> Sampler | Repeat
 def masked_by_training(config, train_data, test_data):
     """A test loader that masks the items of the training part alone, and not those of the validation part (``mask_valid_items: False``)."""
     return _full_sort(config, test_data.dataset, _items_of_users(train_data.dataset))
+
+
+def never_recommend(model: AbstractRecommender, items: torch.Tensor, field: str) -> None:
+    """Lets a model score some items -inf, whoever asks: a trainer's evaluation or RecBole's ``full_sort_topk``.
+
+    Args:
+        items: their ids, int64 (n,).
+        field: the column of items in a batch.
+    """
+    every, pairs = model.full_sort_predict, model.predict
+
+    def full_sort_predict(interaction) -> torch.Tensor:
+        scores = every(interaction)
+        return scores.view(len(interaction), -1).index_fill(1, items.to(scores.device), -torch.inf).view_as(scores)
+
+    def predict(interaction) -> torch.Tensor:
+        scores = pairs(interaction)
+        asked = interaction[field]
+        return scores.masked_fill(torch.isin(asked, items.to(asked.device)).view_as(scores), -torch.inf)
+
+    model.full_sort_predict, model.predict = full_sort_predict, predict
 
 
 def evaluate_parts(config, trainer, train_data, test_data) -> dict[str, dict]:

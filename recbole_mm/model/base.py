@@ -43,6 +43,11 @@ class MultiModalRecommender(OurModel, GeneralRecommender):
             raise InputError(f"{type(self).__name__} needs item features: modalities: [] gives it none")
         self.item_features = None if config["modalities"] == [] else build_features(config, dataset)
 
+    @classmethod
+    def ranks_new_items(cls, config) -> bool:
+        """Whether a trained model ranks items that came later by their content, because no parameter belongs to a single item."""
+        return False
+
     def start_epoch(self, epoch: int) -> None:
         """Called before every training epoch. Models override it to rebuild things such as item graphs."""
 

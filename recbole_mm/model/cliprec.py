@@ -61,6 +61,10 @@ class CLIPRec(EmbeddingRecommender):
         self.register_buffer("popularity", torch.tensor(popularity, dtype=torch.float32), persistent=False)
         self.positives = UserPositives(users, items, self.n_items)
 
+    @classmethod
+    def ranks_new_items(cls, config) -> bool:
+        return not config["use_id"]
+
     def calculate_loss(self, interaction) -> tuple[Tensor, ...]:
         users, positive = interaction[self.USER_ID], interaction[self.ITEM_ID]
         batch = [positive] if self.loss_type == "SSM" else [positive, interaction[self.NEG_ITEM_ID]]

@@ -1,6 +1,7 @@
 """The data set and the data loaders that a configuration asks for, for our models and for RecBole's."""
 
 import sys
+from collections.abc import Mapping, Sequence
 from logging import getLogger
 from pathlib import Path
 
@@ -25,9 +26,12 @@ PAIRS_AT_ONCE = 2**16
 """The same for models and protocols that score pairs of a user and an item one by one."""
 
 
-def create_dataset(config: MultiModalConfig):
+def create_dataset(config: MultiModalConfig, vocabulary: Mapping[str, Sequence[str]] | None = None):
     """Reads the data set: a MultiModalDataset for our models, RecBole's own class for RecBole's models. The data set ``demo`` is drawn
     where it does not exist yet. Nothing is ever downloaded.
+
+    Args:
+        vocabulary: the tokens of a checkpoint by their ids, which the data set takes over (see ``KnownVocabulary``).
 
     Raises:
         InputError: a folder, file or column is not there.
@@ -35,8 +39,8 @@ def create_dataset(config: MultiModalConfig):
     find_dataset(config)
     with recbole_complaints():
         if is_ours(config.model_class):
-            return MultiModalDataset(config)
-        return recbole_dataset(config["model"], config["MODEL_TYPE"])(config)
+            return MultiModalDataset(config, vocabulary, new_items=config.model_class.ranks_new_items(config))
+        return recbole_dataset(config["model"], config["MODEL_TYPE"])(config, vocabulary)
 
 
 def data_preparation(config: MultiModalConfig, dataset) -> tuple:

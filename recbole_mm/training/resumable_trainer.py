@@ -9,7 +9,8 @@ from recbole.trainer import Trainer
 from recbole_mm.checkpoint import load_checkpoint, save_checkpoint
 from recbole_mm.model.base import MultiModalRecommender
 from recbole_mm.parallel.ranks import Ranks
-from recbole_mm.training.run_state import capture, fingerprint_of, restore, restore_loader
+from recbole_mm.training.run_state import capture, restore, restore_loader
+from recbole_mm.training.trained_data import describe
 
 LAST = ".last"
 """What the name of the last epoch's checkpoint adds to that of the best epoch's."""
@@ -26,7 +27,8 @@ class ResumableTrainer(Trainer):
 
     def __init__(self, config, model: MultiModalRecommender) -> None:
         self.ranks, self.saving, self.saved_at = Ranks.current(), True, time.monotonic()
-        self.train_data = self.data_fingerprint = self.valid_result = self.resumed = None
+        self.train_data = self.valid_result = self.resumed = None
+        self.trained_data: dict[str, object] = {}
         super().__init__(config, model)
 
     def fit(self, train_data, valid_data=None, verbose: bool = True, saved: bool = True, **kwargs) -> tuple[float, OrderedDict]:
@@ -35,10 +37,10 @@ class ResumableTrainer(Trainer):
         Raises:
             InputError: the resumed checkpoint was trained on other data.
         """
-        self.train_data, self.data_fingerprint = train_data, fingerprint_of(train_data.dataset)
+        self.train_data, self.trained_data = train_data, describe(train_data.dataset)
         self.saving, self.saved_at = saved, time.monotonic()
         if self.resumed is not None:
-            restore_loader(train_data, self.data_fingerprint, self.resumed, self.saved_model_file)
+            restore_loader(train_data, self.resumed, self.saved_model_file)
         if self.start_epoch >= self.epochs > 0:
             self.logger.info(f"Nothing to train: the checkpoint has all {self.epochs} epochs")
             self.eval_collector.data_collect(train_data)
@@ -55,10 +57,10 @@ class ResumableTrainer(Trainer):
             InputError: there is no such file, or it is one of another model, encoder or catalogue. ``fit`` raises where it is one of
                 other data.
         """
-        file, checkpoint = _newest(resume_file)
+        file, checkpoint = newest_checkpoint(resume_file)
         restore(self, checkpoint, file)
         self.saved_model_file = file
-        self.resumed = {key: checkpoint[key] for key in ("data_fingerprint", "loader_state")}
+        self.resumed = {key: value for key, value in checkpoint.items() if key not in ("state_dict", "optimizer")}
         self.logger.info(f"Checkpoint loaded. Resume training from epoch {self.start_epoch}")
 
     def _save_checkpoint(self, epoch: int, verbose: bool = True, **kwargs) -> None:
@@ -90,7 +92,7 @@ class ResumableTrainer(Trainer):
             Path(self.saved_model_file + LAST).unlink(missing_ok=True)
 
 
-def _newest(file: str) -> tuple[str, dict]:
+def newest_checkpoint(file: str) -> tuple[str, dict]:
     """The name of the best epoch's checkpoint, and the content of that one or of the last epoch's, whichever is newer."""
     file = str(file).removesuffix(LAST)
     existing = [name for name in (file, file + LAST) if Path(name).is_file()] or [file]

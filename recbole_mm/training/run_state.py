@@ -2,19 +2,21 @@
 
 import os
 from collections.abc import Mapping
-from hashlib import blake2b
+from logging import getLogger
 
-import numpy as np
+import torch
+from torch import Tensor
 
-from recbole_mm.checkpoint import plain
-from recbole_mm.data.tokens import item_tokens, user_tokens
+from recbole_mm.checkpoint import fitting, plain
 from recbole_mm.errors import InputError
 from recbole_mm.model.base import MultiModalRecommender
 from recbole_mm.parallel.randomness import random_state, set_random_state
 from recbole_mm.parallel.sharding import optimizer_shares, share_of, whole
+from recbole_mm.training.trained_data import check_resumable
 
 RATES = ("lr", "peak_lr", "weight_decay", "decay")
 """The values of an optimiser's parameter group that a resumed run takes from its own settings, not from the checkpoint."""
+logger = getLogger(__name__)
 MAY_CHANGE = {
     "resume", "epochs", "stopping_step", "data_path", "checkpoint_dir", "cache_dir", "device", "use_gpu", "gpu_id", "nproc", "local_rank",
     "world_size", "offset", "ip", "port", "group_offset", "worker", "show_progress", "state", "log_wandb", "wandb_project", "single_spec",
@@ -39,7 +41,7 @@ def capture(trainer, epoch: int, best: bool) -> dict:
     return {
         "config": {**plain(config.final_config_dict), "data_path": os.path.abspath(config["data_path"])},
         "processes": trainer.ranks.world,
-        "data_fingerprint": trainer.data_fingerprint,
+        **trainer.trained_data,
         "contents_fingerprint": None if features is None else features.contents,
         "encoder_fingerprint": None if features is None else features.fingerprint,
         "epoch": epoch,
@@ -82,14 +84,13 @@ def restore(trainer, checkpoint: Mapping, file: str) -> None:
     set_random_state(checkpoint["random_state"])
 
 
-def restore_loader(train_data, data_fingerprint: str, checkpoint: Mapping, file: str) -> None:
+def restore_loader(train_data, checkpoint: Mapping, file: str) -> None:
     """Lets a training loader go on with the order of batches that the checkpoint's run would have had next.
 
     Raises:
         InputError: the checkpoint was trained on other data.
     """
-    if checkpoint["data_fingerprint"] not in (None, data_fingerprint):
-        raise InputError(f"{file} was trained on other data: another data set, split, seed or filter")
+    check_resumable(checkpoint, train_data.dataset, file)
     if checkpoint["loader_state"] is not None:
         train_data.generator.set_state(checkpoint["loader_state"].cpu())
 
@@ -128,22 +129,21 @@ def load_model_state(model: MultiModalRecommender, checkpoint: Mapping, file: st
     if features is not None and (untrained or features.tabled) and wanted != features.fingerprint:
         other = f"fingerprint {wanted}, not {features.fingerprint}"
         raise InputError(f"{file} was trained with another encoder or other feature files ({other})")
-    try:
-        state = model.state_dict()
-        loaded = {key: share_of(value, state.get(key)) for key, value in checkpoint["state_dict"].items()}
-        model.load_state_dict({**{key: state[key] for key in untrained}, **loaded})
-    except RuntimeError as error:
-        raise InputError(f"{file} does not fit this model and data set: {str(error).splitlines()[-1].strip()}") from error
+    state = model.state_dict()
+    loaded = {key: share_of(value, state.get(key)) for key, value in checkpoint["state_dict"].items()}
+    with fitting(file):
+        model.load_state_dict({**{key: state[key] for key in untrained}, **_with_missing_vectors(loaded, state)})
     model.load_other_parameter(checkpoint.get("other_parameter"))
 
 
-def fingerprint_of(dataset) -> str:
-    """A digest of the users, the items and the interactions of a data set (here: its training part), in their order."""
-    digest = blake2b(digest_size=16)
-    for field, tokens in ((dataset.uid_field, user_tokens(dataset)), (dataset.iid_field, item_tokens(dataset))):
-        digest.update("\0".join(tokens).encode())
-        digest.update(np.ascontiguousarray(dataset.inter_feat[field].numpy()).tobytes())
-    return digest.hexdigest()
+def _with_missing_vectors(loaded: dict[str, Tensor], state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """A checkpoint's weights with the vectors that stand in for missing modalities which are needed now: zeros for a modality that no item
+    lacked in training."""
+    prefix = "item_features.missing_vectors."
+    needed = {key: torch.zeros_like(value) for key, value in state.items() if key.startswith(prefix)}
+    for key in needed.keys() - loaded.keys():
+        logger.warning(f"items lack a {key.removeprefix(prefix)}, which no item did in training: zeros stand in for it")
+    return {**needed, **{key: value for key, value in loaded.items() if key in needed or not key.startswith(prefix)}}
 
 
 def _check_features(features, checkpoint: Mapping, file: str) -> None:

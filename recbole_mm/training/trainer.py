@@ -22,6 +22,7 @@ from recbole_mm.training.health import health_line, health_of
 from recbole_mm.training.optimiser import Schedule, decay_weights, fused_optimizer, role_groups
 from recbole_mm.training.resumable_trainer import ResumableTrainer
 from recbole_mm.training.run_state import load_weights
+from recbole_mm.training.trained_data import check_ids
 
 AUTO_FREEZE_EPOCHS = {True: 0, False: 1}
 """What ``encoder_freeze_epochs: auto`` means for an encoder that starts from scratch (True) or from trained weights (False)."""
@@ -140,7 +141,9 @@ class MultiModalTrainer(ResumableTrainer):
             return None
         if load_best_model:
             file = model_file or self.saved_model_file
-            load_weights(self.model, self.config["model"], load_checkpoint(file), file)
+            checkpoint = load_checkpoint(file)
+            check_ids(checkpoint, eval_data.dataset, file)
+            load_weights(self.model, self.config["model"], checkpoint, file)
             self.logger.info(f"Loading model structure and parameters from {file}")
         full = isinstance(eval_data, FullSortEvalDataLoader)
         if full and self.item_tensor is None:

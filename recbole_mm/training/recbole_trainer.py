@@ -1,0 +1,110 @@
+"""RecBole's trainers for RecBole's models, whose checkpoints are written whole and say what they were trained on."""
+
+from collections.abc import Mapping
+from functools import lru_cache
+
+import torch
+from recbole.model.abstract_recommender import AbstractRecommender
+from recbole.trainer import Trainer
+from recbole.utils import get_trainer
+
+from recbole_mm.checkpoint import fitting, load_checkpoint, plain, save_checkpoint
+from recbole_mm.errors import InputError
+from recbole_mm.training.trained_data import check_ids, check_resumable, describe
+
+
+class RecBoleTraining:
+    """A mixin that stands before one of RecBole's trainers."""
+
+    def __init__(self, config, model: AbstractRecommender) -> None:
+        self.trained_data: dict[str, object] = {}
+        self.resumed: Mapping | None = None
+        super().__init__(config, model)
+
+    def fit(self, train_data, *args, **kwargs) -> tuple:
+        """RecBole's ``fit``.
+
+        Raises:
+            InputError: the resumed checkpoint was trained on other data.
+        """
+        self.trained_data = describe(train_data.dataset)
+        if self.resumed is not None:
+            check_resumable(self.resumed, train_data.dataset, self.saved_model_file)
+        return super().fit(train_data, *args, **kwargs)
+
+    def resume_checkpoint(self, resume_file: str) -> None:
+        """RecBole's ``resume_checkpoint``.
+
+        Raises:
+            InputError: there is no such checkpoint, or it is one of another model or does not fit the data set.
+        """
+        checkpoint = load_checkpoint(resume_file, pickled=True)
+        if checkpoint["config"]["model"] != self.config["model"]:
+            raise InputError(f"{resume_file} is a checkpoint of {checkpoint['config']['model']}, not of {self.config['model']}")
+        self.resumed = {key: value for key, value in checkpoint.items() if key not in ("state_dict", "optimizer")}
+        with fitting(resume_file):
+            super().resume_checkpoint(resume_file)
+
+    @torch.no_grad()
+    def evaluate(self, eval_data, load_best_model: bool = True, model_file: str | None = None, show_progress: bool = False):
+        """RecBole's ``evaluate``.
+
+        Raises:
+            InputError: the checkpoint is not there, or does not fit the data set.
+        """
+        if eval_data and load_best_model:
+            file = model_file or self.saved_model_file
+            checkpoint = load_checkpoint(file, pickled=True)
+            check_ids(checkpoint, eval_data.dataset, file)
+            load_recbole_state(self.model, checkpoint, file)
+            self.logger.info(f"Loading model structure and parameters from {file}")
+        return super().evaluate(eval_data, False, None, show_progress)
+
+    def save_pretrained_model(self, epoch: int, saved_model_file: str) -> None:
+        """Saves a model that was trained for the first of two stages (S3Rec, RaCT)."""
+        save_checkpoint(self._state(epoch), saved_model_file)
+        self.saved_model_file = saved_model_file
+
+    def _save_checkpoint(self, epoch: int, verbose: bool = True, **kwargs) -> None:
+        if not self.config["single_spec"] and self.config["local_rank"] != 0:
+            return
+        file = kwargs.pop("saved_model_file", self.saved_model_file)
+        save_checkpoint(self._state(epoch), file)
+        if verbose:
+            self.logger.info(f"Saving current: {file}")
+
+    def _state(self, epoch: int) -> dict:
+        return {
+            "config": plain(self.config.final_config_dict),
+            **self.trained_data,
+            "epoch": epoch,
+            "cur_step": self.cur_step,
+            "best_valid_score": float(self.best_valid_score),
+            "state_dict": self.model.state_dict(),
+            "other_parameter": self.model.other_parameter(),
+            "optimizer": self.optimizer.state_dict(),
+        }
+
+
+@lru_cache
+def _before(base: type[Trainer]) -> type[Trainer]:
+    return type(base.__name__, (RecBoleTraining, base), {"__doc__": base.__doc__, "__module__": __name__})
+
+
+def recbole_trainer(config, model: AbstractRecommender):
+    """RecBole's trainer of one of its models, with ``RecBoleTraining`` before it, unless it is one for decision trees, which shares nothing
+    with the others."""
+    base = get_trainer(config["MODEL_TYPE"], config["model"])
+    return (_before(base) if issubclass(base, Trainer) else base)(config, model)
+
+
+def load_recbole_state(model: AbstractRecommender, checkpoint: Mapping, file: str) -> None:
+    """Loads a checkpoint's weights into a model of RecBole's.
+
+    Raises:
+        InputError: they do not fit.
+    """
+    with fitting(file):
+        model.load_state_dict(checkpoint["state_dict"])
+    other = checkpoint.get("other_parameter") or {}
+    model.load_other_parameter({name: value.to(model.device) if torch.is_tensor(value) else value for name, value in other.items()})

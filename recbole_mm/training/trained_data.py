@@ -1,0 +1,104 @@
+"""What a checkpoint says of the data that it was trained on: the tokens by their ids, and the training interactions."""
+
+from collections.abc import Mapping, Sequence
+from hashlib import blake2b
+from logging import getLogger
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from recbole_mm.data.tokens import item_tokens, user_tokens, vocabularies
+from recbole_mm.errors import InputError
+
+TOKENS, INTERACTIONS = "tokens", "training_interactions"
+"""The checkpoint's entries: ``vocabularies`` of the data set, and ``interaction_codes`` of its training part."""
+USERS, ITEMS = np.uint64(0x9E3779B97F4A7C15), np.uint64(0xC2B2AE3D27D4EB4F)
+"""Odd factors, so that no user and item are mistaken for each other."""
+logger = getLogger(__name__)
+
+
+def describe(training) -> dict[str, object]:
+    """The entries of a checkpoint that say what it was trained on.
+
+    Args:
+        training: the training part of a data set.
+    """
+    return {TOKENS: vocabularies(training), INTERACTIONS: interaction_codes(training)}
+
+
+def interaction_codes(dataset) -> Tensor:
+    """A number for every interaction, int64 (n,) in ascending order: the same one for the same tokens of user and item, whatever the order
+    of the rows. Empty for a data set without users and items."""
+    if dataset.uid_field is None:
+        return torch.zeros(0, dtype=torch.int64)
+    codes = np.zeros(len(dataset.inter_feat), dtype=np.uint64)
+    for field, tokens, factor in ((dataset.uid_field, user_tokens, USERS), (dataset.iid_field, item_tokens, ITEMS)):
+        digests = b"".join(blake2b(token.encode(), digest_size=8).digest() for token in tokens(dataset))
+        codes += np.frombuffer(digests, dtype="<u8")[np.asarray(dataset.inter_feat[field])] * factor
+    return torch.from_numpy(np.sort(codes.view(np.int64)))
+
+
+def new_and_gone(before: Tensor, now: Tensor) -> tuple[int, int]:
+    """How many of the interactions ``now`` were not there ``before``, and the other way round."""
+    _, places = np.unique(np.concatenate([before.numpy(), now.numpy()]), return_inverse=True)
+    size = int(places.max(initial=-1)) + 1
+    more = np.bincount(places[len(before) :], minlength=size) - np.bincount(places[: len(before)], minlength=size)
+    return int(more.clip(0).sum()), int((-more).clip(0).sum())
+
+
+def check_ids(checkpoint: Mapping, dataset, file: str) -> None:
+    """Checks that the ids of a data set are those of a checkpoint, as far as that holds them. There may be more behind them.
+
+    Raises:
+        InputError: they are not.
+    """
+    now = vocabularies(dataset)
+    if any(now[field][: len(tokens)] != tokens for field, tokens in checkpoint.get(TOKENS, {}).items() if field in now):
+        raise InputError(f"{file} has other users, items or ids than this data set: load_data_and_model brings the two together")
+
+
+def check_resumable(checkpoint: Mapping, training, file: str) -> None:
+    """Checks that a run goes on with the interactions that it has been trained on, as far as the checkpoint tells.
+
+    Raises:
+        InputError: it does not.
+    """
+    advice = "train anew, or rank with load_data_and_model"
+    if INTERACTIONS in checkpoint:
+        new, gone = new_and_gone(checkpoint[INTERACTIONS], interaction_codes(training))
+        if new or gone:
+            n = len(training.inter_feat)
+            raise InputError(f"{file} was trained on other data (rows, split, seed or filter): of the {n} training interactions {new} are "
+                             f"new, and {gone} of those it was trained on are gone; {advice}")  # fmt: skip
+    elif checkpoint.get("data_fingerprint") not in (None, fingerprint_of(training)):
+        raise InputError(f"{file} was trained on other data (rows or their order, split, seed or filter); {advice}")
+    check_ids(checkpoint, training, file)
+
+
+def warn_of_other_data(checkpoint: Mapping, parts: Sequence, file: str) -> None:
+    """Says in the log where a data set is not what a checkpoint was trained on, so that ids or metrics may mislead.
+
+    Args:
+        parts: the training, validation and test part.
+    """
+    if TOKENS not in checkpoint:
+        if checkpoint.get("data_fingerprint") != fingerprint_of(parts[0]):
+            logger.warning(f"{file} holds no tokens, so users and items are matched by their order: right only on the data set it was "
+                           "trained on, with the same rows in the same order")  # fmt: skip
+        return
+    before, (now, *later) = checkpoint[INTERACTIONS], map(interaction_codes, parts)
+    known, n = sum(int(torch.isin(codes, before).sum()) for codes in later), sum(map(len, later))
+    if known and any(new_and_gone(before, now)):
+        logger.warning(f"the split is another one than that of {file}: {known} of the {n} interactions for validation and test were "
+                       "trained on, so their metrics are too good (a random split follows the order of the rows)")  # fmt: skip
+
+
+def fingerprint_of(dataset) -> str:
+    """A digest of the users, the items and the interactions of a data set (here: its training part), in their order: what checkpoints
+    without tokens hold."""
+    digest = blake2b(digest_size=16)
+    for field, tokens in ((dataset.uid_field, user_tokens(dataset)), (dataset.iid_field, item_tokens(dataset))):
+        digest.update("\0".join(tokens).encode())
+        digest.update(np.ascontiguousarray(dataset.inter_feat[field].numpy()).tobytes())
+    return digest.hexdigest()
