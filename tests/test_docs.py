@@ -71,7 +71,8 @@ def test_the_rows_of_the_demo_table_run(row, with_demo, capsys):
 
 
 @pytest.mark.parametrize(("page", "arguments"), commands())
-def test_every_command_is_one(page, arguments):
+def test_every_command_is_one(page, arguments, monkeypatch):
+    monkeypatch.chdir(ROOT)
     command, *options = given = shlex.split(arguments, comments=True)
     if command == "prepare":
         assert f"--output={parse(options).output}" in options
