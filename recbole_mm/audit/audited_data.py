@@ -10,12 +10,14 @@ from recbole.utils import init_seed
 
 from recbole_mm.audit.report import Report
 from recbole_mm.config.multimodal_config import MultiModalConfig
-from recbole_mm.data.check_dataset import check_dataset
+from recbole_mm.data.atomic_file import read_atomic_file
+from recbole_mm.data.check_dataset import check_dataset, interaction_files
 from recbole_mm.data.content_settings import ContentSettings
 from recbole_mm.data.dataset import MultiModalDataset
 from recbole_mm.data.demo import write_demo
 from recbole_mm.data.item_file import ItemFile
-from recbole_mm.errors import InputError, one_line, recbole_complaints
+from recbole_mm.data.typed_cells import tokens
+from recbole_mm.errors import InputError, recbole_complaints
 
 
 class BareDataset(MultiModalDataset):
@@ -75,12 +77,6 @@ def locate(config: MultiModalConfig) -> Path:
     return folder
 
 
-def interaction_files(config: MultiModalConfig) -> list[Path]:
-    """The data set's ``.inter`` file, or those of ``benchmark_filename``."""
-    folder, name = Path(config["data_path"]), config["dataset"]
-    return [folder / f"{name}{part and '.'}{part}.inter" for part in config["benchmark_filename"] or [""]]
-
-
 def open_data(config: MultiModalConfig, report: Report) -> AuditedData | None:
     """Reads the tables. A table that cannot be read becomes a finding; without readable interactions the result is None."""
     folder = Path(config["data_path"])
@@ -109,16 +105,12 @@ def open_data(config: MultiModalConfig, report: Report) -> AuditedData | None:
 
 
 def _read_interactions(config: MultiModalConfig) -> pd.DataFrame:
-    fields = {config["USER_ID_FIELD"]: "user", config["ITEM_ID_FIELD"]: "item", config["TIME_FIELD"]: "time"}
+    fields = {"user": config["USER_ID_FIELD"], "item": config["ITEM_ID_FIELD"], "time": config["TIME_FIELD"]}
     frames = []
-    for file, part in zip(interaction_files(config), config["benchmark_filename"] or [""], strict=True):
-        wanted = lambda cell: cell.partition(":")[0] in fields  # noqa: E731
-        try:
-            frame = pd.read_csv(file, sep=config["field_separator"], usecols=wanted, dtype=str, encoding=config["encoding"] or "utf-8")
-        except (ValueError, OSError) as error:
-            raise InputError(f"{file} cannot be read ({one_line(error)})") from error
-        frame.columns = [fields[cell.partition(":")[0]] for cell in frame.columns]
-        frames.append(frame.assign(part=part))
+    for path, part in zip(interaction_files(config), config["benchmark_filename"] or [""], strict=True):
+        file = read_atomic_file(path, config["field_separator"], config["encoding"] or "utf-8")
+        columns = {name: tokens(file.columns[field]) for name, field in fields.items() if field in file.columns}
+        frames.append(pd.DataFrame({name: pd.Series(cells, dtype=object) for name, cells in columns.items()}).assign(part=part))
     inter = pd.concat(frames, ignore_index=True)
     if inter[["user", "item"]].isna().any(axis=1).all():
         raise InputError(f"{interaction_files(config)[0]} has no interaction of a user with an item")

@@ -1,8 +1,11 @@
 """Checks a data set before RecBole reads it: RecBole would try to download it, or fail with messages that do not help."""
 
+from collections.abc import Mapping
 from pathlib import Path
 
-from recbole_mm.errors import InputError, nearest
+from recbole_mm.data.atomic_file import read_kinds
+from recbole_mm.data.loaded_columns import list_column, needed_columns
+from recbole_mm.errors import InputError, listed, nearest
 
 
 def check_dataset(config) -> None:
@@ -15,28 +18,38 @@ def check_dataset(config) -> None:
     if not folder.is_dir():
         others = sorted(path.name for path in folder.parent.glob("*") if path.is_dir()) if folder.parent.is_dir() else []
         raise InputError(f"no data set folder {folder} (data_path + dataset){nearest(name, others)}")
-    parts = config["benchmark_filename"]
-    files = [folder / f"{name}.inter"] if parts is None else [folder / f"{name}.{part}.inter" for part in parts]
-    for file in files:
+    for file in interaction_files(config):
         if not file.is_file():
             raise InputError(f"no interaction file {file}")
-        columns = _columns(file, config)
-        by_time = parts is None and config["eval_args"]["order"] == "TO"
-        for key in ("USER_ID_FIELD", "ITEM_ID_FIELD", *(["TIME_FIELD"] if by_time else [])):
-            if config[key] not in columns:
-                raise InputError(f"{file} has no column '{config[key]}' ({key}); it has {', '.join(columns)}")
+        kinds = kinds_of(config, file)
+        for column, key in needed_columns(config, "inter").items():
+            if column not in kinds:
+                raise InputError(_without(config, file, column, key, kinds))
 
 
-def _columns(file: Path, config) -> list[str]:
-    try:
-        with open(file, encoding=config["encoding"] or "utf-8") as lines:
-            header = lines.readline().rstrip("\r\n")
-    except (UnicodeDecodeError, LookupError) as error:
-        raise InputError(f"{file} cannot be read as {config['encoding'] or 'utf-8'}; set encoding") from error
-    if header.startswith("\ufeff"):
-        raise InputError(f"{file} starts with a byte-order mark; save it without one")
-    cells = header.split(config["field_separator"])
-    for cell in cells:
-        if ":" not in cell:
-            raise InputError(f"{file}: header cell '{cell}' must be name:type, for example user_id:token (cells are separated by tabs)")
-    return [cell.split(":")[0] for cell in cells]
+def interaction_files(config) -> list[Path]:
+    """The data set's ``.inter`` file, or those of ``benchmark_filename``."""
+    folder, name = Path(config["data_path"]), config["dataset"]
+    return [folder / f"{name}{part and '.'}{part}.inter" for part in config["benchmark_filename"] or [""]]
+
+
+def kinds_of(config, file: Path) -> dict[str, str]:
+    """The types of a file's columns by their names."""
+    return read_kinds(file, config["field_separator"], config["encoding"] or "utf-8")
+
+
+def _without(config, file: Path, column: str, key: str, kinds: Mapping[str, str]) -> str:
+    """What to do about a column that is not there."""
+    said = f"{file} has no column '{column}' ({key}); it has {listed(kinds)}"
+    if key == "TIME_FIELD":
+        model, order = config["model"], config["eval_args"]["order"]
+        needs = "a split by time (eval_args: {order: TO}) needs it" if order == "TO" else f"{model} needs it"
+        return f"{said}. {needs[0].upper()}{needs[1:]}: set TIME_FIELD to the column of times"
+    if key == "LABEL_FIELD":
+        return f"{said}. {config['model']} learns from labels: set threshold, such as {{rating: 4}}, or LABEL_FIELD to a column of 0 and 1"
+    if column == list_column(config):
+        return (
+            f"{said}. With benchmark_filename, {config['model']} reads every user's history from a column {column}:token_seq; leave "
+            "benchmark_filename out, and it is split by time, or take a model that is not sequential"
+        )
+    return said

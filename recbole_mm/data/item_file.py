@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from logging import getLogger
 from pathlib import Path
 
-from recbole_mm.data.text import read_item_table
+from recbole_mm.data.atomic_file import read_atomic_file
 from recbole_mm.errors import InputError
 
 
@@ -21,7 +21,7 @@ class ItemFile:
 
     def __init__(self, path: Path, id_field: str, separator: str, encoding: str) -> None:
         self.path = path
-        self.columns = read_item_table(path, separator, encoding)
+        self.columns = read_atomic_file(path, separator, encoding).columns
         if id_field not in self.columns:
             raise InputError(f"{path} has no column '{id_field}' (ITEM_ID_FIELD); it has {', '.join(self.columns)}")
         self.ids = self.columns[id_field]

@@ -6,6 +6,8 @@ from functools import lru_cache
 from recbole.data.dataset import Dataset
 from recbole.utils import ModelType
 
+from recbole_mm.data.checked_files import CheckedFiles
+from recbole_mm.data.checked_filters import CheckedFilters
 from recbole_mm.data.vocabulary import KnownVocabulary
 
 RECBOLE_DATASETS = {
@@ -18,7 +20,7 @@ RECBOLE_DATASETS = {
 }
 
 
-class CheckedReading(KnownVocabulary):
+class CheckedReading(KnownVocabulary, CheckedFiles, CheckedFilters):
     """A mixin that stands before one of RecBole's dataset classes. Its arguments are those of ``KnownVocabulary``."""
 
 

@@ -86,7 +86,7 @@ def write_items(
     summary: Summary,
 ) -> None:  # fmt: skip
     """Writes one line per item of ``chosen``, in its order (column ``n``). Texts are cleaned, and quoted where they hold a quote, so that
-    RecBole and ``read_item_table`` both read them back unchanged."""
+    RecBole and ``read_atomic_file`` both read them back unchanged."""
     titled, described = bool(columns and columns.texts), bool(columns and len(columns.texts) > 1)
     extra = dict(columns.extra) if columns else {}
     header = ["item_id:token", *["title:token_seq"] * titled, *["description:token_seq"] * described, *extra]

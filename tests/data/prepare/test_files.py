@@ -14,9 +14,10 @@ from PIL import Image
 
 from recbole_mm.cli import main
 from recbole_mm.config.multimodal_config import MultiModalConfig
+from recbole_mm.data.atomic_file import read_atomic_file
 from recbole_mm.data.prepare.options import parse
 from recbole_mm.data.prepare.pipeline import prepare
-from recbole_mm.data.text import join_fields, read_item_table
+from recbole_mm.data.text import join_fields
 from recbole_mm.errors import InputError
 from recbole_mm.training.loaders import create_dataset
 
@@ -72,7 +73,7 @@ def everything(output: Path) -> dict[str, bytes]:
 def test_texts_and_tokens_survive_both_readers(shop, tmp_path):
     summary = made(shop, tmp_path / "shop")
     assert (summary.interactions, summary.users, summary.items, summary.items_with_picture) == (84, 12, 7, 7)
-    table = read_item_table(tmp_path / "shop" / "shop.item")
+    table = read_atomic_file(tmp_path / "shop" / "shop.item").columns
     assert dict(zip(table["item_id"], zip(table["title"], table["description"], strict=True), strict=True)) == CLEAN
     read = pd.read_csv(tmp_path / "shop" / "shop.item", sep="\t", dtype=str, engine="python", keep_default_na=False)
     assert [list(column) for column in (read["item_id:token"], read["title:token_seq"])] == [table["item_id"], table["title"]]
@@ -206,7 +207,7 @@ def test_pictures_by_item_name_and_those_that_are_missing(shop, tmp_path):
     Image.new("RGB", (8, 8)).save(pictures / "sub" / "p 6.WEBP", "webp")
     summary = made(shop, tmp_path / "shop")
     assert summary.items_with_picture == 2 and summary.missing_pictures == 5 and "007" in summary.first_missing
-    table = read_item_table(tmp_path / "shop" / "shop.item")
+    table = read_atomic_file(tmp_path / "shop" / "shop.item").columns
     assert [name for name in table["image"] if name] == ["sub/p 6.WEBP", "p0.jpg"]
     assert (tmp_path / "shop/images/sub/p 6.WEBP").is_file()
 
@@ -217,7 +218,7 @@ def test_a_catalogue_that_does_not_fit_the_orders(shop, tmp_path):
     pd.concat([table[2:], table[3:4], unsold]).to_csv(shop / "items.csv", index=False)
     summary = made(shop, tmp_path / "shop")
     assert (summary.items_without_metadata, summary.metadata_without_interactions, summary.repeated_metadata) == (2, 1, 1)
-    assert summary.items == 7 and len(read_item_table(tmp_path / "shop" / "shop.item")["item_id"]) == 7
+    assert summary.items == 7 and len(read_atomic_file(tmp_path / "shop" / "shop.item").columns["item_id"]) == 7
 
 
 def test_odd_names_and_odd_values(tmp_path):
@@ -231,7 +232,7 @@ def test_odd_names_and_odd_values(tmp_path):
     summary = made(tmp_path, tmp_path / "out")
     assert summary.dropped["without user or item"] == 2
     assert sorted(inter(tmp_path / "out")["user_id"]) == ["1.5", "a b c"] and set(inter(tmp_path / "out")["item_id"]) == {'x"y', str(2**60)}
-    table = read_item_table(tmp_path / "out" / "out.item")
+    table = read_atomic_file(tmp_path / "out" / "out.item").columns
     assert table["item_id"] == [str(2**60), 'x"y'] and table["image"] == ["", "x%22y.png"]
     assert table["title"] == ["", "a, b"] and table["description"] == ["", "size: S, M"]
 

@@ -14,9 +14,9 @@ from safetensors import safe_open
 from recbole_mm.cli import main
 from recbole_mm.config.known_keys import known_keys
 from recbole_mm.config.multimodal_config import MultiModalConfig
+from recbole_mm.data.atomic_file import read_atomic_file
 from recbole_mm.data.prepare.options import parse
 from recbole_mm.data.prepare.pipeline import prepare
-from recbole_mm.data.text import read_item_table
 from recbole_mm.training.loaders import create_dataset
 
 N_USERS, N_ITEMS = 6, 4
@@ -100,7 +100,7 @@ def test_known_sources(tmp_path, source, draw):
     summary = prepare(parse([f"--source={source}", f"--input={tmp_path / 'input'}", f"--output={tmp_path / 'data' / 'x'}"]))
     counts = (summary.interactions, summary.users, summary.items, summary.items_with_text, summary.items_with_picture)
     assert counts == (len(PAIRS), N_USERS, N_ITEMS, N_ITEMS, N_ITEMS)
-    table = read_item_table(tmp_path / "data/x/x.item")
+    table = read_atomic_file(tmp_path / "data/x/x.item").columns
     described = table.get("description", [""] * N_ITEMS)
     assert dict(zip(table["item_id"], zip(table["title"], described, strict=True), strict=True)) == expected
     if source == "movielens":

@@ -1,0 +1,112 @@
+"""CheckedFiles: how atomic files become the tables of one of RecBole's data sets."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+from recbole.utils import FeatureSource, FeatureType
+
+from recbole_mm.data.atomic_file import AtomicFile, read_atomic_file
+from recbole_mm.data.loaded_columns import columns_to_read, feature_type, id_columns, needed_columns
+from recbole_mm.data.typed_cells import is_missing, line_numbers, number_lists, numbers, rows_with, token_lists, tokens
+from recbole_mm.errors import InputError
+
+INTERACTIONS = FeatureSource.INTERACTION.value
+NEVER_LEFT_OUT = (INTERACTIONS, FeatureSource.KG.value, "link")
+"""The files that a model which opens them cannot do without, whether ``load_col`` names them or not."""
+
+
+class CheckedFiles:
+    """A mixin that stands before one of RecBole's dataset classes and reads the files in its place.
+
+    Rows without a user or an item are left out and counted, whichever file they stand in. Columns that settings need are read whether
+    ``load_col`` names them or not. What cannot be read is said in one line that names the file.
+    """
+
+    read_for_filters: frozenset[str] = frozenset()
+    """The columns of the interactions that nothing but ``val_interval`` asks for."""
+    interaction_columns: frozenset[str] = frozenset()
+    """All columns that the interactions have in their file."""
+
+    def _load_feat(self, filepath: str, source: FeatureSource | str) -> pd.DataFrame | None:
+        """The table of a file as RecBole's method makes it; None if nothing is to be read from it.
+
+        Raises:
+            InputError: the file cannot be read, or a row of it.
+        """
+        load, unload = self._get_load_and_unload_col(source)
+        suffix = source.value if isinstance(source, FeatureSource) else source
+        if load == set() and suffix not in NEVER_LEFT_OUT:
+            return None
+        file = read_atomic_file(filepath, self.config["field_separator"], self.config["encoding"] or "utf-8")
+        reasons = columns_to_read(self.config, file.path, file.kinds, suffix, load, unload)
+        if not reasons:
+            self.logger.warning(f"{file.path}: none of its columns is read (load_col)")
+            return None
+        needed = needed_columns(self.config, suffix)
+        types = {column: feature_type(file.path, column, file.kinds[column], needed.get(column)) for column in reasons}
+        besides = [f"{column} (for {reason})" for column, reason in reasons.items() if reason != "load_col"]
+        if besides:
+            self.logger.info(f"{file.path}: read besides load_col: {', '.join(besides)}")
+        rows = self._rows_with_ids(file, list(id_columns(self.config, suffix).values()))
+        if suffix == INTERACTIONS:
+            self.interaction_columns = frozenset(file.kinds)
+            self.read_for_filters = frozenset(column for column, reason in reasons.items() if reason == "val_interval")
+            self._say_what_is_empty(file, [column for column, kind in types.items() if kind == FeatureType.FLOAT], rows)
+        return pd.DataFrame({column: self._read_column(file, column, kind, rows, source) for column, kind in types.items()})
+
+    def _rows_with_ids(self, file: AtomicFile, fields: Sequence[str]) -> list[int]:
+        rows, said = rows_with(file, fields)
+        if not rows:
+            raise InputError(f"{file.path} has no rows" + (f" with {' and '.join(fields)}" if file.lines else " below its header"))
+        if said:
+            self.logger.warning(said)
+        return rows
+
+    def _say_what_is_empty(self, file: AtomicFile, columns: Sequence[str], rows: Sequence[int]) -> None:
+        """RecBole takes the mean of the other rows for an empty number. Where it decides on a split or a label, that is worth a word."""
+        for column in columns:
+            lines = [file.lines[row] for row in rows if is_missing(file.columns[column][row])]
+            if lines and len(lines) < len(rows):
+                instead = "are left out by the filter" if column in (self.config["val_interval"] or ()) else "get the mean of the others"
+                self.logger.warning(f"{file.path}: {len(lines):,} of {len(rows):,} rows have no {column} and {instead}: "
+                                    f"{line_numbers(lines)}")  # fmt: skip
+
+    def _read_column(
+        self, file: AtomicFile, column: str, kind: FeatureType, rows: Sequence[int], source: FeatureSource | str
+    ) -> np.ndarray | pd.Series:
+        """The values of a column in the given rows, after its type, source and length are noted as RecBole notes them."""
+        separator, length = self.config["seq_separator"], 1
+        if kind == FeatureType.FLOAT:
+            values = numbers(file, column, rows)
+        else:
+            cells = [file.columns[column][row] for row in rows]
+            if kind == FeatureType.TOKEN:
+                values = pd.Series(tokens(cells), dtype=object)
+            else:
+                lists = token_lists(cells, separator) if kind == FeatureType.TOKEN_SEQ else number_lists(file, column, rows, separator)
+                length, most = max(map(len, lists)), (self.config["seq_len"] or {}).get(column)
+                if most:
+                    lists, length = [values[:most] for values in lists], min(most, length)
+                values = pd.Series(lists, dtype=object)
+        if source == "link":
+            return values
+        self.field2source[column], self.field2type[column], self.field2seqlen[column] = source, kind, length
+        if kind in (FeatureType.FLOAT, FeatureType.FLOAT_SEQ):
+            self.field2bucketnum[column] = 2
+        return values
+
+    def _fill_nan(self) -> None:
+        """As RecBole's method: a missing token becomes the padding, a missing number the mean of the others, a missing list an empty one.
+        Columns are assigned, because filling them in place does nothing under pandas 3."""
+        for name in self.feat_name_list:
+            table = getattr(self, name)
+            for column in table:
+                kind = self.field2type[column]
+                if kind == FeatureType.TOKEN:
+                    table[column] = table[column].fillna(0)
+                elif kind == FeatureType.FLOAT:
+                    table[column] = table[column].fillna(table[column].mean())
+                else:
+                    empty = np.array([], dtype=np.int64 if kind == FeatureType.TOKEN_SEQ else np.float64)
+                    table[column] = table[column].apply(lambda value, empty=empty: empty if isinstance(value, float) else value)
