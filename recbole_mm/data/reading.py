@@ -3,11 +3,12 @@
 import importlib
 from functools import lru_cache
 
-from recbole.data.dataset import Dataset
+from recbole.data.dataset import Dataset, KnowledgeBasedDataset
 from recbole.utils import ModelType
 
 from recbole_mm.data.checked_files import CheckedFiles
 from recbole_mm.data.checked_filters import CheckedFilters
+from recbole_mm.data.linked_vocabulary import KnownLinkedVocabulary
 from recbole_mm.data.vocabulary import KnownVocabulary
 
 RECBOLE_DATASETS = {
@@ -33,4 +34,13 @@ def recbole_dataset(model: str, model_type: ModelType) -> type[Dataset]:
 @lru_cache
 def checked(base: type[Dataset]) -> type[Dataset]:
     """A dataset class of RecBole's with ``CheckedReading`` before it, under the same name."""
-    return type(base.__name__, (CheckedReading, base), {"__doc__": base.__doc__, "__module__": __name__})
+    mixins = (CheckedReading, KnownLinkedVocabulary) if issubclass(base, KnowledgeBasedDataset) else (CheckedReading,)
+    return type(base.__name__, (*mixins, base), {"__doc__": base.__doc__, "__module__": __name__})
+
+
+def __getattr__(name: str) -> type[Dataset]:
+    """``checked`` classes by their names, by which pickle finds them (in the processes of a data loader, for example)."""
+    base = getattr(importlib.import_module("recbole.data.dataset"), name, None)
+    if not (isinstance(base, type) and issubclass(base, Dataset)):
+        raise AttributeError(f"module {__name__} has no attribute {name}")
+    return checked(base)

@@ -36,12 +36,16 @@ class KnownVocabulary:
         super().__init__(config)
 
     def _remap_ID_all(self) -> None:
+        if self.vocabulary:
+            self._meet_the_data()
+        super()._remap_ID_all()
+
+    def _meet_the_data(self) -> None:
         groups = {**self.alias, **{field: [field] for field in self._rest_fields}}
-        unknown = {name: self._unknown(name, fields) for name, fields in groups.items()} if self.vocabulary else {}
+        unknown = {name: self._unknown(name, fields) for name, fields in groups.items()}
         for name, tokens in unknown.items():
             if len(tokens):
                 self._leave_out(name, groups[name], tokens)
-        super()._remap_ID_all()
 
     def _remap(self, remap_list: list[tuple]) -> None:
         known = self._known(field for _, field, _ in remap_list)

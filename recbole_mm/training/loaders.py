@@ -8,8 +8,10 @@ from pathlib import Path
 import recbole.data.utils as recbole_data
 from recbole.data.dataloader import FullSortEvalDataLoader, TrainDataLoader
 from recbole.model.abstract_recommender import AbstractRecommender
+from recbole.sampler import KGSampler
 from recbole.utils import ModelType, set_color
 
+from recbole_mm.config.checks import PICKLES
 from recbole_mm.config.multimodal_config import MultiModalConfig
 from recbole_mm.config.registry import is_ours
 from recbole_mm.data.check_dataset import check_dataset
@@ -58,10 +60,7 @@ def data_preparation(config: MultiModalConfig, dataset) -> tuple:
         config["eval_batch_size"] = _auto_eval_batch_size(config, dataset.item_num)
     with recbole_complaints():
         dataset.cold_items = find_cold_items(config, dataset)
-        if is_ours(config.model_class) or config["negative_items"] == "training" or len(dataset.cold_items):
-            train_data, valid_data, test_data = _loaders(config, dataset)
-        else:
-            train_data, valid_data, test_data = recbole_data.data_preparation(config, dataset)
+        train_data, valid_data, test_data = _loaders(config, dataset)
         if config["mask_valid_items"] is False and isinstance(test_data, FullSortEvalDataLoader):
             test_data = masked_by_training(config, train_data, test_data)
     return train_data, valid_data, test_data
@@ -98,7 +97,10 @@ class CommonBatches(TrainDataLoader):
 
 def _loaders(config: MultiModalConfig, dataset) -> tuple:
     """RecBole's loaders of freshly split parts, without the cold items' interactions in training and with our negatives. Nothing is read
-    from or written to RecBole's pickled loaders, which would not notice other pictures, texts or cold items."""
+    from or written to RecBole's pickled data sets and loaders, which would not notice other rows, pictures, texts or cold items."""
+    pickles = [key for key in PICKLES if config[key]]
+    if pickles:
+        getLogger().warning(f"not used: {', '.join(pickles)}, since RecBole's pickled data do not notice changed files")
     parts = dataset.build()
     if len(dataset.cold_items):
         hold_out(parts[0], dataset.cold_items)
@@ -110,11 +112,17 @@ def _loaders(config: MultiModalConfig, dataset) -> tuple:
         train = CommonBatches
     _log_settings("Training", "train_batch_size", config["train_batch_size"] * Ranks.current().world, config, "train_neg_sample_args")
     _log_settings("Evaluation", "eval_batch_size", config["eval_batch_size"], config, "eval_args")
+    knowledge = [_triples_sampler(config, dataset)] if config["MODEL_TYPE"] == ModelType.KNOWLEDGE else []
     return (
-        train(config, parts[0], train_sampler, shuffle=config["shuffle"]),
+        train(config, parts[0], train_sampler, *knowledge, shuffle=config["shuffle"] or bool(knowledge)),
         valid(config, parts[1], valid_sampler, shuffle=False),
         test(config, parts[2], test_sampler, shuffle=False),
     )
+
+
+def _triples_sampler(config: MultiModalConfig, dataset) -> KGSampler:
+    arguments = config["train_neg_sample_args"]
+    return KGSampler(dataset, arguments["distribution"], arguments["alpha"])
 
 
 def _log_settings(phase: str, key: str, size: int, config: MultiModalConfig, other_key: str) -> None:

@@ -74,6 +74,9 @@ class RecBoleTraining:
             self.logger.info(f"Saving current: {file}")
 
     def _state(self, epoch: int) -> dict:
+        """What RecBole's checkpoints hold, and what the run is trained on. Modules that a model lists beside its state (DIN, SASRecF) would
+        bring the whole data set with them; their weights are in the state."""
+        other = {name: value for name, value in self.model.other_parameter().items() if not isinstance(value, torch.nn.Module)}
         return {
             "config": plain(self.config.final_config_dict),
             **self.trained_data,
@@ -81,7 +84,7 @@ class RecBoleTraining:
             "cur_step": self.cur_step,
             "best_valid_score": float(self.best_valid_score),
             "state_dict": self.model.state_dict(),
-            "other_parameter": self.model.other_parameter(),
+            "other_parameter": other,
             "optimizer": self.optimizer.state_dict(),
         }
 

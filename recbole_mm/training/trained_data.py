@@ -68,9 +68,8 @@ def check_resumable(checkpoint: Mapping, training, file: str) -> None:
     if INTERACTIONS in checkpoint:
         new, gone = new_and_gone(checkpoint[INTERACTIONS], interaction_codes(training))
         if new or gone:
-            n = len(training.inter_feat)
-            raise InputError(f"{file} was trained on other data (rows, split, seed or filter): of the {n} training interactions {new} are "
-                             f"new, and {gone} of those it was trained on are gone; {advice}")  # fmt: skip
+            raise InputError(f"{file} was trained on other data (rows, split, seed or filter): {new} training interactions of now are new "
+                             f"to it, and {gone} that it was trained on are gone; {advice}")  # fmt: skip
     elif checkpoint.get("data_fingerprint") not in (None, fingerprint_of(training)):
         raise InputError(f"{file} was trained on other data (rows or their order, split, seed or filter); {advice}")
     check_ids(checkpoint, training, file)

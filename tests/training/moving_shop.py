@@ -59,13 +59,21 @@ def draw_shop(folder: Path, seed: int = 0) -> Shop:
     return Shop(folder / "shop", tuple((str(u), str(i), t) for t, (u, i) in enumerate(orders)), products).write()
 
 
-def train(model: str, shop: Shop, **keys) -> Path:
-    """The checkpoint of one epoch."""
-    quick = {"epochs": 1, "modalities": ["text"], "encoder_training": "pretrained", "eval_args": BY_TIME, "load_col": FIELDS, "topk": [5],
+def quick(shop: Shop, **keys) -> dict:
+    """Settings of one epoch over texts that a frozen encoder reads."""
+    given = {"epochs": 1, "modalities": ["text"], "encoder_training": "pretrained", "eval_args": BY_TIME, "load_col": FIELDS, "topk": [5],
              "valid_metric": "Recall@5"}  # fmt: skip
-    run(model, "shop", config_dict=settings(shop.folder, **{**quick, **keys}))
-    (file,) = Path("saved").glob(f"{model}-shop-*.pth")
-    return file
+    return settings(shop.folder, **{**given, **keys})
+
+
+def train(model: str, shop: Shop, **keys) -> Path:
+    """The checkpoint of a run under ``quick``."""
+    run(model, "shop", config_dict=quick(shop, **keys))
+    return newest(model)
+
+
+def newest(model: str) -> Path:
+    return max(Path("saved").glob(f"{model}-shop-*.pth"), key=lambda file: file.stat().st_mtime_ns)
 
 
 @dataclass
