@@ -3,6 +3,7 @@
 from collections import OrderedDict
 from collections.abc import Callable
 from logging import getLogger
+from pathlib import Path
 
 from recbole.model.abstract_recommender import AbstractRecommender
 from recbole.utils import get_environment, init_seed, set_color
@@ -124,8 +125,8 @@ def load_data_and_model(model_file: str, model_class: type | None = None) -> tup
     data = create_dataset(config, checkpoint.get(TOKENS))
     loaders = data_preparation(config, data)
     model = build_model(config, loaders[0])
+    warn_of_other_data(checkpoint, [loader._dataset for loader in loaders], model_file)
     (load_model_state if is_ours(config.model_class) else load_recbole_state)(model, checkpoint, model_file)
-    warn_of_other_data(checkpoint, [loader.dataset for loader in loaders], model_file)
     return config, model, data, *loaders
 
 
@@ -161,7 +162,7 @@ def _train(config: MultiModalConfig, saved: bool, verbose: bool) -> dict:
     with starting():
         start(config)
         say(str(config))
-        dataset = create_dataset(config, _tokens_to_resume(config))
+        dataset = create_dataset(config, _tokens_to_go_on(config))
         say(str(dataset))
         train_data, valid_data, test_data = data_preparation(config, dataset)
         model = build_model(config, train_data)
@@ -193,13 +194,14 @@ def _train(config: MultiModalConfig, saved: bool, verbose: bool) -> dict:
     }
 
 
-def _tokens_to_resume(config: MultiModalConfig) -> dict | None:
-    """The tokens by their ids of the run that goes on, where one does and its checkpoint holds them."""
-    if not config["resume"]:
-        return None
-    ours = is_ours(config.model_class)
-    checkpoint = newest_checkpoint(config["resume"])[1] if ours else load_checkpoint(config["resume"], pickled=True)
-    return checkpoint.get(TOKENS)
+def _tokens_to_go_on(config: MultiModalConfig) -> dict | None:
+    """The tokens by their ids of the checkpoint that a run goes on from, where it holds them: the one to ``resume``, or that of the first
+    of two stages (S3Rec, RaCT, ConvNCF)."""
+    first_stage = config["pre_model_path"]
+    if config["resume"]:
+        ours = is_ours(config.model_class)
+        return (newest_checkpoint(config["resume"])[1] if ours else load_checkpoint(config["resume"], pickled=True)).get(TOKENS)
+    return load_checkpoint(first_stage, pickled=True).get(TOKENS) if first_stage and Path(first_stage).is_file() else None
 
 
 def _floats(result: dict | None) -> dict | None:

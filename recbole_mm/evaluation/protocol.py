@@ -91,7 +91,7 @@ def training_items_sampler(config, dataset, parts: Sequence) -> Sampler | Repeat
 
 def masked_by_training(config, train_data, test_data):
     """A test loader that masks the items of the training part alone, and not those of the validation part (``mask_valid_items: False``)."""
-    return _full_sort(config, test_data.dataset, _items_of_users(train_data.dataset))
+    return _full_sort(config, test_data.dataset, _items_of_users(train_data._dataset))
 
 
 def never_recommend(model: AbstractRecommender, items: torch.Tensor, field: str) -> None:
@@ -122,7 +122,7 @@ def evaluate_parts(config, trainer, train_data, test_data) -> dict[str, dict]:
     Returns:
         part ("warm", "cold") -> RecBole's result; {} without cold items.
     """
-    cold = getattr(train_data.dataset, "cold_items", torch.zeros(0))
+    cold = getattr(train_data._dataset, "cold_items", torch.zeros(0))
     if not len(cold) or not isinstance(test_data, FullSortEvalDataLoader):
         return {}
     results, whole = {}, test_data.dataset

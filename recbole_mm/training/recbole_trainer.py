@@ -27,9 +27,9 @@ class RecBoleTraining:
         Raises:
             InputError: the resumed checkpoint was trained on other data.
         """
-        self.trained_data = describe(train_data.dataset)
+        self.trained_data = describe(train_data._dataset)
         if self.resumed is not None:
-            check_resumable(self.resumed, train_data.dataset, self.saved_model_file)
+            check_resumable(self.resumed, train_data._dataset, self.saved_model_file)
         return super().fit(train_data, *args, **kwargs)
 
     def resume_checkpoint(self, resume_file: str) -> None:
