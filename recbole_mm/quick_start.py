@@ -121,6 +121,7 @@ def load_data_and_model(model_file: str, model_class: type | None = None) -> tup
     checkpoint = load_checkpoint(model_file, pickled=True)
     stored = checkpoint["config"]
     config = MultiModalConfig.from_final(stored if isinstance(stored, dict) else stored.final_config_dict, model_class)
+    config["tuned_encoder"] = checkpoint.get("tuned_encoder")
     start(config)
     data = create_dataset(config, checkpoint.get(TOKENS))
     loaders = data_preparation(config, data)

@@ -63,11 +63,11 @@ def _trained_features(settings: FeatureSettings, dataset, tables: dict[str, Tabl
 
 def _frozen_features(settings: FeatureSettings, dataset, tables: dict[str, Table]) -> ItemFeatures:
     started = time.perf_counter()
-    encoder = frozen_encoder(settings, dataset)
+    encoder, tuned = frozen_encoder(settings, dataset)
     finetuning = time.perf_counter() - started if settings.encoder.finetuned else 0.0
     encoded = encode(settings.encoder, dataset, encoder, Ranks.current())
     tables, cost = tables | encoded.tables, replace(encoded.cost, finetuning=finetuning)
-    return ItemFeatures({m: tables[m] for m in settings.modalities or tables}, cost=cost, **_missing(settings, dataset))
+    return ItemFeatures({m: tables[m] for m in settings.modalities or tables}, cost=cost, tuned=tuned, **_missing(settings, dataset))
 
 
 def _missing(settings: FeatureSettings, dataset) -> dict[str, object]:
@@ -94,13 +94,13 @@ def file_tables(settings: FeatureSettings, dataset) -> dict[str, Table]:
     return read_tables(settings.files, dataset.tokens, Path(dataset.dataset_path), settings.feature_ids, dataset.iid_field)
 
 
-def frozen_encoder(settings: FeatureSettings, dataset) -> ItemEncoder:
-    """The encoder that features are extracted by: as it is, or fine-tuned to the items, now or before. For the latter, ``dataset`` holds
-    the training interactions."""
+def frozen_encoder(settings: FeatureSettings, dataset) -> tuple[ItemEncoder, str | None]:
+    """The encoder that features are extracted by: as it is, or fine-tuned to the items, now or before, with its name in the store. For the
+    latter, ``dataset`` holds the training interactions."""
     encoder = build_encoder(settings.encoder)
     if settings.encoder.finetuned:
-        finetune_encoder(settings.finetuning, dataset, encoder)
-    return encoder
+        return encoder, finetune_encoder(settings.finetuning, dataset, encoder).folder.name
+    return encoder, None
 
 
 def encode(settings: EncoderSettings, dataset, encoder: ItemEncoder, ranks: Ranks) -> EncodedCatalogue:

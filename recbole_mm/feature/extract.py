@@ -36,7 +36,7 @@ def extract(config, dataset, output: str | Path | None = None) -> EncodedCatalog
     if output is not None and Path(output).is_file():
         raise InputError(f"--output {output} is a file, not a folder")
     ranks = Ranks.current()
-    encoded = encode(settings.encoder, dataset, frozen_encoder(settings, dataset), ranks)
+    encoded = encode(settings.encoder, dataset, frozen_encoder(settings, dataset)[0], ranks)
     if output is not None and ranks.rank == 0:
         for modality, table in encoded.tables.items():
             export(table, dataset.tokens, Path(output) / f"{modality}.safetensors", settings.encoder.feature_dtype)

@@ -27,6 +27,7 @@ class ItemFeatures(nn.Module):
         interactions: the training interactions, for ``neighbours``.
         fingerprint: of the encoder that trains, before anything was added to it to train; None without one.
         cost: what the tables have cost to encode; not with ``encoded_items``, which count their own.
+        tuned: the name in the cache of the fine-tuned encoder that made the tables; None without one.
 
     Attributes:
         modalities, dims: the names of the modalities, and ``{modality: width of its rows}``.
@@ -42,10 +43,12 @@ class ItemFeatures(nn.Module):
     def __init__(
         self, tables: Mapping[str, Table], encoded_items: EncodedItems | None = None, *, missing: str = "learned",
         interactions: Interactions | None = None, fingerprint: str | None = None, cost: EncodingCost | None = None,
+        tuned: str | None = None,
     ) -> None:  # fmt: skip
         super().__init__()
         items = encoded_items
         self.trainable = self.live = items is not None
+        self.tuned = tuned
         self.tabled = bool(tables) or (items is not None and items.from_states)
         self.missing, self._interactions, self.encoded_items = missing, interactions, items
         present = {m: table.present for m, table in tables.items()} | (items.present if items else {})

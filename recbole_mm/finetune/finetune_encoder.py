@@ -11,7 +11,7 @@ from recbole_mm.finetune.choose_objectives import ObjectiveChooser
 from recbole_mm.finetune.loop import FinetuningLoop
 from recbole_mm.finetune.retrieval import before_and_after
 from recbole_mm.finetune.settings import FinetuneSettings
-from recbole_mm.finetune.tuned_store import load_or_tune, tuned_key
+from recbole_mm.finetune.tuned_store import REPORT, load_or_tune, tuned_key
 from recbole_mm.finetune.units import Units, hold_out
 from recbole_mm.items.inputs import EncoderInputs
 from recbole_mm.items.raw_items import RawItems
@@ -51,7 +51,8 @@ def finetune_encoder(settings: FinetuneSettings, dataset, encoder: ItemEncoder, 
     split = hold_out(units, settings.valid_ratio if encoder.aligned else 0.0, settings.seed)
     objectives = ObjectiveChooser(encoder, dataset, units, split.trained, settings).choose()
     settings = settings.only(objectives)
-    folder = content.cache_dir / "encoders" / tuned_key(encoder.fingerprint(), settings, units, objectives)
+    store, name = content.cache_dir / "encoders", tuned_key(encoder.fingerprint(), settings, units, objectives)
+    folder = store / (settings.stored if settings.stored and (store / settings.stored / REPORT).is_file() else name)
     settings.tuning.apply(encoder, settings.seed)
     if to_export:
         check_exportable(encoder)

@@ -19,6 +19,8 @@ class FinetuneSettings:
         asked_for: the objectives that the user named; the others come from the default.
         chunk_size: see ``EncodedItems``.
         show_progress: shows progress bars.
+        stored: the name in the store of the tuned encoder that a checkpoint was trained over. It is taken if it is there, whatever the
+            data are now.
     """
 
     seed: int
@@ -37,6 +39,7 @@ class FinetuneSettings:
     asked_for: frozenset[str] = frozenset()
     chunk_size: int | None = None
     show_progress: bool = False
+    stored: str | None = None
 
     @classmethod
     def from_config(cls, config) -> "FinetuneSettings":
@@ -60,6 +63,7 @@ class FinetuneSettings:
             asked_for=frozenset(config.external_config_dict.get("finetune_weights") or ()),
             chunk_size=None if chunk_size == "auto" else chunk_size,
             show_progress=bool(config["show_progress"]),
+            stored=config["tuned_encoder"],
         )
 
     def for_encoder(self, encoder: ItemEncoder) -> "FinetuneSettings":
@@ -74,5 +78,6 @@ class FinetuneSettings:
     def identity(self) -> dict[str, object]:
         """The settings that decide the tuned weights, as JSON-able values: they name the weights in the store."""
         sizes = asdict(self.tuning)
-        decisive = {name: value for name, value in asdict(self).items() if name not in ("asked_for", "chunk_size", "show_progress")}
+        others = ("asked_for", "chunk_size", "show_progress", "stored")
+        decisive = {name: value for name, value in asdict(self).items() if name not in others}
         return {**decisive, "tuning": self.tuning.name, "tuning_options": sizes}

@@ -44,6 +44,7 @@ def capture(trainer, epoch: int, best: bool) -> dict:
         **trainer.trained_data,
         "contents_fingerprint": None if features is None else features.contents,
         "encoder_fingerprint": None if features is None else features.fingerprint,
+        "tuned_encoder": None if features is None else features.tuned,
         "epoch": epoch,
         "cur_step": trainer.cur_step,
         "best_valid_score": float(trainer.best_valid_score),

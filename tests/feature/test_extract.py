@@ -105,7 +105,7 @@ def test_killed_at_any_moment_it_ends_in_the_same_bytes(shop, undisturbed, tmp_p
     keys = settings(shop, cache_dir=str(tmp_path / "cache"), encoder_chunk_size=4, encoder_training="pretrained")
     config = MultiModalConfig("CLIPRec", "shop", config_dict=keys)
     dataset, encoder = create_dataset(config), build_encoder(EncoderSettings.from_config(config))
-    monkeypatch.setattr(extract_module, "frozen_encoder", lambda *_: encoder)
+    monkeypatch.setattr(extract_module, "frozen_encoder", lambda *_: (encoder, None))
     moments, killed, chains, halfway, total = random.Random(0), 0, 0, 0, len(undisturbed[1])
     while killed < KILLS:
         cache, out = tmp_path / f"cache{chains}", tmp_path / f"out{chains}"

@@ -1,6 +1,7 @@
 """The command, the paradigm in a run, and what is said of bad input."""
 
 import os
+import shutil
 import signal
 import time
 from pathlib import Path
@@ -66,7 +67,9 @@ def test_the_first_process_tunes_although_it_comes_late(shop, tmp_path, monkeypa
 
 
 def test_a_run_trains_on_the_tuned_encoder_and_its_checkpoint_gives_equal_scores(shop, tmp_path, monkeypatch):
-    """Tuned by the command beforehand, with the same training interactions; one encoder for two recommenders."""
+    """Tuned by the command beforehand, with the same training interactions; one encoder for two recommenders. Later, other interactions
+    would tune another one, but the checkpoint brings back its own."""
+    shop = Path(shutil.copytree(shop, tmp_path / "data" / shop.name))
     keys = {"finetune_weights": {"itc": 1, "interaction": 1}, "encoder_training": "finetuned", "cache_dir": str(tmp_path / "cache")}
     given = arguments(shop, tmp_path / "cache", finetune_weights="{itc: 1, interaction: 1}", encoder_training="finetuned")
     assert main(["finetune", *given]) == main(["extract", *given]) == 0
@@ -86,6 +89,10 @@ def test_a_run_trains_on_the_tuned_encoder_and_its_checkpoint_gives_equal_scores
     trainer.evaluate(valid)
     scores = model.full_sort_predict({"user_id": torch.arange(1, model.n_users)})
     assert not any("encoder" in key for key in torch.load(trainer.saved_model_file, weights_only=True)["state_dict"])
+    loaded = load_data_and_model(trainer.saved_model_file)[1].eval()
+    assert torch.equal(loaded.full_sort_predict({"user_id": torch.arange(1, model.n_users)}), scores)
+    with open(shop / f"{shop.name}.inter", "a") as file:
+        file.write("".join(f"u{u}\ti{(u + 1) % 8}\t99\n" for u in range(24)))
     loaded = load_data_and_model(trainer.saved_model_file)[1].eval()
     assert torch.equal(loaded.full_sort_predict({"user_id": torch.arange(1, model.n_users)}), scores)
     (folder / "report.json").unlink()
