@@ -11,7 +11,8 @@ from recbole.utils import init_seed
 from recbole_mm.audit.report import Report
 from recbole_mm.config.multimodal_config import MultiModalConfig
 from recbole_mm.data.atomic_file import read_atomic_file
-from recbole_mm.data.check_dataset import check_dataset, interaction_files
+from recbole_mm.data.check_columns import interaction_files
+from recbole_mm.data.check_dataset import check_dataset
 from recbole_mm.data.content_settings import ContentSettings
 from recbole_mm.data.dataset import MultiModalDataset
 from recbole_mm.data.demo import write_demo

@@ -79,6 +79,11 @@ def is_amount(value: object) -> bool:
     return isinstance(value, Real) and not isinstance(value, bool) and value >= 0
 
 
+def is_number(value: object) -> bool:
+    """Is it a number? True, False and nan are none."""
+    return isinstance(value, Real) and not isinstance(value, bool) and value == value
+
+
 def is_name(value: object) -> bool:
     return isinstance(value, str) and bool(value)
 

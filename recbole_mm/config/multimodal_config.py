@@ -6,12 +6,14 @@ from collections.abc import Mapping, Sequence
 from copy import copy
 from logging import getLogger
 from pathlib import Path
+from types import MappingProxyType
 
 import yaml
 from recbole.config import Config
 from recbole.utils import EvaluatorType, InputType, ModelType
 
 from recbole_mm.config.checks import check_values
+from recbole_mm.config.data_keys import check_data_keys, default_columns, sequential_order
 from recbole_mm.config.keys import KEYS
 from recbole_mm.config.kinds import EVERY_MODEL, NAMES
 from recbole_mm.config.known_keys import check_keys, foreign_facts, foreign_keys, known_keys, our_keys
@@ -20,9 +22,11 @@ from recbole_mm.config.parse import parse_container, parse_scalar, parse_setting
 from recbole_mm.config.plugins import load_plugins, plugin_paths
 from recbole_mm.config.properties import properties_dir, recbole_properties
 from recbole_mm.config.registry import get_model, is_ours, require_dataset, require_model
-from recbole_mm.errors import InputError, recbole_complaints
+from recbole_mm.errors import InputError, listed, recbole_complaints
 from recbole_mm.parallel.device import choose_device
 
+NOT_IN_A_DATA_SET = {"model", "dataset", "data_path", "config_files", "plugins", "resume", "trust_remote_code", "nproc"}
+"""Keys that say what is run, or that run code, on which the data set does not decide."""
 ENUMS = {"MODEL_TYPE": ModelType, "MODEL_INPUT_TYPE": InputType, "eval_type": EvaluatorType}
 
 
@@ -30,8 +34,9 @@ class MultiModalConfig(Config):
     """RecBole's Config with recbole_mm's models, property files and keys.
 
     Precedence is RecBole's: overall < model < data set properties < config files < config_dict < command line. Our property files come
-    right after RecBole's of the same level. The command line is ``sys.argv``, as in RecBole: since the program may be the user's own, its
-    arguments that are not configuration keys are ignored. Our commands give ``command_line`` instead, where every argument must be a key.
+    right after RecBole's of the same level, and the data set's own file, ``<data_path>/<name>/<name>.yaml``, after both. The command line
+    is ``sys.argv``, as in RecBole: since the program may be the user's own, its arguments that are not configuration keys are ignored. Our
+    commands give ``command_line`` instead, where every argument must be a key.
 
     A key that nobody has is refused wherever it stands. A key that only other models have is refused on the command line. Config files and
     config_dict may serve many models, and should still fit when only the model's name changes, so there the key is ignored and a notice
@@ -39,12 +44,14 @@ class MultiModalConfig(Config):
 
     Attributes:
         notices: warnings for the run's log.
+        data_set_config_dict: what the data set's own file says.
 
     Raises:
         InputError: no or unknown model, no dataset, unknown or contradictory key, a config file that cannot be read.
     """
 
     notices: Sequence[str] = ()
+    data_set_config_dict: Mapping[str, object] = MappingProxyType({})
 
     def __init__(
         self,
@@ -178,6 +185,42 @@ class MultiModalConfig(Config):
             internal.update({name: overall[name] for name, key in KEYS.items() if key.belongs_to == EVERY_MODEL})
             internal.update(self._defaults_of_bases(model_class))
             internal.update({name: value for name, value in own_data.items() if name not in our_keys()})
+        self.data_set_config_dict = self._read_data_set_file(model_class, dataset)
+        internal.update(self.data_set_config_dict)
+
+    def _read_data_set_file(self, model_class: type, dataset: str) -> dict:
+        """What the file beside the data set's own says. It may serve many models, and decides on nothing but the data set."""
+        folder = self.external_config_dict.get("data_path", self.internal_config_dict["data_path"])
+        path = Path(str(folder)) / dataset / f"{dataset}.yaml"
+        if not path.is_file():
+            return {}
+        content = {key: parse_container(key, value, self.yaml_loader) for key, value in self._load_config_files([path]).items()}
+        settings = {key: value for key, value in content.items() if key not in NOT_IN_A_DATA_SET}
+        try:
+            check_keys(settings, model_class)
+        except InputError as error:
+            raise InputError(f"{path}: {error}") from error
+        foreign = foreign_keys(settings, model_class)
+        used = {key: value for key, value in settings.items() if key not in foreign}
+        unused = f"; not used: {', '.join(key for key in content if key not in used)}" if len(used) < len(content) else ""
+        if content:
+            self.notices = [*self.notices, f"settings of the data set, from {path}: {listed(used)}{unused}"]
+        return used
+
+    def _get_final_config_dict(self) -> dict:
+        """``load_col`` follows the names of the fields, unless somebody has set it."""
+        final = super()._get_final_config_dict()
+        if "load_col" not in self.given_keys:
+            final["load_col"] = default_columns(final["load_col"], final)
+        if final["MODEL_TYPE"] == ModelType.SEQUENTIAL:
+            final["eval_args"] = sequential_order(final["eval_args"])
+        check_data_keys(final)
+        return final
+
+    @property
+    def given_keys(self) -> set[str]:
+        """The keys that the user or the data set's own file has set, and not a property file."""
+        return {*self.external_config_dict, *self.data_set_config_dict}
 
     def _defaults_below_data_set(self, model_class: type) -> dict:
         """What our overall file says, and then what a model's class and its bases declare and their property files say."""

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from pathlib import Path
 
-from recbole_mm.data.atomic_file import read_kinds
+from recbole_mm.data.check_columns import check_columns, check_parts, interaction_files, kinds_of
 from recbole_mm.data.loaded_columns import list_column, needed_columns
 from recbole_mm.errors import InputError, listed, nearest
 
@@ -12,30 +12,22 @@ def check_dataset(config) -> None:
     """Checks the folder, the interaction files and their columns.
 
     Raises:
-        InputError: one of them is missing.
+        InputError: one of them is missing, or a column that a key names.
     """
     folder, name = Path(config["data_path"]), config["dataset"]
     if not folder.is_dir():
         others = sorted(path.name for path in folder.parent.glob("*") if path.is_dir()) if folder.parent.is_dir() else []
         raise InputError(f"no data set folder {folder} (data_path + dataset){nearest(name, others)}")
+    kinds: dict[Path, dict[str, str]] = {}
     for file in interaction_files(config):
         if not file.is_file():
             raise InputError(f"no interaction file {file}")
-        kinds = kinds_of(config, file)
+        kinds[file] = kinds_of(config, file)
         for column, key in needed_columns(config, "inter").items():
-            if column not in kinds:
-                raise InputError(_without(config, file, column, key, kinds))
-
-
-def interaction_files(config) -> list[Path]:
-    """The data set's ``.inter`` file, or those of ``benchmark_filename``."""
-    folder, name = Path(config["data_path"]), config["dataset"]
-    return [folder / f"{name}{part and '.'}{part}.inter" for part in config["benchmark_filename"] or [""]]
-
-
-def kinds_of(config, file: Path) -> dict[str, str]:
-    """The types of a file's columns by their names."""
-    return read_kinds(file, config["field_separator"], config["encoding"] or "utf-8")
+            if column not in kinds[file] and key != "LABEL_FIELD":
+                raise InputError(_without(config, file, column, key, kinds[file]))
+    check_parts(config, kinds)
+    check_columns(config, kinds[file])
 
 
 def _without(config, file: Path, column: str, key: str, kinds: Mapping[str, str]) -> str:
@@ -45,8 +37,6 @@ def _without(config, file: Path, column: str, key: str, kinds: Mapping[str, str]
         model, order = config["model"], config["eval_args"]["order"]
         needs = "a split by time (eval_args: {order: TO}) needs it" if order == "TO" else f"{model} needs it"
         return f"{said}. {needs[0].upper()}{needs[1:]}: set TIME_FIELD to the column of times"
-    if key == "LABEL_FIELD":
-        return f"{said}. {config['model']} learns from labels: set threshold, such as {{rating: 4}}, or LABEL_FIELD to a column of 0 and 1"
     if column == list_column(config):
         return (
             f"{said}. With benchmark_filename, {config['model']} reads every user's history from a column {column}:token_seq; leave "

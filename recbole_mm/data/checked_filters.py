@@ -1,11 +1,16 @@
 """CheckedFilters: what filters, labels and the split make of one of RecBole's data sets, and what is said about it."""
 
 from collections.abc import Callable, Sequence
+from functools import partial
 
+from recbole.utils import FeatureType
+
+from recbole_mm.config.intervals import INTERVALS, is_interval
 from recbole_mm.config.labels import is_tested_on_labels, learns_from_labels
 from recbole_mm.data.loaded_columns import filtered_columns, list_column
 from recbole_mm.errors import InputError, listed
 
+FILTERS = ("rm_dup_inter", "val_interval", "user_inter_num_interval", "item_inter_num_interval")
 PARTS = ("training", "validation", "test")
 
 
@@ -23,6 +28,12 @@ class CheckedFilters:
         self.item_id_list_field = list_column(self.config)
         super()._benchmark_presets()
 
+    def _data_processing(self) -> None:
+        ignored = [key for key in FILTERS if self.benchmark_filename_list is not None and self.config[key] not in (None, "[0,inf)")]
+        if ignored:
+            self.logger.warning(f"not used: {', '.join(ignored)}, because benchmark files are taken as they are")
+        super()._data_processing()
+
     def _data_filtering(self) -> None:
         super()._data_filtering()
         for column in self.read_for_filters:
@@ -34,9 +45,26 @@ class CheckedFilters:
 
     def _filter_by_field_value(self) -> None:
         for column in filtered_columns(self.config):
-            if column not in self.field2type:
-                raise InputError(f"val_interval: no file that is read has a column '{column}'")
-        self._counted("val_interval", super()._filter_by_field_value)
+            self._counted(f"val_interval of {column}", partial(self._keep_values, column, self.config["val_interval"][column]))
+
+    def _keep_values(self, column: str, wanted: str | Sequence) -> None:
+        """Drops the rows of which a number is in none of the intervals, or a token is none of those that are listed."""
+        kind = self.field2type.get(column)
+        if kind not in (FeatureType.FLOAT, FeatureType.TOKEN):
+            raise InputError(f"val_interval: {column} is {'not read' if kind is None else kind.value}, and filters are for columns of "
+                             "type float and token")  # fmt: skip
+        if kind == FeatureType.FLOAT and not is_interval(wanted):
+            raise InputError(f"val_interval: {column} holds numbers, and {list(wanted)} is {INTERVALS.words.replace('an ', 'no ', 1)}")
+        for table in self.field2feats(column):
+            if kind == FeatureType.FLOAT:
+                kept = self._within_intervals(table[column].values, self._parse_intervals_str(wanted))
+            elif isinstance(wanted, str):
+                some = ", ".join(map(repr, sorted(table[column].dropna().unique())[:3]))
+                raise InputError(f"val_interval: {column} holds tokens, which are listed, such as [{some}]; write {column}:float into the "
+                                 "header if they are numbers")  # fmt: skip
+            else:
+                kept = table[column].isin(map(str, wanted))
+            table.drop(table.index[~kept], inplace=True)
 
     def _filter_inter_by_user_or_item(self) -> None:
         self._counted("filter_inter_by_user_or_item", super()._filter_inter_by_user_or_item)
@@ -74,6 +102,8 @@ class CheckedFilters:
             if label in self.interaction_columns and not self.config["threshold"]:
                 self.logger.warning(f"LABEL_FIELD: {label} is not read by {model}: all interactions count as positive, in training and in "
                                     f"the test. To keep some out, write val_interval: {{{label}: '(0,inf)'}}, for example")  # fmt: skip
+            return
+        if label not in self.inter_feat:
             return
         values = self.inter_feat[label]
         if not values.between(0, 1).all():

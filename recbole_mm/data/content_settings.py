@@ -40,7 +40,7 @@ class ContentSettings:
         return cls(
             image_field=config["image_field"] or None,
             text_fields=tuple(config["text_field"] or ()),
-            given=frozenset({"image_field", "text_field"} & config.external_config_dict.keys()),
+            given=frozenset({"image_field", "text_field"} & config.given_keys),
             modalities=modalities,
             image_dir=Path(config["image_dir"] or "images"),
             cache_dir=Path(config["cache_dir"]) if config["cache_dir"] else None,

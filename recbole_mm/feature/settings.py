@@ -50,7 +50,7 @@ class FeatureSettings:
 def _unused(config, encoder: EncoderSettings) -> list[str]:
     """Settings of training an encoder where none trains, and sizes that belong to another ``encoder_tuning``."""
     tuning, owners = encoder.tuning.name, tuning_of_key()
-    sizes = [key for key in owners if key in config.external_config_dict]
+    sizes = [key for key in owners if key in config.given_keys]
     if encoder.trains or encoder.finetuned:
         others = [key for key in sizes if owners[key] != tuning]
         return [f"{key} {config[key]}, which belongs to encoder_tuning: {owners[key]}, not to {tuning}" for key in others]

@@ -20,7 +20,7 @@ def test_the_line_that_the_warning_names_keeps_low_ratings_out(tmp_path, caplog)
         assert f"which {model} does not read" in caplog.text and "write val_interval: {rating: '[4,inf)'}" in caplog.text
         kept = read(folder, model, val_interval={"rating": "[4,inf)"})
         assert pairs(kept) == [(user, item) for user, item, rating, _ in interactions() if float(rating) >= 4]
-        assert "rating" not in kept.inter_feat and "val_interval: 18 of 30 interactions are left out" in caplog.text
+        assert "rating" not in kept.inter_feat and "val_interval of rating: 18 of 30 interactions are left out" in caplog.text
 
 
 def test_models_that_learn_from_labels_get_them_without_a_word(tmp_path, caplog):
@@ -29,10 +29,8 @@ def test_models_that_learn_from_labels_get_them_without_a_word(tmp_path, caplog)
     assert "threshold" not in caplog.text
 
 
-def test_labels_must_be_there_and_be_labels(tmp_path, caplog):
+def test_labels_must_be_labels(tmp_path, caplog):
     folder = write(tmp_path / "shop")
-    with pytest.raises(InputError, match="no column 'label' .LABEL_FIELD.*FM learns from labels: set threshold, such as {rating: 4}"):
-        read(folder, "FM")
     with pytest.raises(InputError, match="LABEL_FIELD: rating holds 1 to 5, not 0 and 1; set threshold, such as {rating: 3}"):
         read(folder, "FM", LABEL_FIELD="rating")
     read(folder, "FM", threshold={"rating": 1})
@@ -44,7 +42,7 @@ def test_labels_must_be_there_and_be_labels(tmp_path, caplog):
 @pytest.mark.parametrize(
     ("keys", "says"),
     [
-        ({"val_interval": {"rating": "[9,inf)"}}, "val_interval: none of the 30 interactions is left"),
+        ({"val_interval": {"rating": "[9,inf)"}}, "val_interval of rating: none of the 30 interactions is left"),
         ({"user_inter_num_interval": "[6,inf)"}, "user_inter_num_interval and item_inter_num_interval: none of the 30"),
         ({"val_interval": {"stars": "[9,inf)"}}, "val_interval: .* has a column 'stars'"),
         ({"threshold": {"stars": 4}}, "no column 'stars' .threshold.; it has user_id, item_id, rating, timestamp"),
@@ -88,3 +86,83 @@ def test_plain_benchmark_files_are_not_for_sequential_models(tmp_path):
         write(tmp_path / "shop", suffix=f"{part}.inter")
     with pytest.raises(InputError, match="no column 'item_id_list'.*SASRec reads every user's history from a column"):
         read(tmp_path / "shop", "SASRec", benchmark_filename=["train", "valid", "test"])
+
+
+def test_filters_of_tokens_and_of_several_columns(tmp_path, caplog):
+    folder = write(tmp_path / "shop")
+    write(folder, [[f"i{i}", f"k{i % 2}", str(i)] for i in range(5)], "item_id:token\tkind:token\tprice:float", "item")
+    load = {"inter": ["user_id", "item_id"], "item": ["item_id", "kind", "price"]}
+    kept = read(folder, load_col=load, val_interval={"kind": ["k0"], "price": "[0,2]", "user_id": ["u1", "u2"]})
+    assert pairs(kept) == [("u1", "i0"), ("u1", "i2"), ("u2", "i0"), ("u2", "i2")]
+    assert pairs(read(folder, val_interval={"rating": [2, 3]})) == [(u, i) for u, i, rating, _ in interactions() if rating in "23"]
+
+
+@pytest.mark.parametrize(
+    ("wanted", "says"),
+    [
+        ({"price": "[0,2]"}, "'price' is a column of .*shop.item, which is not read; set load_col: {inter: .user_id, item_id., item: "
+         ".item_id, price.}"),
+        ({"prise": "[0,2]"}, r"no file has a column 'prise' \(did you mean 'price'"),
+        ({"user_id": "[0,2]"}, "user_id holds tokens, which are listed, such as .'u0', 'u1', 'u2'."),
+        ({"rating": [1, 2, 3]}, "rating holds numbers, and .1, 2, 3. is no interval such as '.5,inf.'"),
+    ],
+)  # fmt: skip
+def test_filters_that_do_not_fit_their_column(tmp_path, wanted, says):
+    folder = write(tmp_path / "shop")
+    write(folder, [["i1", "k", "1"]], "item_id:token\tkind:token\tprice:float", "item")
+    with pytest.raises(InputError, match=f"val_interval: {says}"):
+        read(folder, val_interval=wanted)
+
+
+@pytest.mark.parametrize(
+    ("keys", "says"),
+    [
+        (
+            {"load_col": {"inter": ["user_id", "item_id", "ratng"]}},
+            r"load_col: the interactions have no column 'ratng' \(did you mean 'rating'",
+        ),
+        ({"load_col": {"inter": ["user_id", "item_id"], "user": ["user_id"]}}, "load_col: there is no file .*shop.user; leave 'user' out"),
+        ({"unload_col": {"inter": ["ratng"]}}, "unload_col: the interactions have no column 'ratng'"),
+        (
+            {"unload_col": {"inter": ["rating"]}, "load_col": {"inter": ["user_id"]}},
+            "load_col and unload_col both choose columns of 'inter'",
+        ),
+        ({"unload_col": {"inter": ["item_id"]}}, "unload_col leaves out 'item_id' of .*shop.inter, which ITEM_ID_FIELD needs"),
+        ({"USER_ID_FIELD": "customer"}, "no column 'customer' .USER_ID_FIELD.; it has user_id, item_id, rating, timestamp"),
+    ],
+)
+@pytest.mark.parametrize("model", MODELS)
+def test_columns_that_are_not_there(tmp_path, model, keys, says):
+    with pytest.raises(InputError, match=says):
+        read(write(tmp_path / "shop"), model, **keys)
+
+
+def test_columns_may_be_left_out(tmp_path):
+    assert list(read(write(tmp_path / "shop"), unload_col={"inter": ["rating"]}).inter_feat) == ["user_id", "item_id", "timestamp"]
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_fields_with_other_names(tmp_path, model):
+    names = {"USER_ID_FIELD": "customer", "ITEM_ID_FIELD": "product", "TIME_FIELD": "when", "RATING_FIELD": "stars"}
+    folder = write(tmp_path / "shop", header="customer:token\tproduct:token\tstars:float\twhen:float")
+    write(folder, [[f"i{i}", str(i)] for i in range(5)], "product:token\tprice:float", "item")
+    load = {"inter": ["customer", "product"], "item": ["product", "price"]}
+    for keys in (
+        {},
+        {"load_col": load},
+        {"NEG_PREFIX": "no_", "ITEM_LIST_LENGTH_FIELD": "n", "LIST_SUFFIX": "_then", "LABEL_FIELD": "click"},
+    ):
+        dataset = read(folder, model, **names, **keys)
+        assert pairs(dataset) == [(user, item) for user, item, *_ in interactions()]
+        assert [len(part) > 0 for part in dataset.build()] == [True] * 3
+
+
+def test_benchmark_files_are_not_filtered_and_have_the_same_columns(tmp_path, caplog):
+    for part in ("train", "valid", "test"):
+        write(tmp_path / "shop", suffix=f"{part}.inter", header="user_id:token\titem_id:token\tstars:float\ttimestamp:float".replace(
+            "stars", "rating" if part != "test" else "stars"))  # fmt: skip
+    parts = {"benchmark_filename": ["train", "valid", "test"]}
+    assert len(read(tmp_path / "shop", **parts, val_interval={"rating": "[4,inf)"}, rm_dup_inter="first").inter_feat) == 90
+    assert "not used: rm_dup_inter, val_interval, because benchmark files are taken as they are" in caplog.text
+    with pytest.raises(InputError, match="shop.test.inter has no column 'rating', which shop.train.inter has"):
+        read(tmp_path / "shop", **parts, load_col={"inter": ["user_id", "item_id", "rating"]})
