@@ -1,18 +1,22 @@
-"""Rewrites files that DuckDB cannot read as they are: other encodings, mixed line ends, and lines that are Python dicts."""
+"""Rewrites files that DuckDB cannot read as they are: other packings and encodings, mixed line ends, and lines that are Python dicts."""
 
 import ast
+import bz2
 import gzip
 import json
+import lzma
+import shutil
+import zipfile
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
 
-from recbole_mm.errors import InputError
+from recbole_mm.errors import InputError, listed
 
 CHUNK = 1 << 20
-DAMAGED = (EOFError, zlib.error, gzip.BadGzipFile)
-"""What reading a damaged .gz file raises."""
+DAMAGED = (EOFError, zlib.error, gzip.BadGzipFile, zipfile.BadZipFile, lzma.LZMAError, NotImplementedError)
+"""What reading a damaged packed file raises."""
 
 
 def open_text(path: Path, encoding: str = "utf-8", errors: str = "strict") -> IO[str]:
@@ -26,6 +30,39 @@ def open_text(path: Path, encoding: str = "utf-8", errors: str = "strict") -> IO
         return opener(path, "rt", encoding=encoding, errors=errors, newline="")
     except LookupError as error:
         raise InputError(f"--encoding={encoding}: {error}") from error
+
+
+def unpacked(path: Path, scratch: Path) -> Path:
+    """The file itself; or, if it is packed in a way that DuckDB does not read (.zip, .bz2, .xz), a copy of what is in it.
+
+    Raises:
+        InputError: a .zip file holds several files, or none.
+    """
+    ending = path.suffix.lower()
+    if ending == ".zip":
+        with zipfile.ZipFile(path) as archive:
+            names = [name for name in archive.namelist() if not name.endswith("/") and not name.startswith("__MACOSX")]
+            if len(names) != 1:
+                raise InputError(f"{path} holds {listed(names[:5])}; unpack it and name the table")
+            target = scratch / Path(names[0]).name
+            with archive.open(names[0]) as source, open(target, "wb") as copy:
+                shutil.copyfileobj(source, copy)
+    elif ending in (".bz2", ".xz"):
+        target = scratch / path.stem
+        with (bz2.open if ending == ".bz2" else lzma.open)(path) as source, open(target, "wb") as copy:
+            shutil.copyfileobj(source, copy)
+    else:
+        return path
+    return target
+
+
+def wide_encoding(path: Path) -> str | None:
+    """ "utf-16" or a kind of it, if the first bytes of a text file say so."""
+    with (gzip.open if path.suffix == ".gz" else open)(path, "rb") as file:
+        head = file.read(4)
+    if head.startswith((b"\xff\xfe", b"\xfe\xff")):
+        return "utf-16"
+    return "utf-16-le" if head[1:2] == b"\0" != head[:1] else "utf-16-be" if head[:1] == b"\0" != head[1:2] else None
 
 
 def to_utf8(path: Path, encoding: str, scratch: Path) -> Path:

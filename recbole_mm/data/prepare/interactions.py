@@ -5,18 +5,20 @@ from pathlib import Path
 import duckdb
 
 from recbole_mm.data.prepare import sql
+from recbole_mm.data.prepare.columns import find_column, need_column
 from recbole_mm.data.prepare.input_table import InputTable
 from recbole_mm.data.prepare.load import load
-from recbole_mm.data.prepare.locate import find_column, need_column
+from recbole_mm.data.prepare.numbers import decimal_sign, number
 from recbole_mm.data.prepare.options import Options
 from recbole_mm.data.prepare.source import Source
-from recbole_mm.data.prepare.summary import Summary
+from recbole_mm.data.prepare.summary import Summary, Table
+from recbole_mm.data.prepare.times import times
+from recbole_mm.data.prepare.where import rows_where
 from recbole_mm.errors import InputError
 
-UNITS = {"s": 1.0, "ms": 1e3, "us": 1e6, "ns": 1e9}
-TIME_SAMPLE = 10_000
-"""How many rows decide in which unit times are."""
-NUMBER = "CASE WHEN isfinite(TRY_CAST({0} AS DOUBLE)) THEN TRY_CAST({0} AS DOUBLE) END"
+RATING_SAMPLE = 10_000
+"""How many rows tell whether a column that nobody has named holds ratings."""
+FAULT = "CASE WHEN {0} IS NULL THEN {1} || left(coalesce({2}, ''), 40) END"
 
 
 def load_interactions(connection: duckdb.DuckDBPyConnection, table: InputTable, source: Source, options: Options, summary: Summary) -> None:
@@ -33,37 +35,41 @@ def load_interactions(connection: duckdb.DuckDBPyConnection, table: InputTable, 
     if options.min_rating is not None and found["rating"] is None:
         need_column("rating", table.columns, table.path, None)
     columns = {role: column for role, column in found.items() if column is not None}
+    rows = rows_where(connection, table, list(columns.values()), options.where)
     cells = {role: f"c{n}" for n, role in enumerate(columns)}
-    rows = table.rows(list(columns.values()))
+    passing = f"SELECT * FROM ({rows}) WHERE passes"
+    said: dict[str, str] = {}
+    time, rating, faults = "NULL::DOUBLE", "NULL::DOUBLE", []
     with sql.complaints(table.path):
-        time, time_fault = _time_in_seconds(connection, rows, cells.get("time"), options.time_unit)
-    rating, rating_fault = "NULL::DOUBLE", "NULL"
-    if "rating" in cells:
-        cell = cells["rating"]
-        rating = NUMBER.format(cell)
-        rating_fault = f"CASE WHEN trim({cell}) <> '' AND {rating} IS NULL THEN 'no number as rating: ' || left({cell}, 40) END"
-    query = (
-        f"SELECT {sql.token(cells['user'])} AS u, {sql.token(cells['item'])} AS i, {rating} AS rating, {time} AS time, "
-        f"coalesce(fault, {time_fault}, {rating_fault}) AS fault FROM ({rows})"
-    )
+        if "time" in cells:
+            cell = cells["time"]
+            read = times(connection, passing, cell, columns["time"], options.time_unit, options.time_format, options.decimal)
+            time, said["time"] = read.seconds, read.said
+            faults.append(FAULT.format(time, "'no number, date or date and time: '", cell))
+        if "rating" in cells and asked["rating"] is None and known["rating"] is None and _no_numbers(connection, passing, cells["rating"]):
+            summary.notes.append(f"the column {columns.pop('rating')} holds no numbers, so it is not used as the rating")
+            del cells["rating"]
+        if "rating" in cells:
+            cell = cells["rating"]
+            sign = decimal_sign(connection, passing, cell, columns["rating"], options.decimal)
+            rating = number(cell, sign)
+            said |= {"rating": "with a comma before the decimals"} if sign == "," else {}
+            faults.append(f"CASE WHEN trim({cell}) <> '' THEN {FAULT.format(rating, sql.text('no number as rating: '), cell)} END")
+    fault = f"coalesce(fault, CASE WHEN passes THEN {f'coalesce({chr(44).join(faults)}, NULL)' if faults else 'NULL'} END)"
+    tokens = [f"CASE WHEN passes THEN {sql.token(cells[role])} END AS {name}" for role, name in (("user", "u"), ("item", "i"))]
+    query = f"SELECT {tokens[0]}, {tokens[1]}, {rating} AS rating, {time} AS time, passes, {fault} AS fault FROM ({rows})"
     loaded = load(connection, table, "raw", query, options.max_bad_rows)
     summary.columns, summary.rows = columns, loaded.rows
+    summary.tables.append(Table.of(table, loaded.rows, columns, said))
     summary.drop("unreadable", loaded.bad)
     summary.first_unreadable += [loaded.first_bad] if loaded.bad else []
+    summary.drop("left out by --where", sql.count(connection, "SELECT count(*) FROM raw WHERE fault IS NULL AND NOT passes"))
 
 
-def _time_in_seconds(connection: duckdb.DuckDBPyConnection, rows: str, cell: str | None, unit: str) -> tuple[str, str]:
-    """The SQL of the time in seconds, and of what is wrong with it. Numbers are all in one unit, which the median of the first ones
-    tells. Anything else is a date, or a date and time, in UTC unless it says otherwise."""
-    if cell is None:
-        return "NULL::DOUBLE", "NULL"
-    number = NUMBER.format(cell)
-    if unit == "auto":
-        sample = f"SELECT {number} AS t FROM ({rows}) LIMIT {TIME_SAMPLE}"
-        median = abs(connection.execute(f"SELECT median(t) FROM ({sample})").fetchone()[0] or 0.0)
-        unit = "s" if median < 1e11 else "ms" if median < 1e14 else "us" if median < 1e17 else "ns"
-    seconds = f"coalesce({number} / {UNITS[unit]}, epoch(TRY_CAST({cell} AS TIMESTAMPTZ)))"
-    return seconds, f"CASE WHEN {seconds} IS NULL THEN 'no number, date or date and time: ' || left(coalesce({cell}, ''), 40) END"
+def _no_numbers(connection: duckdb.DuckDBPyConnection, rows: str, cell: str) -> bool:
+    """Whether a column has words but no number at its beginning."""
+    sample = f"SELECT {cell} AS cell FROM ({rows}) WHERE trim({cell}) <> '' LIMIT {RATING_SAMPLE}"
+    return sql.count(connection, f"SELECT count(*) > 0 AND NOT bool_or(regexp_matches(cell, '[0-9]')) FROM ({sample})")
 
 
 def filter_interactions(connection: duckdb.DuckDBPyConnection, options: Options, summary: Summary) -> None:
@@ -73,8 +79,9 @@ def filter_interactions(connection: duckdb.DuckDBPyConnection, options: Options,
     Raises:
         InputError: nothing passes the filters.
     """
-    good = "fault IS NULL AND u IS NOT NULL AND i IS NOT NULL"
-    summary.drop("without user or item", sql.count(connection, "SELECT count(*) FROM raw WHERE fault IS NULL AND (u IS NULL OR i IS NULL)"))
+    good = "fault IS NULL AND passes AND u IS NOT NULL AND i IS NOT NULL"
+    nameless = "SELECT count(*) FROM raw WHERE fault IS NULL AND passes AND (u IS NULL OR i IS NULL)"
+    summary.drop("without user or item", sql.count(connection, nameless))
     if options.min_rating is not None:
         enough = f"coalesce(rating >= {options.min_rating!r}, false)"
         low = sql.count(connection, f"SELECT count(*) FROM raw WHERE {good} AND NOT {enough}")
@@ -87,7 +94,10 @@ def filter_interactions(connection: duckdb.DuckDBPyConnection, options: Options,
         "CREATE TABLE kept AS SELECT raw.rowid AS r, users.rowid::INTEGER AS uid, items.rowid::INTEGER AS iid, raw.time "
         f"FROM raw JOIN users USING (u) JOIN items USING (i) WHERE {good}"
     )
-    _check_left(connection, "rows have a user, an item" + (f" and a rating of {options.min_rating:g}" if options.min_rating else ""))
+    wanted = ["a user, an item"]
+    wanted += [f"a rating of {options.min_rating:g}"] if options.min_rating is not None else []
+    wanted += ["what --where asks for"] if options.where else []
+    _check_left(connection, f"rows have {' and '.join(wanted)}")
     _dedup(connection, options.dedup, summary)
     _k_core(connection, options.k_core, summary)
 

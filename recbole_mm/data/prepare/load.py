@@ -1,11 +1,12 @@
 """Loads a table into the database, and counts the rows that cannot be read."""
 
 from dataclasses import dataclass
+from pathlib import Path
 
 import duckdb
 
 from recbole_mm.data.prepare import sql
-from recbole_mm.data.prepare.input_table import InputTable, not_utf8
+from recbole_mm.data.prepare.input_table import InputTable
 from recbole_mm.errors import InputError
 
 
@@ -25,9 +26,10 @@ def load(connection: duckdb.DuckDBPyConnection, table: InputTable, into: str, qu
         InputError: the file is not UTF-8, a quote is never closed, or a larger share of the rows than ``max_bad_rows`` cannot be read.
     """
     connection.execute("SET preserve_insertion_order = true")
+    before = _last_scan(connection)
     with sql.complaints(table.path):
         connection.execute(f"CREATE TABLE {into} AS {query}")
-    rejected, first_line, first_reason = _rejects(connection, table)
+    rejected, first_rejected = _rejects(connection, table, before)
     faulty, first_row = connection.execute(f"SELECT count(*), min(rowid) FROM {into} WHERE fault <> ''").fetchone()
     rows = rejected + sql.count(connection, f"SELECT count(*) FROM {into} WHERE fault IS NULL OR fault <> ''")
     bad, first = rejected + faulty, ""
@@ -35,7 +37,7 @@ def load(connection: duckdb.DuckDBPyConnection, table: InputTable, into: str, qu
         fault = connection.execute(f"SELECT fault FROM {into} WHERE rowid = {first_row}").fetchone()[0]
         first = f"{table.path} {table.row_name(first_row, exact=table.kind == 'jsonl')}: {fault}"
     if rejected:
-        first = f"{table.path} line {first_line}: {first_reason}"
+        first = first_rejected
     if not rows:
         raise InputError(f"{table.path} holds no rows")
     if bad > max_bad_rows * rows:
@@ -43,21 +45,36 @@ def load(connection: duckdb.DuckDBPyConnection, table: InputTable, into: str, qu
     return Loaded(rows, bad, first)
 
 
-def _rejects(connection: duckdb.DuckDBPyConnection, table: InputTable) -> tuple[int, int, str]:
-    """The rows that DuckDB's csv reader has left out of its last scan: their number, the line of the first one, and the reason."""
-    if table.kind == "parquet":
-        return 0, 0, ""
+def not_utf8(path: Path, where: str = "") -> InputError:
+    """The error for a file that is not UTF-8 (at a line, given as " line 3")."""
+    return InputError(f"{path}{where} is not UTF-8; say what it is with --encoding=NAME, for example latin-1, cp1252 or utf-16")
+
+
+def _last_scan(connection: duckdb.DuckDBPyConnection) -> int:
+    """The number of the last scan of a csv file so far."""
+    if not sql.count(connection, "SELECT count(*) FROM duckdb_tables() WHERE table_name = 'reject_scans'"):
+        return -1
+    return sql.count(connection, "SELECT coalesce(max(scan_id), -1) FROM reject_scans")
+
+
+def _rejects(connection: duckdb.DuckDBPyConnection, table: InputTable, before: int) -> tuple[int, str]:
+    """The rows that DuckDB's csv reader has left out in the scans after ``before``: their number, and a description of the first one."""
+    if table.kind in ("parquet", "json"):
+        return 0, ""
     errors = connection.execute(
-        "SELECT line, first(error_type::VARCHAR), first(error_message), first(csv_line) FROM reject_errors "
-        "WHERE scan_id = (SELECT max(scan_id) FROM reject_scans) GROUP BY line ORDER BY line"
+        "SELECT line, first(error_type::VARCHAR), first(error_message), first(csv_line), file_id FROM reject_errors "
+        f"WHERE scan_id > {before} GROUP BY file_id, line ORDER BY file_id, line"
     ).fetchall()
-    for line, kind, _, cells in errors:
+    paths = [part.path for part in table.parts] or [table.path]
+    for line, kind, _, cells, file in errors:
         if kind == "INVALID ENCODING":
-            raise not_utf8(table.path, f" line {line}")
+            raise not_utf8(paths[file], f" line {line}")
         if table.quote and (cells or "").strip("\n").split("\n")[0].count(table.quote) % 2:
             raise InputError(
-                f"{table.path} line {line}: a quote is opened and not closed in its line, and the row does not fit; "
-                "repair it, or give --quote= if quotes have no meaning in this file"
+                f"{paths[file]} line {line}: a quote is opened and not closed in its line, and the row does not fit; repair it, or give "
+                "--quote= if quotes have no meaning in this file, or --escape=CHAR if another character than a quote stands before quotes"
             )
-    line, _, reason, _ = errors[0] if errors else (0, "", "", "")
-    return len(errors), line, " ".join(reason.split(".")[0].split())
+    if not errors:
+        return 0, ""
+    line, _, reason, _, file = errors[0]
+    return len(errors), f"{paths[file]} line {line}: {' '.join(reason.split('.')[0].split())}"

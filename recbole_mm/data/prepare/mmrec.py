@@ -1,21 +1,24 @@
 """An MMRec folder: its split becomes RecBole benchmark files, and its features get the tokens of their rows."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import duckdb
-import yaml
 
-from recbole_mm.data.prepare import sql
-from recbole_mm.data.prepare.input_table import InputTable, open_table
-from recbole_mm.data.prepare.interactions import NUMBER, write_interactions
-from recbole_mm.data.prepare.items import item_columns, load_items, write_items
+from recbole_mm.data.prepare import settings_file, sql
+from recbole_mm.data.prepare.columns import find_column, need_column
+from recbole_mm.data.prepare.files import find_files, find_folder
+from recbole_mm.data.prepare.input_table import InputTable
+from recbole_mm.data.prepare.interactions import write_interactions
+from recbole_mm.data.prepare.items import find_pictures, item_columns, load_items, write_items
 from recbole_mm.data.prepare.load import load
-from recbole_mm.data.prepare.locate import find_column, find_file, find_folder, need_column
+from recbole_mm.data.prepare.numbers import number as number_in
+from recbole_mm.data.prepare.open_table import open_table
 from recbole_mm.data.prepare.options import Options
 from recbole_mm.data.prepare.pictures import Pictures
 from recbole_mm.data.prepare.ready_features import find_features, write_features
 from recbole_mm.data.prepare.source import SOURCES, Layout
-from recbole_mm.data.prepare.summary import Summary
+from recbole_mm.data.prepare.summary import Summary, Table
 from recbole_mm.errors import InputError, listed
 
 PARTS = ("train", "valid", "test")
@@ -28,12 +31,12 @@ def prepare_mmrec(connection: duckdb.DuckDBPyConnection, options: Options, part:
     Raises:
         InputError: the folder or the interaction file is missing, a column or a number is missing, or the features do not fit the items.
     """
-    if options.k_core or options.min_rating is not None:
-        raise InputError("--source=mmrec keeps the split of the folder, so --k-core and --min-rating cannot be used with it")
+    if options.k_core or options.min_rating is not None or options.where:
+        raise InputError("--source=mmrec keeps the split of the folder, so --k-core, --min-rating and --where cannot be used with it")
     if options.input is None:
         raise InputError("--source=mmrec needs --input=FOLDER")
     source, folder, name = SOURCES["mmrec"], options.input, options.output.absolute().name
-    table = open_table(connection, _interaction_file(options), source.interactions[0], scratch, options.encoding)
+    table = open_table(connection, [_interaction_file(options)], source.interactions[0], scratch, options.encoding)
     _load_interactions(connection, table, options, summary)
     mapped = {side: _load_mapping(connection, folder, side, scratch) for side in ("u", "i")}
     _check_numbers(connection, mapped, table.path)
@@ -51,15 +54,20 @@ def prepare_mmrec(connection: duckdb.DuckDBPyConnection, options: Options, part:
         write_interactions(connection, part / f"{name}.{split}.inter", "rating" in present, "time" in present, f"raw.label = {label}")
         summary.parts[split] = sql.count(connection, f"SELECT count(*) FROM raw WHERE label = {label}")
     _write_items(connection, options, part / f"{name}.item", scratch, summary)
+    settings_file.write_settings(part / f"{name}.yaml", _settings(present, files, summary))
+
+
+def _settings(present: list[str], files: dict[str, str], summary: Summary) -> Iterator[settings_file.Setting]:
     load = ["user_id", "item_id", *["rating"] * ("rating" in present), *["timestamp"] * ("time" in present)]
-    settings = {
-        "benchmark_filename": list(PARTS),
-        "load_col": {"inter": load, "item": ["item_id"]},
-        "mask_valid_items": False,
-        "negative_items": "training",
-        **({"feature_files": files} if files else {}),
-    }
-    (part / f"{name}.yaml").write_text(yaml.safe_dump(settings, sort_keys=False), encoding="utf-8")
+    yield from settings_file.fields(present)
+    yield "benchmark_filename", list(PARTS), "The split of the folder."
+    yield "load_col", {"inter": load, "item": ["item_id"]}, "Every item of the features is in the catalogue."
+    yield "mask_valid_items", False, "MMRec's protocol: the test masks only what is known from training,"
+    yield "negative_items", "training", "and negatives have interactions in training."
+    if files:
+        yield "feature_files", files, "Ready-made features, by modality."
+    described = len(summary.text_columns) > 1 if summary.text_columns else None
+    yield from settings_file.content(described, summary.items_with_picture > 0)
 
 
 def is_mmrec(options: Options) -> bool:
@@ -73,10 +81,10 @@ def _interaction_file(options: Options) -> Path:
     own = options.input / f"{options.input.absolute().name}.inter"
     if options.interactions is None and own.is_file():
         return own
-    found = find_file(options.input, SOURCES["mmrec"].interactions, options.interactions, "--interactions")
+    found = find_files(options.input, SOURCES["mmrec"].interactions, options.interactions, "--interactions")
     if found is None:
         raise InputError(f"{options.input} has no *.inter file; give it as --interactions=FILE")
-    return found[0]
+    return found[0][0]
 
 
 def _load_interactions(connection: duckdb.DuckDBPyConnection, table: InputTable, options: Options, summary: Summary) -> None:
@@ -91,7 +99,7 @@ def _load_interactions(connection: duckdb.DuckDBPyConnection, table: InputTable,
         raise InputError(f"{table.path} has no column {LABEL} (0 train, 1 valid, 2 test), only {had}; --source=files reads such a file")
     columns = {role: column for role, column in found.items() if column} | {"label": LABEL}
     cells = {role: f"c{n}" for n, role in enumerate(columns)}
-    numbers = {role: NUMBER.format(cells[role]) if role in cells else "NULL::DOUBLE" for role in ("rating", "time")}
+    numbers = {role: number_in(cells[role]) if role in cells else "NULL::DOUBLE" for role in ("rating", "time")}
     whole = {role: f"TRY_CAST(TRY_CAST({cells[role]} AS DOUBLE) AS INTEGER)" for role in ("user", "item", "label")}
     fault = (
         f"CASE WHEN coalesce({whole['user']}, -1) < 0 THEN 'no user number' WHEN coalesce({whole['item']}, -1) < 0 "
@@ -103,6 +111,7 @@ def _load_interactions(connection: duckdb.DuckDBPyConnection, table: InputTable,
     )
     loaded = load(connection, table, "raw", query, 0.0)
     summary.rows, summary.columns = loaded.rows, columns
+    summary.tables.append(Table.of(table, loaded.rows, columns))
     connection.execute("DELETE FROM raw WHERE fault IS NOT NULL")
 
 
@@ -117,7 +126,7 @@ def _load_mapping(connection: duckdb.DuckDBPyConnection, folder: Path, side: str
     if not file.is_file():
         connection.execute(f"CREATE TABLE map_{side} (number INTEGER, token VARCHAR)")
         return 0
-    table = open_table(connection, file, Layout(file.name), scratch)
+    table = open_table(connection, [file], Layout(file.name), scratch)
     if len(table.columns) < 2 or number not in table.columns:
         raise InputError(f"{file} must have the columns {number} and the original name; it has {listed(table.columns)}")
     other = next(column for column in table.columns if column != number)
@@ -162,14 +171,17 @@ def _replace_numbers(connection: duckdb.DuckDBPyConnection, mapped: dict[str, in
 def _write_items(connection: duckdb.DuckDBPyConnection, options: Options, file: Path, scratch: Path, summary: Summary) -> None:
     """Writes the item file: all items of the features, with the texts and pictures that the folder has."""
     source, columns = SOURCES["mmrec"], None
-    items = find_file(options.input, source.items, options.items, "--items")
+    items = find_files(options.input, source.items, options.items, "--items")
     folder = find_folder(options.input, source.pictures, options.images)
     if items is not None:
         table = open_table(connection, *items, scratch, options.encoding)
-        columns = item_columns(table, source, options, "itemID")
+        columns = item_columns(connection, table, source, options, "itemID")
+        connection.execute("CREATE TABLE respelt (t VARCHAR, token VARCHAR)")
         load_items(connection, table, columns, options, summary)
-    pictures = Pictures(folder, bool(columns and columns.image)) if folder else None
-    write_items(connection, file, columns, source, pictures, summary)
+    pictures = Pictures(folder, columns.image if columns else None) if folder else None
+    if pictures:
+        find_pictures(connection, pictures, columns, options)
+        summary.count_pictures(pictures)
+    write_items(connection, file, columns, source, options, pictures, summary)
     if pictures:
         pictures.bring(file.parent / "images", options.link)
-        summary.missing_pictures, summary.first_missing = pictures.missing, pictures.first_missing

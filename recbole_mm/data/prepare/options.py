@@ -18,7 +18,7 @@ example:
   recbole-mm prepare --interactions=orders.csv --items=products.csv --images=pictures --output=dataset/shop --k-core=5
   recbole-mm run --model=CLIPRec --dataset=shop --data_path=dataset
 
-rows are removed in this order: unreadable rows, rows without a user or item, --min-rating, --dedup, --k-core
+rows are removed in this order: unreadable rows, --where, rows without a user or item, --min-rating, --dedup, --k-core
 """
 
 
@@ -38,13 +38,19 @@ class Options:
     rating_column: str | None = None
     image_column: str | None = None
     text_columns: tuple[str, ...] | None = None
+    keep_columns: tuple[str, ...] = ()
+    where: str | None = None
     k_core: int = 0
     min_rating: float | None = None
+    keep_all_items: bool = False
     dedup: str = "last"
     time_unit: str = "auto"
+    time_format: str | None = None
+    decimal: str | None = None
     encoding: str | None = None
     delimiter: str | None = None
     quote: str | None = None
+    escape: str | None = None
     link: str = "copy"
     max_bad_rows: float = 0.01
     memory: str = "2GB"
@@ -57,6 +63,10 @@ class Options:
             raise InputError(f"--min-rating {self.min_rating}: it must be a number")
         if not 0 <= self.max_bad_rows <= 1:
             raise InputError(f"--max-bad-rows {self.max_bad_rows}: it must be a share from 0 to 1")
+        if self.decimal not in (None, ".", ","):
+            raise InputError(f"--decimal={self.decimal}: it must be . or ,")
+        if self.where is not None and not self.where.strip():
+            raise InputError("--where is empty; give a condition, for example --where \"status <> 'cancelled'\"")
         if not re.fullmatch(r"\d+(\.\d+)? ?[KMGT]i?B", self.memory, re.IGNORECASE):
             raise InputError(f"--memory {self.memory}: it must be a size such as 2GB")
 
@@ -101,7 +111,10 @@ def _parser() -> argparse.ArgumentParser:
     )
     files.add_argument("--input", type=Path, metavar="FOLDER", help="the folder that holds the files of the source")
     files.add_argument(
-        "--interactions", type=Path, metavar="FILE", help="the table of interactions; default: looked for in the input folder"
+        "--interactions",
+        type=Path,
+        metavar="FILE",
+        help="the table of interactions, or a pattern of several, 'orders/*.csv'; default: looked for in the input folder",
     )
     files.add_argument("--items", type=Path, metavar="FILE", help="the table of items")
     files.add_argument(
@@ -115,12 +128,32 @@ def _parser() -> argparse.ArgumentParser:
         "--delimiter", help="what separates the cells of a csv file; default: the one of , ; | and tab that the header has most"
     )
     files.add_argument("--quote", metavar="CHAR", help="what quotes the cells of a csv file; '' if quotes have no meaning")
+    files.add_argument("--escape", metavar="CHAR", help="what stands before a quote inside of quotes; default: a quote or backslash")
+    files.add_argument("--decimal", metavar="CHAR", help="what stands before the decimals of numbers, . or ,; default: as the numbers show")
     columns = parser.add_argument_group("columns (default: those with common names; 'none' leaves out time, rating, image or texts)")
     for name in ("user", "item", "time", "rating", "image"):
         columns.add_argument(f"--{name}-column", metavar="NAME")
     columns.add_argument("--text-columns", type=_names, metavar="A,B,C", help="the first becomes the title, the others the description")
-    columns.add_argument("--time-unit", default="auto", choices=("auto", "s", "ms", "us", "ns"), help="the unit of times that are numbers")
+    columns.add_argument(
+        "--keep-columns",
+        type=_names,
+        default=(),
+        metavar="A,B,C",
+        help="further columns of the item table for the item file",
+    )
+    columns.add_argument(
+        "--time-unit",
+        default="auto",
+        choices=("auto", "s", "ms", "us", "ns", "excel"),
+        help="the unit of times that are numbers; excel: days of a spreadsheet",
+    )
+    columns.add_argument("--time-format", metavar="FORMAT", help="how dates are written, such as '%%d.%%m.%%Y %%H:%%M'; default: found out")
     keep = parser.add_argument_group("filters")
+    keep.add_argument(
+        "--where",
+        metavar="CONDITION",
+        help="keep only interactions for which this SQL holds: \"status <> 'cancelled'\"",
+    )
     keep.add_argument("--min-rating", type=float, metavar="X", help="keep only interactions rated X or better")
     keep.add_argument(
         "--dedup",
@@ -135,6 +168,7 @@ def _parser() -> argparse.ArgumentParser:
         metavar="N",
         help="keep only users and items with N interactions or more, repeated until nothing changes",
     )
+    keep.add_argument("--keep-all-items", action="store_true", help="keep items of the item table that nobody has interacted with")
     keep.add_argument(
         "--max-bad-rows", type=float, default=0.01, metavar="SHARE", help="stop if a larger share of the rows is unreadable; default: 0.01"
     )

@@ -1,18 +1,22 @@
-"""Pictures: found by the paths in a column or by the tokens of the items, and copied into the data set."""
+"""Pictures: found by the paths in a column or by the ids of the items, and copied into the data set."""
 
 import os
 import shutil
 import sys
+import unicodedata
+from collections import Counter
+from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from urllib.parse import quote
+from urllib.parse import quote, unquote
 
 from tqdm import tqdm
 
-from recbole_mm.data.picture_paths import links_out, resolve_image_path
+from recbole_mm.data.picture_paths import links_out
+from recbole_mm.data.prepare.picture_cells import PicturePath, folded, paths_in, picture_path
+from recbole_mm.data.prepare.picture_index import OTHER_FOLDERS, Match, PictureIndex
 from recbole_mm.errors import InputError
 
-ENDINGS = (".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".avif", ".jfif")
 NAMED = 5
 THREADS = 8
 _UNSAFE = "".join(map(chr, [*range(32), 127])) + '"\\%'
@@ -22,74 +26,106 @@ class Pictures:
     """The pictures of a folder. Nothing is decoded here.
 
     Args:
-        by_path: a column of the item table holds the path of each item's picture, below the folder or absolute inside it. Otherwise a
-            file that is called like the item is looked for.
+        column: the column of the item table that names each item's picture. None: a file that is called like the item is looked for.
+        but: a folder below it that is no part of it.
 
     Attributes:
+        of_item: the path below ``images/`` of each item that has a picture.
         names: the pictures that have been found: path below ``images/`` -> file.
-        missing: how many items name a picture that does not exist.
-        first_missing: the first of these items.
+        ways: how many were found in which way.
+        named: how many items name a picture, or could have one that is called like them.
+        missing: how many of these have none.
+        first_missing: the first of them, with what they name.
+        outside: whether one of them names a path that leads out of the folder.
+        rivals: for how many items several files would have done, and the first of them.
+        shared: how many items were left without one, since paths to different folders would all have meant the same file.
     """
 
-    def __init__(self, folder: Path, by_path: bool) -> None:
-        self.folder, self.by_path = folder, by_path
+    def __init__(self, folder: Path, column: str | None, but: Path | None = None) -> None:
+        self.folder, self.column = folder, column
+        self.index = PictureIndex(folder, but)
+        self.of_item: dict[str, str] = {}
         self.names: dict[str, Path] = {}
-        self.missing, self.first_missing = 0, []
-        self._index: dict[str, str] | None = None
+        self.ways: Counter[str] = Counter()
+        self.named = self.missing = self.rivals = self.shared = 0
+        self.first_missing: list[str] = []
+        self.first_rivals, self.outside = "", False
 
-    def find(self, token: str, cell: str | None) -> str:
-        """The path below ``images/`` of an item's picture, "" for none. A path that leads to no file is counted in ``missing``.
+    def find(self, items: Iterable[tuple[str, str | None]]) -> None:
+        """Finds the picture of every item, given its token and the cell of the column.
+
+        Where no path of a table, or no web address of it, means a file, those items get pictures that are called like them.
 
         Raises:
-            InputError: a path or a link leads out of the folder.
+            InputError: a picture is a link that leads out of the folder.
         """
-        wanted = (cell or "").strip()
-        by_path = self.by_path and not wanted.lower().startswith(("http://", "https://"))
-        if by_path and not wanted:
-            return ""
-        name = self._path_below(token, wanted) if by_path else self.index.get(token)
-        if name is None:
-            self.missing += 1
-            if self.missing <= NAMED:
-                self.first_missing.append(f"{token} ({wanted})" if by_path else token)
-            return ""
-        if links_out(self.folder, name):
-            raise InputError(f"item {token}: picture {name!r} is a link out of {self.folder}; put the picture itself there")
-        safe = _safe(name)
-        self.names[safe] = self.folder / name
-        return safe
+        found: dict[str, Match] = {}
+        used: dict[str, PicturePath] = {}
+        without: dict[bool, list[tuple[str, str]]] = {False: [], True: []}
+        by_web: Counter[bool] = Counter()
+        for token, cell in items:
+            paths = paths_in(cell or "") if self.column else []
+            if self.column and not paths:
+                continue
+            self.named += 1
+            path, match = next(((path, match) for path in paths if (match := self._find(path, paths))), (None, None))
+            if match:
+                found[token], used[token] = match, path
+                by_web[path.web] += 1
+            else:
+                without[bool(paths) and all(path.web for path in paths)].append(
+                    (token, min((path.written for path in paths), key=len, default=""))
+                )
+                self.outside |= any(path.far and not path.web for path in paths)
+        for token in self._sharing(found, used):
+            del found[token]
+            self.shared += 1
+            without[used[token].web].append((token, used[token].written))
+        for web, items_without in without.items():
+            for token, written in items_without:
+                match = None if by_web[web] else self.index.find_item(token)
+                if match:
+                    found[token] = match
+                else:
+                    self._miss(token, written)
+        for token, match in found.items():
+            self._take(token, match)
 
-    def _path_below(self, token: str, wanted: str) -> str | None:
-        """The path below the folder that a cell means, None if there is no such file. The cell may begin with the name of the folder."""
-        inside = os.path.relpath(wanted, self.folder.absolute()) if os.path.isabs(wanted) else wanted
-        try:
-            path = resolve_image_path(self.folder, inside)
-            if not path.is_file() and inside.startswith(f"{self.folder.name}/"):
-                path = resolve_image_path(self.folder, inside.partition("/")[2])
-        except InputError as error:
-            raise InputError(
-                f"item {token}: picture {wanted!r} lies outside {self.folder}, by its path or as a link out of it; "
-                "give the folder that holds all of them as --images"
-            ) from error
-        return path.relative_to(self.folder).as_posix() if path.is_file() else None
+    def _find(self, path: PicturePath, paths: list[PicturePath]) -> Match | None:
+        """The file of a path. The whole of a cell that holds several paths is one only if it is written just so."""
+        match = self.index.find(path)
+        if match and match.way == OTHER_FOLDERS and path is paths[0] and any(other.written in path.written for other in paths[1:]):
+            return None
+        return match or (self.index.find(picture_path(unquote(path.written))) if "%" in path.written and not path.web else None)
 
-    @property
-    def index(self) -> dict[str, str]:
-        """The pictures by name: the name of the file without its ending, or its path below the folder without its ending -> path below the
-        folder. Of several files with one name the one in the shallowest folder counts."""
-        if self._index is None:
-            found = []
-            for parent, _, files in os.walk(self.folder):
-                below = Path(parent).relative_to(self.folder)
-                for file in files:
-                    stem, ending = os.path.splitext(file)
-                    if ending.lower() in ENDINGS:
-                        found.append((len(below.parts), ENDINGS.index(ending.lower()), (below / file).as_posix(), stem))
-            self._index = {}
-            for _, _, path, stem in sorted(found):
-                self._index.setdefault(stem, path)
-                self._index.setdefault(os.path.splitext(path)[0], path)
-        return self._index
+    @staticmethod
+    def _sharing(found: dict[str, Match], used: dict[str, PicturePath]) -> list[str]:
+        """Items whose path was shortened to a file that other items reach by another path: p1/main.jpg and p2/main.jpg to main.jpg."""
+        longest: dict[str, tuple[str, ...]] = {}
+        ends = {token: tuple(map(folded, reversed(used[token].parts))) for token in found}
+        for token, match in found.items():
+            longest[match.name] = max(longest.get(match.name, ()), ends[token], key=len)
+        clash = {match.name for token, match in found.items() if longest[match.name][: len(ends[token])] != ends[token]}
+        return [token for token, match in found.items() if match.way == OTHER_FOLDERS and match.name in clash]
+
+    def _miss(self, token: str, written: str) -> None:
+        self.missing += 1
+        if self.missing <= NAMED:
+            shown = written if len(written) <= 60 else f"{written[:28]}...{written[-28:]}"
+            self.first_missing.append(f"{token} ({shown})" if shown else token)
+
+    def _take(self, token: str, match: Match) -> None:
+        if links_out(self.folder, match.name):
+            raise InputError(f"item {token}: picture {match.name!r} is a link out of {self.folder}; put the picture itself there")
+        file = self.folder / match.name
+        safe = _safe(unicodedata.normalize("NFC", match.name))
+        if self.names.get(safe, file) != file:
+            safe = _safe(match.name)
+        self.names[safe], self.of_item[token] = file, safe
+        self.ways[match.way] += 1
+        self.rivals += bool(match.rivals)
+        if match.rivals and not self.first_rivals:
+            self.first_rivals = f"{match.name} and not {match.rivals[0]}"
 
     def bring(self, target: Path, link: str) -> None:
         """Copies the pictures that have been found to ``target``, or hard-links them if the file system can."""

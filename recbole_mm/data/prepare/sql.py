@@ -11,9 +11,10 @@ from recbole_mm.errors import InputError, one_line
 
 NO_NAME = (
     "", "#N/A", "#N/A N/A", "#NA", "-1.#IND", "-1.#QNAN", "-NaN", "-nan", "1.#IND", "1.#QNAN", "<NA>", "N/A", "NA", "NULL", "NaN", "None",
-    "n/a", "nan", "null", "[PAD]",
+    "n/a", "nan", "null", "[PAD]", "\\N",
 )  # fmt: skip
-"""What cannot be the token of a user or item: what RecBole reads as a missing value (pandas' defaults), and its padding token."""
+"""What cannot be the token of a user or item: what RecBole reads as a missing value (pandas' defaults), its padding token, and
+what databases export for a missing value."""
 
 
 @contextmanager

@@ -1,8 +1,37 @@
-"""What was kept, and what was dropped and why: counted while a data set is prepared, printed at the end and written to prepare.json."""
+"""What was kept, and what was dropped and why: counted while a data set is prepared, shown at the end and written to prepare.json."""
 
 import json
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+
+from recbole_mm.data.prepare.input_table import InputTable
+from recbole_mm.data.prepare.pictures import Pictures
+
+
+@dataclass(frozen=True)
+class Table:
+    """What was used of an input table.
+
+    Attributes:
+        file: its name, or how many files there are.
+        rows: how many rows it has.
+        used: the column of each role, or several.
+        said: how the cells of a role are written, in words.
+        not_used: the other columns.
+    """
+
+    file: str
+    rows: int
+    used: dict[str, str]
+    said: dict[str, str]
+    not_used: list[str]
+
+    @classmethod
+    def of(cls, table: InputTable, rows: int, used: Mapping[str, str], said: Mapping[str, str] | None = None) -> "Table":
+        names = {name for columns in used.values() for name in (columns, *columns.split(", "))}
+        file = table.path.name + (f" and {len(table.parts) - 1} more files" if len(table.parts) > 1 else "")
+        return cls(file, rows, dict(used), dict(said or {}), [*(c for c in table.columns if c not in names), *table.ignored])
 
 
 @dataclass
@@ -16,18 +45,25 @@ class Summary:
     items: int = 0
     interactions: int = 0
     columns: dict[str, str] = field(default_factory=dict)
+    tables: list[Table] = field(default_factory=list)
     parts: dict[str, int] = field(default_factory=dict)
     text_columns: list[str] = field(default_factory=list)
+    kept_columns: list[str] = field(default_factory=list)
     items_with_text: int = 0
     items_with_picture: int = 0
     items_without_metadata: int = 0
+    items_without_interactions: int = 0
     metadata_without_interactions: int = 0
     repeated_metadata: int = 0
+    pictures_found: dict[str, int] = field(default_factory=dict)
     missing_pictures: int = 0
+    ambiguous_pictures: int = 0
+    shared_pictures: int = 0
     features: dict[str, list[int]] = field(default_factory=dict)
     first_unreadable: list[str] = field(default_factory=list)
     first_missing: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
 
     def drop(self, reason: str, number: int) -> None:
         self.dropped[reason] = number
@@ -37,35 +73,26 @@ class Summary:
         """The share of user-item pairs without an interaction."""
         return 1 - self.interactions / (self.users * self.items)
 
+    def count_pictures(self, pictures: Pictures) -> None:
+        """Takes over what is known of the pictures. Where most items that name one have none, that is a warning."""
+        self.pictures_found, self.shared_pictures = dict(pictures.ways), pictures.shared
+        self.missing_pictures, self.first_missing = pictures.missing, pictures.first_missing
+        self.ambiguous_pictures = pictures.rivals
+        if pictures.rivals:
+            self.notes.append(
+                f"{pictures.rivals:,} pictures have several files of the name; taken was, for example, {pictures.first_rivals}"
+            )
+        if pictures.shared:
+            self.notes.append(f"{pictures.shared:,} items have no picture because paths to different folders would all have meant one file")
+        if pictures.missing > pictures.named / 2:
+            where = f"column {pictures.column}" if pictures.column else "files that are called like the items"
+            self.warnings.append(
+                f"no picture for {pictures.missing:,} of {pictures.named:,} items ({where}, folder {pictures.folder}): "
+                f"{', '.join(pictures.first_missing)}; give the folder as --images"
+            )
+
     def write(self, file: Path) -> None:
-        file.write_text(json.dumps({**asdict(self), "sparsity": self.sparsity}, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-
-    def lines(self) -> list[str]:
-        """The summary as lines of text, without the counts that are zero."""
-        said = [f"{self.rows:,} interactions read" + (f" ({_pairs(self.columns)})" if self.columns else "")]
-        said += [f"  {number:,} dropped: {reason}" for reason, number in self.dropped.items() if number]
-        said += [f"  the first unreadable one: {first}" for first in self.first_unreadable]
-        said.append(
-            f"kept: {self.interactions:,} interactions, {self.users:,} users, {self.items:,} items; "
-            f"{self.sparsity:.2%} of all user-item pairs have no interaction"
-        )
-        if self.parts:
-            said.append("  " + ", ".join(f"{part} {number:,}" for part, number in self.parts.items()))
-        said.append(f"items: {self.items_with_text:,} with text{self._text_columns()}, {self.items_with_picture:,} with a picture")
-        for number, what in (
-            (self.items_without_metadata, "kept with empty text: they have no row in the item table"),
-            (self.metadata_without_interactions, "dropped: they are in the item table, but have no interactions"),
-            (self.repeated_metadata, "rows of the item table repeat an item: the first row counts"),
-            (self.missing_pictures, "without their picture, which was not found: " + ", ".join(self.first_missing)),
-        ):
-            if number:
-                said.append(f"  {number:,} {what}")
-        said += [f"features: {name}, {rows:,} rows of {width:,}" for name, (rows, width) in self.features.items()]
-        return said + self.notes
-
-    def _text_columns(self) -> str:
-        return f" ({', '.join(self.text_columns)})" if self.text_columns else ""
-
-
-def _pairs(columns: dict[str, str]) -> str:
-    return ", ".join(f"{role}: {column}" for role, column in columns.items())
+        """Writes all of it as JSON, but for the names of the files, so that the same tables give the same report."""
+        tables = [{key: value for key, value in asdict(table).items() if key != "file"} for table in self.tables]
+        report = {**asdict(self), "tables": tables, "sparsity": self.sparsity}
+        file.write_text(json.dumps(report, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")

@@ -47,7 +47,6 @@ def attempt(tmp_path, capsys):
         ({"interactions.csv": HEADER + GOOD + 'u,"i,5,5\n' + GOOD}, [], ["line 202", "quote", "--quote="]),
         ({"interactions.csv": HEADER + GOOD + 'u,"i,5,5\n' + GOOD + 'u,i",5,5,5\n' + GOOD}, [], ["line 202", "quote", "--quote="]),
         ({"interactions.csv": (HEADER + GOOD + "é,i,5,5\n").encode("latin-1")}, [], ["interactions.csv", "UTF-8", "--encoding"]),
-        ({"interactions.csv": (HEADER + GOOD).encode("utf-16")}, [], ["interactions.csv", "UTF-8", "--encoding"]),
         ({"interactions.csv": HEADER + GOOD}, ["--encoding=foo-8"], ["foo-8"]),
         ({"interactions.csv": (HEADER + "é,i,5,5\n").encode("latin-1")}, ["--encoding=ascii"], ["ascii", "--encoding"]),
         ({"interactions.jsonl": '{"user": 1, "item": 2}\n{"user": 1,\n'}, [], ["1 of 2", "line 2", "JSON"]),

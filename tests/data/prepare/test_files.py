@@ -239,7 +239,7 @@ def test_odd_names_and_odd_values(tmp_path):
 
 def test_interactions_alone(shop, tmp_path):
     summary = prepare(parse([f"--interactions={shop / 'interactions.csv'}", f"--output={tmp_path / 'x'}", "--rating-column=none"]))
-    assert summary.interactions == 84 and sorted(f.name for f in (tmp_path / "x").iterdir()) == ["prepare.json", "x.inter"]
+    assert summary.interactions == 84 and sorted(f.name for f in (tmp_path / "x").iterdir()) == ["prepare.json", "x.inter", "x.yaml"]
     assert list(inter(tmp_path / "x")) == ["user_id", "item_id", "timestamp"]
 
 

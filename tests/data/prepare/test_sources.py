@@ -162,7 +162,7 @@ def test_a_split_that_is_not_kept_is_said(tmp_path):
     mmrec(tmp_path / "baby")
     (tmp_path / "baby" / "other.inter").unlink()
     summary = prepare(parse([f"--input={tmp_path / 'baby'}", f"--output={tmp_path / 'x'}"]))
-    assert "x_label" in summary.lines()[-1] and "--source=mmrec" in summary.lines()[-1]
+    assert "x_label" in summary.notes[-1] and "--source=mmrec" in summary.notes[-1]
 
 
 @pytest.mark.parametrize(
