@@ -65,7 +65,7 @@ def _items(summary: Summary) -> Iterator[tuple[str, str]]:
     yield f"{summary.items_with_text:,}", "with text"
     yield f"{summary.items_with_picture:,}", "with a picture" + (f": {ways}" if summary.pictures_found else "")
     for number, what in (
-        (summary.missing_pictures, "without their picture, which was not found: " + ", ".join(summary.first_missing)),
+        (summary.missing_pictures, "without their picture, which was not found: " + ", ".join(summary.first_missing[:3])),
         (summary.items_without_metadata, "kept with empty text: they have no row in the item table"),
         (summary.items_without_interactions, "kept though nobody has interacted with them (--keep-all-items)"),
         (summary.metadata_without_interactions, "dropped: nobody has interacted with them (--keep-all-items keeps them)"),

@@ -10,9 +10,9 @@ import pytest
 from PIL import Image
 
 from recbole_mm.cli import main
+from recbole_mm.data.atomic_file import read_atomic_file
 from recbole_mm.data.prepare.options import parse
 from recbole_mm.data.prepare.pipeline import prepare
-from recbole_mm.data.text import read_item_table
 
 NFC, NFD = (unicodedata.normalize(form, "Größe é") for form in ("NFC", "NFD"))
 
@@ -48,7 +48,7 @@ class Shop:
         arguments = self.draw(cells, files, **how)
         self.summary = prepare(parse([*arguments, *more]))
         output = Path(arguments[-1].partition("=")[2])
-        names = read_item_table(output / "shop.item")["image"]
+        names = read_atomic_file(output / "shop.item").columns["image"]
         return [files[Image.open(output / "images" / name).getpixel((0, 0))[0]] if name else None for name in names]
 
 
