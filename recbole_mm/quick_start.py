@@ -21,7 +21,7 @@ from recbole_mm.training.log import start_log, starting
 from recbole_mm.training.recbole_trainer import load_recbole_state, recbole_trainer
 from recbole_mm.training.resumable_trainer import newest_checkpoint
 from recbole_mm.training.run_state import load_model_state
-from recbole_mm.training.trained_data import TOKENS, warn_of_other_data
+from recbole_mm.training.trained_data import TOKENS, check_resumable, description, warn_of_other_data
 from recbole_mm.training.trainer import MultiModalTrainer
 
 __all__ = [
@@ -163,9 +163,12 @@ def _train(config: MultiModalConfig, saved: bool, verbose: bool) -> dict:
     with starting():
         start(config)
         say(str(config))
-        dataset = create_dataset(config, _tokens_to_go_on(config))
+        before = _trained_before(config)
+        dataset = create_dataset(config, before.get(TOKENS))
         say(str(dataset))
         train_data, valid_data, test_data = data_preparation(config, dataset)
+        if config["resume"]:
+            check_resumable(before, train_data._dataset, config["resume"])
         model = build_model(config, train_data)
         say(str(model))
         trainer = build_trainer(config, model)
@@ -195,14 +198,15 @@ def _train(config: MultiModalConfig, saved: bool, verbose: bool) -> dict:
     }
 
 
-def _tokens_to_go_on(config: MultiModalConfig) -> dict | None:
-    """The tokens by their ids of the checkpoint that a run goes on from, where it holds them: the one to ``resume``, or that of the first
-    of two stages (S3Rec, RaCT, ConvNCF)."""
+def _trained_before(config: MultiModalConfig) -> dict[str, object]:
+    """What the checkpoint that a run goes on from says of its data: the one to ``resume``, or that of the first of two stages (S3Rec, RaCT,
+    ConvNCF). Empty without one."""
     first_stage = config["pre_model_path"]
+    if config["resume"] and is_ours(config.model_class):
+        return description(newest_checkpoint(config["resume"])[1])
     if config["resume"]:
-        ours = is_ours(config.model_class)
-        return (newest_checkpoint(config["resume"])[1] if ours else load_checkpoint(config["resume"], pickled=True)).get(TOKENS)
-    return load_checkpoint(first_stage, pickled=True).get(TOKENS) if first_stage and Path(first_stage).is_file() else None
+        return description(load_checkpoint(config["resume"], pickled=True))
+    return description(load_checkpoint(first_stage, pickled=True)) if first_stage and Path(first_stage).is_file() else {}
 
 
 def _floats(result: dict | None) -> dict | None:

@@ -10,7 +10,7 @@ from recbole.utils import get_trainer
 
 from recbole_mm.checkpoint import fitting, load_checkpoint, plain, save_checkpoint
 from recbole_mm.errors import InputError
-from recbole_mm.training.trained_data import check_ids, check_resumable, describe
+from recbole_mm.training.trained_data import check_ids, check_resumable, describe, description
 
 
 class RecBoleTraining:
@@ -41,7 +41,7 @@ class RecBoleTraining:
         checkpoint = load_checkpoint(resume_file, pickled=True)
         if checkpoint["config"]["model"] != self.config["model"]:
             raise InputError(f"{resume_file} is a checkpoint of {checkpoint['config']['model']}, not of {self.config['model']}")
-        self.resumed = {key: value for key, value in checkpoint.items() if key not in ("state_dict", "optimizer")}
+        self.resumed = description(checkpoint)
         with fitting(resume_file):
             super().resume_checkpoint(resume_file)
 

@@ -10,7 +10,7 @@ from recbole_mm.checkpoint import load_checkpoint, save_checkpoint
 from recbole_mm.model.base import MultiModalRecommender
 from recbole_mm.parallel.ranks import Ranks
 from recbole_mm.training.run_state import capture, restore, restore_loader
-from recbole_mm.training.trained_data import describe
+from recbole_mm.training.trained_data import describe, description
 
 LAST = ".last"
 """What the name of the last epoch's checkpoint adds to that of the best epoch's."""
@@ -60,7 +60,7 @@ class ResumableTrainer(Trainer):
         file, checkpoint = newest_checkpoint(resume_file)
         restore(self, checkpoint, file)
         self.saved_model_file = file
-        self.resumed = {key: value for key, value in checkpoint.items() if key not in ("state_dict", "optimizer")}
+        self.resumed = {**description(checkpoint), "loader_state": checkpoint["loader_state"]}
         self.logger.info(f"Checkpoint loaded. Resume training from epoch {self.start_epoch}")
 
     def _save_checkpoint(self, epoch: int, verbose: bool = True, **kwargs) -> None:

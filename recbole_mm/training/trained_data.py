@@ -11,8 +11,8 @@ from torch import Tensor
 from recbole_mm.data.tokens import item_tokens, user_tokens, vocabularies
 from recbole_mm.errors import InputError
 
-TOKENS, INTERACTIONS = "tokens", "training_interactions"
-"""The checkpoint's entries: ``vocabularies`` of the data set, and ``interaction_codes`` of its training part."""
+TOKENS, INTERACTIONS, FINGERPRINT = "tokens", "training_interactions", "data_fingerprint"
+"""The checkpoint's entries: ``vocabularies`` of the data set, and ``interaction_codes`` of its training part. The last one is former."""
 USERS, ITEMS = np.uint64(0x9E3779B97F4A7C15), np.uint64(0xC2B2AE3D27D4EB4F)
 """Odd factors, so that no user and item are mistaken for each other."""
 logger = getLogger(__name__)
@@ -25,6 +25,11 @@ def describe(training) -> dict[str, object]:
         training: the training part of a data set.
     """
     return {TOKENS: vocabularies(training), INTERACTIONS: interaction_codes(training)}
+
+
+def description(checkpoint: Mapping) -> dict[str, object]:
+    """What a checkpoint holds of this; those of former versions have a ``fingerprint_of`` alone, and RecBole's own nothing."""
+    return {key: checkpoint[key] for key in (TOKENS, INTERACTIONS, FINGERPRINT) if key in checkpoint}
 
 
 def interaction_codes(dataset) -> Tensor:
@@ -70,7 +75,7 @@ def check_resumable(checkpoint: Mapping, training, file: str) -> None:
         if new or gone:
             raise InputError(f"{file} was trained on other data (rows, split, seed or filter): {new} training interactions of now are new "
                              f"to it, and {gone} that it was trained on are gone; {advice}")  # fmt: skip
-    elif checkpoint.get("data_fingerprint") not in (None, fingerprint_of(training)):
+    elif checkpoint.get(FINGERPRINT) not in (None, fingerprint_of(training)):
         raise InputError(f"{file} was trained on other data (rows or their order, split, seed or filter); {advice}")
     check_ids(checkpoint, training, file)
 
@@ -82,7 +87,7 @@ def warn_of_other_data(checkpoint: Mapping, parts: Sequence, file: str) -> None:
         parts: the training, validation and test part.
     """
     if TOKENS not in checkpoint:
-        if checkpoint.get("data_fingerprint") != fingerprint_of(parts[0]):
+        if checkpoint.get(FINGERPRINT) != fingerprint_of(parts[0]):
             logger.warning(f"{file} holds no tokens, so users and items are matched by their order: right only on the data set it was "
                            "trained on, with the same rows in the same order")  # fmt: skip
         return
