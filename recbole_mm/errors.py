@@ -1,8 +1,12 @@
 """Bad input, and how messages say what is wrong with it."""
 
 import difflib
+import logging
+import sys
+import traceback
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 
 class InputError(ValueError):
@@ -54,3 +58,33 @@ def recbole_complaints(kinds: tuple[type[Exception], ...] = (ValueError, NotImpl
         raise
     except kinds as error:
         raise InputError(" ".join(str(error).split()) or repr(error)) from error
+
+
+@contextmanager
+def recboles_own_failures(model_class: type) -> Iterator[None]:
+    """Turns whatever one of RecBole's own models raises into an InputError, since its user can change nothing but the settings and the
+    data. The traceback goes into the run's log file; the commands show it with ``--state=DEBUG``. With other models, nothing is changed.
+
+    Raises:
+        InputError: the model raised something; the line says what, and where.
+    """
+    try:
+        yield
+    except InputError:
+        raise
+    except Exception as error:
+        if model_class.__module__.partition(".")[0] != "recbole":
+            raise
+        _log_traceback()
+        places = [frame for frame in traceback.extract_tb(error.__traceback__) if f"{Path('/')}recbole{Path('/')}" in frame.filename]
+        where = f" ({Path(places[-1].filename).name}, line {places[-1].lineno})" if places else ""
+        raise InputError(f"RecBole's {model_class.__name__} does not work with these settings or this data: {type(error).__name__}: "
+                         f"{one_line(error)}{where}; --state=DEBUG shows the traceback") from error  # fmt: skip
+
+
+def _log_traceback() -> None:
+    """Writes the exception that is being handled into the log files, and not on the screen."""
+    record = logging.getLogger().makeRecord("root", logging.ERROR, __file__, 0, "the run stopped", (), sys.exc_info())
+    for handler in logging.getLogger().handlers:
+        if isinstance(handler, logging.FileHandler):
+            handler.handle(record)

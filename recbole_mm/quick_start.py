@@ -11,7 +11,7 @@ from recbole.utils import get_environment, init_seed, set_color
 from recbole_mm.checkpoint import checkpoint_name, load_checkpoint
 from recbole_mm.config.multimodal_config import MultiModalConfig
 from recbole_mm.config.registry import is_ours
-from recbole_mm.errors import InputError
+from recbole_mm.errors import InputError, recboles_own_failures
 from recbole_mm.evaluation.protocol import evaluate_parts, never_recommend
 from recbole_mm.parallel.launch import launch, starts_others
 from recbole_mm.parallel.ranks import Ranks
@@ -83,7 +83,8 @@ def run_command(
     if starts_others(config["nproc"]):
         arguments = (model, dataset, config_file_list, command_line, config_dict, saved)
         return launch(config["nproc"], config["use_gpu"], run_command, arguments)
-    return _train(config, saved=saved, verbose=Ranks.current().rank == 0)
+    with recboles_own_failures(config.model_class):
+        return _train(config, saved=saved, verbose=Ranks.current().rank == 0)
 
 
 def objective_function(config_dict: dict | None = None, config_file_list: list[str] | None = None, saved: bool = True) -> dict:
@@ -98,7 +99,8 @@ def objective_function(config_dict: dict | None = None, config_file_list: list[s
     config = MultiModalConfig(config_dict=config_dict, config_file_list=config_file_list)
     if starts_others(config["nproc"]):
         return launch(config["nproc"], config["use_gpu"], objective_function, (config_dict, config_file_list, saved))
-    return {"model": config["model"], **_train(config, saved=saved, verbose=False)}
+    with recboles_own_failures(config.model_class):
+        return {"model": config["model"], **_train(config, saved=saved, verbose=False)}
 
 
 def load_data_and_model(model_file: str, model_class: type | None = None) -> tuple:

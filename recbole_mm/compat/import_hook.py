@@ -9,7 +9,7 @@ from importlib.machinery import ModuleSpec
 from types import ModuleType
 
 from recbole_mm.compat.libraries import fix_libraries, fix_torchvision
-from recbole_mm.compat.recbole_modules import fix_quick_start, fix_trainer, without_ray
+from recbole_mm.compat.recbole_modules import fix_case_study, fix_collector, fix_quick_start, fix_trainer, without_ray
 from recbole_mm.errors import MissingPackage
 
 
@@ -31,6 +31,8 @@ class Shim:
 SHIMS: Mapping[str, Shim] = {
     "recbole": Shim(before=fix_libraries),
     "recbole.trainer.trainer": Shim(after=fix_trainer),
+    "recbole.evaluator.collector": Shim(after=fix_collector),
+    "recbole.utils.case_study": Shim(after=fix_case_study),
     "recbole.quick_start.quick_start": Shim(during=without_ray, after=fix_quick_start),
     "torchvision": Shim(before=fix_torchvision),
 }

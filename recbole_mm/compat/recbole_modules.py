@@ -7,6 +7,8 @@ from contextlib import contextmanager
 from functools import partial, wraps
 from types import ModuleType
 
+from recbole_mm.errors import InputError
+
 
 def fix_trainer(module: ModuleType) -> None:
     """recbole/trainer/trainer.py:323 and :583, ``torch.load`` without arguments: torch >= 2.6 refuses the pickled Config in RecBole's own
@@ -35,6 +37,61 @@ def fix_quick_start(module: ModuleType) -> None:
     for place in (module, sys.modules.get("recbole.quick_start")):
         if hasattr(place, "load_data_and_model"):
             place.load_data_and_model = with_former_default
+
+
+def fix_collector(module: ModuleType) -> None:
+    """recbole/evaluator/collector.py:213, ``.cpu()`` on all that was collected: the number of items and their counts, which ItemCoverage,
+    GiniIndex, TailPercentage and AveragePopularity need, are no tensors."""
+    import torch
+
+    get_data_struct = module.Collector.get_data_struct
+    if getattr(get_data_struct, "moves_tensors_only", False):
+        return
+
+    @wraps(get_data_struct)
+    def of_tensors_only(self) -> object:
+        collected = self.data_struct._data_dict
+        others = {key: collected.pop(key) for key in list(collected) if not isinstance(collected[key], torch.Tensor)}
+        struct = get_data_struct(self)
+        collected.update(others)
+        struct._data_dict.update(others)
+        return struct
+
+    of_tensors_only.moves_tensors_only = True
+    module.Collector.get_data_struct = of_tensors_only
+
+
+def fix_case_study(module: ModuleType) -> None:
+    """recbole/utils/case_study.py:43, the items that a user has interacted with, which the loader knows only for users with an item in the
+    evaluated part: for all others it holds None. For sequential models such users were silently left out of the result, so that its rows
+    were other users'.
+
+    The function then raises InputError for users without a row of a sequential model.
+    """
+    import torch
+
+    full_sort_scores = module.full_sort_scores
+    if getattr(full_sort_scores, "knows_every_user", False):
+        return
+
+    @wraps(full_sort_scores)
+    def of_every_user(uid_series, model, test_data, device=None):
+        users = [int(user) for user in uid_series]
+        if test_data.is_sequential:
+            rows = torch.bincount(test_data.dataset.inter_feat[test_data.dataset.uid_field], minlength=test_data.dataset.user_num)
+            odd = [user for user in users if rows[user] != 1]
+            if odd:
+                example = test_data.dataset.id2token(test_data.dataset.uid_field, odd[0])
+                raise InputError(f"{len(odd)} of {len(users)} users have no sequence in this part of the data, or several: leave them out "
+                                 f"(for example {example})")  # fmt: skip
+        else:
+            for user in users:
+                if test_data.uid2history_item[user] is None:
+                    test_data.uid2history_item[user] = torch.tensor(sorted(test_data._sampler.used_ids[user]), dtype=torch.int64)
+        return full_sort_scores(users, model, test_data, device)
+
+    of_every_user.knows_every_user = True
+    module.full_sort_scores = of_every_user
 
 
 @contextmanager

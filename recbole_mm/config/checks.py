@@ -1,74 +1,78 @@
 """Checks of a configuration's values, each by itself: what would fail later or be silently ignored is said at once."""
 
+import importlib.util
 from collections.abc import Mapping
 from pathlib import Path
 
-from recbole.evaluator import TopkMetric
-from recbole.evaluator.register import metrics_dict
+from recbole.utils import InputType
 from torch import nn
 
 from recbole_mm.config.combinations import check_combinations
+from recbole_mm.config.evaluation_keys import check_eval_args, check_metrics, check_mode
 from recbole_mm.config.keys import KEYS
-from recbole_mm.config.kinds import AMOUNT, COUNT, EVERY_MODEL, FOLDER, WHOLE, Kind, is_amount, is_name
+from recbole_mm.config.kinds import EVERY_MODEL, Key
 from recbole_mm.config.modalities import READABLE
 from recbole_mm.config.model_keys import declared_keys
+from recbole_mm.config.recbole_kinds import COMMON_KINDS, kinds_of_model
 from recbole_mm.config.registry import is_ours
 from recbole_mm.errors import InputError, nearest
 
-SWITCHES = ("error_if_nonfinite", "foreach")
-CLIPPING_OPTIONS = ("max_norm", "norm_type", *SWITCHES)
-"""What torch's clip_grad_norm_ takes. All but the first have defaults there."""
-LEARNERS = ("adam", "adamw", "sgd", "adagrad", "rmsprop")
 PICKLES = ("save_dataset", "dataset_save_path", "save_dataloaders", "dataloaders_save_path")
 
 
-def is_clipping(value: object) -> bool:
-    """Is it empty, or can torch's ``clip_grad_norm_`` be called with these options?"""
-    if value is None:
-        return True
-    known = isinstance(value, Mapping) and "max_norm" in value and set(value) <= set(CLIPPING_OPTIONS)
-    return known and all(isinstance(given, bool) if key in SWITCHES else is_amount(given) and given > 0 for key, given in value.items())
+def check_recboles_values(settings: Mapping, given: Mapping, defaults: Mapping, model_class: type) -> None:
+    """Checks the values of RecBole's keys before RecBole derives anything from them.
 
+    Args:
+        settings: the merged settings.
+        given: those that somebody has set, rather than the property files.
+        defaults: those of the property files.
+        model_class: the model.
 
-CLIPPING = Kind("dict", "a mapping such as {max_norm: 1.0} (if wanted also norm_type, which is positive, and error_if_nonfinite and "
-                "foreach, which are True or False), or ~", is_clipping)  # fmt: skip
-LEARNER = Kind("str", f"one of {', '.join(LEARNERS)} (no gradient is sparse here)", lambda v: is_name(v) and v.lower() in LEARNERS)
-RECBOLE_KINDS = {
-    "epochs": COUNT, "train_batch_size": COUNT, "embedding_size": COUNT, "seed": WHOLE, "eval_step": WHOLE, "stopping_step": WHOLE,
-    "learning_rate": AMOUNT, "weight_decay": AMOUNT, "clip_grad_norm": CLIPPING, "checkpoint_dir": FOLDER,
-}  # fmt: skip
-"""What keys of RecBole must hold, whatever the model."""
+    Raises:
+        InputError: naming every key that holds something else, and what it may be.
+    """
+    kinds = {**COMMON_KINDS, **({} if is_ours(model_class) else kinds_of_model(model_class.__name__))}
+    for declared in (declared_keys(model_class), KEYS):
+        kinds = {name: kind for name, kind in kinds.items() if name not in declared}
+    _raise_all(_complaint(name, Key(defaults.get(name), kind, ""), settings[name]) for name, kind in kinds.items() if name in settings)
+    check_metrics(settings, given)
+    check_eval_args(settings["eval_args"])
+    check_mode(settings)
+    if settings["log_wandb"] and importlib.util.find_spec("wandb") is None:
+        raise InputError("log_wandb: True needs the package wandb, which is not installed; pip install wandb, or leave it out")
 
 
 def check_values(config: Mapping) -> None:
     """Checks a merged configuration (RecBole's ``Config``) before anything is built from it.
 
     Raises:
-        InputError: naming the key and what it may be.
+        InputError: naming the keys and what they may be.
     """
     ours = is_ours(config.model_class)
-    _check_metrics(config)
-    for name, kind in ({**RECBOLE_KINDS, "learner": LEARNER} if ours else RECBOLE_KINDS).items():
-        _check(config, name, kind)
     keys = KEYS if ours else {name: key for name, key in KEYS.items() if key.belongs_to == EVERY_MODEL}
-    for name, key in {**keys, **declared_keys(config.model_class)}.items():
-        _check(config, name, key.kind, key.may_be_empty)
+    keys = {**keys, **declared_keys(config.model_class)}
+    _raise_all(_complaint(name, key, config[name], config.internal_config_dict.get(name)) for name, key in keys.items())
     if Path(config["checkpoint_dir"]).is_file():
         raise InputError(f"checkpoint_dir {config['checkpoint_dir']} is a file, not a folder")
     if ours:
         _check_modalities(config)
-        for name in PICKLES:
-            if config[name]:
-                raise InputError(f"{name}: RecBole's pickled data sets do not notice changed pictures and texts; leave it out")
         check_combinations(config)
+    without = config["train_neg_sample_args"]["distribution"] == "none" and config.internal_config_dict["train_neg_sample_args"] is not None
+    if without and config["MODEL_INPUT_TYPE"] == InputType.PAIRWISE:
+        raise InputError(f"{config['model']} needs negatives, and train_neg_sample_args gives none; leave it out")
 
 
-def _check(config: Mapping, name: str, kind: Kind, may_be_empty: bool = False) -> None:
-    """A key that has a value by default has one, unless it ``may_be_empty``."""
-    value = config[name]
-    empty = value is None and (may_be_empty or config.internal_config_dict.get(name) is None)
-    if not empty and not kind.accepts(value):
-        raise InputError(kind.complaint(name, value))
+def _complaint(name: str, key: Key, value: object, default: object = None) -> str | None:
+    """What is wrong with a value. A key that has a value by default has one, unless it may be empty."""
+    empty = value is None and (key.may_be_empty or (key.default if default is None else default) is None)
+    return None if empty or key.kind.accepts(value) else key.kind.complaint(name, value)
+
+
+def _raise_all(complaints) -> None:
+    found = [complaint for complaint in complaints if complaint]
+    if found:
+        raise InputError("; ".join(found))
 
 
 def _check_modalities(config: Mapping) -> None:
@@ -81,16 +85,3 @@ def _check_modalities(config: Mapping) -> None:
         if modality not in (*files, *READABLE):
             raise InputError(f"modalities: '{modality}' is in no feature file, and an encoder reads only {', '.join(READABLE)}"
                              f"{nearest(modality, (*files, *READABLE))}")  # fmt: skip
-
-
-def _check_metrics(config: Mapping) -> None:
-    """The metric that selects the model is one of the metrics, at one of the values of k."""
-    valid, metrics, topk = str(config["valid_metric"]), config["metrics"], config["topk"]
-    name, at, k = valid.partition("@")
-    if name.lower() not in [str(metric).lower() for metric in metrics]:
-        raise InputError(f"valid_metric {valid}: '{name}' is not in metrics {metrics}")
-    needs_k = issubclass(metrics_dict[name.lower()], TopkMetric)
-    if needs_k and not (k.isdigit() and int(k) in topk):
-        raise InputError(f"valid_metric {valid}: {f'{k} is not in' if at else 'it needs an @k of'} topk {topk}")
-    if at and not needs_k:
-        raise InputError(f"valid_metric {valid}: {name} has no @k")

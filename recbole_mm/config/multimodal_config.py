@@ -12,7 +12,7 @@ import yaml
 from recbole.config import Config
 from recbole.utils import EvaluatorType, InputType, ModelType
 
-from recbole_mm.config.checks import check_values
+from recbole_mm.config.checks import PICKLES, check_recboles_values, check_values
 from recbole_mm.config.data_keys import check_data_keys, default_columns, sequential_order
 from recbole_mm.config.keys import KEYS
 from recbole_mm.config.kinds import EVERY_MODEL, NAMES
@@ -21,6 +21,7 @@ from recbole_mm.config.model_keys import declared_keys
 from recbole_mm.config.parse import parse_container, parse_scalar, parse_settings
 from recbole_mm.config.plugins import load_plugins, plugin_paths
 from recbole_mm.config.properties import properties_dir, recbole_properties
+from recbole_mm.config.recbole_kinds import wants_negatives
 from recbole_mm.config.registry import get_model, is_ours, require_dataset, require_model
 from recbole_mm.errors import InputError, listed, recbole_complaints
 from recbole_mm.parallel.device import choose_device
@@ -151,6 +152,7 @@ class MultiModalConfig(Config):
         name, model_class = (model.__name__, model) if isinstance(model, type) else (model, get_model(model))
         check_keys(self.external_config_dict, model_class)
         self._leave_aside(foreign_keys(self.external_config_dict, model_class), model_class)
+        self._leave_pickles_aside()
         return name, model_class, str(dataset)
 
     def _load_plugins(self) -> None:
@@ -169,6 +171,14 @@ class MultiModalConfig(Config):
         for key in foreign:
             del self.external_config_dict[key]
         self.notices = [f"not used: {'; '.join(foreign_facts(foreign, model_class))}"] if foreign else []
+
+    def _leave_pickles_aside(self) -> None:
+        """RecBole's pickled data sets and loaders would not notice changed files, so every run reads the files."""
+        given = [key for key in PICKLES if self.external_config_dict.pop(key, None)]
+        facts = f"{', '.join(given)}: a data set is read from its files every time, because pickles do not notice when they change"
+        if set(given) & set(self.cmd_config_dict):
+            raise InputError(f"{facts}; leave it out")
+        self.notices = [*self.notices, *([f"not used: {facts}"] if given else [])]
 
     def _load_internal_config_dict(self, model: str, model_class: type, dataset: str) -> None:
         """RecBole's levels. For one of RecBole's models, or one built on it, the keys for every model, what the class declares and our data
@@ -242,22 +252,36 @@ class MultiModalConfig(Config):
         return (yaml.load(file.read_text(encoding="utf-8"), Loader=self.yaml_loader) or {}) if file.is_file() else {}
 
     def _set_default_parameters(self) -> None:
-        final = self.final_config_dict
-        if not isinstance(final["valid_metric"], str):
-            raise InputError(f"valid_metric '{final['valid_metric']}': a metric's name, such as Recall@10")
-        if not isinstance(final["data_path"], str):
-            raise InputError(f"data_path '{final['data_path']}': the folder that holds the data sets' folders")
-        if is_ours(self.model_class) and final["encoder"] and ":" not in str(final["encoder"]):
+        final, ours = self.final_config_dict, is_ours(self.model_class)
+        check_recboles_values(final, self.external_config_dict, self.internal_config_dict, self.model_class)
+        if ours and final["encoder"] and ":" not in str(final["encoder"]):
             backend = str(self._defaults_below_data_set(self.model_class)["encoder"]).partition(":")[0]
             final["encoder"] = f"{backend}:{final['encoder']}"
-        in_batch = is_ours(self.model_class) and final.get("loss_type") == "SSM"
-        if in_batch:
-            if "train_neg_sample_args" in self.external_config_dict and final["train_neg_sample_args"]:
-                getLogger().warning("loss_type SSM takes its negatives from the batch: train_neg_sample_args is not used")
+        if not wants_negatives(final["train_neg_sample_args"]):
             final["train_neg_sample_args"] = None
+        in_batch = ours and final.get("loss_type") == "SSM"
+        if in_batch or self._softmax_over_items():
+            self._leave_negatives_out()
         super()._set_default_parameters()
         if in_batch:
             final["MODEL_INPUT_TYPE"] = InputType.POINTWISE
+
+    def _softmax_over_items(self) -> bool:
+        """Is it one of RecBole's sequential models with a loss over all items at once, with which RecBole wants no negatives?"""
+        decided = is_ours(self.model_class) or hasattr(self.model_class, "input_type") or self.model_class.type != ModelType.SEQUENTIAL
+        return not decided and self.final_config_dict.get("loss_type") == "CE"
+
+    def _leave_negatives_out(self) -> None:
+        final, loss = self.final_config_dict, self.final_config_dict["loss_type"]
+        wanted = final["train_neg_sample_args"] is not None
+        if wanted and loss == "SSM" and "train_neg_sample_args" in self.external_config_dict:
+            getLogger().warning("loss_type SSM takes its negatives from the batch: train_neg_sample_args is not used")
+        elif wanted and loss == "CE" and "train_neg_sample_args" in self.external_config_dict:
+            raise InputError(f"{self.model} with loss_type: CE compares with all items and takes no negatives: leave train_neg_sample_args "
+                             "out, or set loss_type: BPR")  # fmt: skip
+        elif wanted and loss == "CE":
+            self.notices = [*self.notices, f"{self.model} with loss_type: CE takes no negatives: train_neg_sample_args is set to none"]
+        final["train_neg_sample_args"] = None
 
     def _init_device(self) -> None:
         given, several = "gpu_id" in self.external_config_dict, is_ours(self.model_class)

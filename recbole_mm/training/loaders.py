@@ -11,7 +11,7 @@ from recbole.model.abstract_recommender import AbstractRecommender
 from recbole.sampler import KGSampler
 from recbole.utils import ModelType, set_color
 
-from recbole_mm.config.checks import PICKLES
+from recbole_mm.config.data_fit import check_against_data
 from recbole_mm.config.multimodal_config import MultiModalConfig
 from recbole_mm.config.registry import is_ours
 from recbole_mm.data.check_dataset import check_dataset
@@ -58,6 +58,7 @@ def data_preparation(config: MultiModalConfig, dataset) -> tuple:
     """
     if config["eval_batch_size"] == "auto":
         config["eval_batch_size"] = _auto_eval_batch_size(config, dataset.item_num)
+    check_against_data(config, dataset)
     with recbole_complaints():
         dataset.cold_items = find_cold_items(config, dataset)
         train_data, valid_data, test_data = _loaders(config, dataset)
@@ -98,9 +99,6 @@ class CommonBatches(TrainDataLoader):
 def _loaders(config: MultiModalConfig, dataset) -> tuple:
     """RecBole's loaders of freshly split parts, without the cold items' interactions in training and with our negatives. Nothing is read
     from or written to RecBole's pickled data sets and loaders, which would not notice other rows, pictures, texts or cold items."""
-    pickles = [key for key in PICKLES if config[key]]
-    if pickles:
-        getLogger().warning(f"not used: {', '.join(pickles)}, since RecBole's pickled data do not notice changed files")
     parts = dataset.build()
     if len(dataset.cold_items):
         hold_out(parts[0], dataset.cold_items)

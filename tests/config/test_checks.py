@@ -2,16 +2,17 @@
 
 import pytest
 
-from recbole_mm.config.checks import RECBOLE_KINDS
 from recbole_mm.config.keys import KEYS
 from recbole_mm.config.model_keys import declared_keys
 from recbole_mm.config.multimodal_config import MultiModalConfig
+from recbole_mm.config.recbole_kinds import COMMON_KINDS
 from recbole_mm.errors import InputError
 from recbole_mm.model.cliprec import CLIPRec
 
 ALL = {**KEYS, **declared_keys(CLIPRec)}
 MAY_BE_EMPTY = ["clip_grad_norm", *(name for name, key in ALL.items() if key.default is None or key.may_be_empty)]
-NEVER_EMPTY = [name for name in dict.fromkeys([*ALL, *RECBOLE_KINDS, "learner", "valid_metric"]) if name not in MAY_BE_EMPTY]
+RECBOLES_EMPTY = ["train_neg_sample_args", "load_col", "unload_col", "rm_dup_inter", "encoding", "tail_ratio"]
+NEVER_EMPTY = [name for name in dict.fromkeys([*ALL, *COMMON_KINDS]) if name not in (*MAY_BE_EMPTY, *RECBOLES_EMPTY)]
 
 
 def config(monkeypatch, *written: str, model: str = "CLIPRec") -> MultiModalConfig:

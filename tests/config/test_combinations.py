@@ -12,7 +12,13 @@ from recbole_mm.errors import InputError
         ({"use_id": False, "modalities": []}, "nothing to recommend by"),
         ({"loss_type": "BPR", "train_neg_sample_args": None}, "needs negatives"),
         ({"train_batch_size": 1}, "takes negatives from the batch"),
-        ({"loss_type": "BPR", "train_neg_sample_args": {"distribution": "uniform", "sample_num": 1, "dynamic": True}}, "every step"),
+        (
+            {
+                "loss_type": "BPR",
+                "train_neg_sample_args": {"distribution": "uniform", "sample_num": 1, "dynamic": True, "candidate_num": 2},
+            },
+            "every step",
+        ),
         ({"encoder_freeze_epochs": 5, "epochs": 5}, "would never train"),
         ({"encoder_training": "finetuned", "encoder_tuning": "side"}, "choose another encoder_tuning"),
         ({"cache_hidden_states": True}, "with encoder_tuning: last_k"),

@@ -1,0 +1,40 @@
+"""Settings that the data set at hand cannot meet. They are known once it has been read."""
+
+from collections.abc import Mapping
+
+from recbole.utils import EvaluatorType
+
+from recbole_mm.config.labels import is_tested_on_labels, learns_from_labels
+from recbole_mm.errors import InputError
+
+
+def check_against_data(config: Mapping, dataset) -> None:
+    """Checks a configuration (RecBole's ``Config``) against the data set that was read with it.
+
+    Raises:
+        InputError: naming the key and what to do.
+    """
+    _check_topk(config, dataset)
+    _check_labels(config, dataset)
+
+
+def _check_topk(config: Mapping, dataset) -> None:
+    n = dataset.item_num - 1
+    if config["eval_type"] == EvaluatorType.RANKING and max(config["topk"]) > n:
+        raise InputError(f"topk {config['topk']}: the data set has {n} items; take at most {n}")
+
+
+def _check_labels(config: Mapping, dataset) -> None:
+    """Labels come from a column, from ``threshold``, or, for pairs of a user and an item, from sampled negatives."""
+    if config["LABEL_FIELD"] in dataset.inter_feat or config["threshold"]:
+        return
+    how = (
+        f"set threshold: {{{config['RATING_FIELD']}: 4}} (a rating of at least 4 is label 1), or add a column {config['LABEL_FIELD']}:float"
+    )
+    if is_tested_on_labels(config):
+        raise InputError(
+            f"eval_args: mode labeled needs labels, and the data set has none: {how}; or set mode: uni100, with sampled negatives"
+        )
+    if learns_from_labels(config):
+        raise InputError(f"{config['model']} learns from labels, and the data set has none: {how}; or set train_neg_sample_args: "
+                         "{distribution: uniform, sample_num: 1}, so that sampled negatives have label 0")  # fmt: skip
