@@ -35,6 +35,8 @@ class ItemFeatures(nn.Module):
         live: whether ``forward`` runs that encoder. Set it to False to train on cached features for a while.
         tabled: whether a table (or states on the disk) that no ``state_dict`` holds has a part in the features.
         fingerprint: names all that makes the features, with trained weights as they were at the start.
+        row_codes, made_by: the same in two parts, for another catalogue: the codes of the rows that come from files, by modality, and a
+            fingerprint of what makes the others.
         contents: a fingerprint of the content of each item in each modality.
         encoded_items: the given ones, or None.
         cost: items and seconds of encoding.
@@ -56,6 +58,8 @@ class ItemFeatures(nn.Module):
         self.dims = {m: table.rows.shape[1] for m, table in tables.items()} | (items.dims if items else {})
         self.cost = items.cost if items else cost or EncodingCost()
         self.fingerprint = _one_fingerprint({m: t.fingerprint for m, t in tables.items()}, fingerprint)
+        self.row_codes = {m: table.codes for m, table in tables.items() if table.codes is not None}
+        self.made_by = _one_fingerprint({m: t.fingerprint for m, t in tables.items() if m not in self.row_codes}, fingerprint)
         self.contents = _one_fingerprint({m: f"{m} {t.contents or t.fingerprint}" for m, t in tables.items()}, items and items.contents)
         device = items.device if items else next(iter(tables.values())).rows.device
         for m, here in present.items():

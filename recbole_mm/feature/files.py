@@ -66,7 +66,8 @@ def _read_table(
     bad = np.flatnonzero(~np.isfinite(features).all(1))
     if len(bad):
         raise InputError(f"{path}: {len(bad)} items have NaN or infinite features, first {_shortened(tokens[i] for i in bad)}")
-    return Table(torch.from_numpy(features), torch.from_numpy(rows >= 0), _fingerprint(features, rows >= 0, tokens))
+    fingerprint = _fingerprint(features, rows >= 0, tokens)
+    return Table(torch.from_numpy(features), torch.from_numpy(rows >= 0), fingerprint, codes=_row_codes(features, rows >= 0))
 
 
 def _check_coverage(modality: str, path: Path, tokens: list[str], rows: np.ndarray, names: list[str]) -> None:
@@ -87,6 +88,11 @@ def _shortened(words: Iterable[str]) -> str:
     """The first few words of a list, for a message."""
     words = list(words)
     return listed(words[:NAMED_IN_MESSAGE]) + ", ..." * (len(words) > NAMED_IN_MESSAGE)
+
+
+def _row_codes(features: np.ndarray, present: np.ndarray) -> torch.Tensor:
+    digests = b"".join(blake2b(row, digest_size=8).digest() if here else bytes(8) for row, here in zip(features, present, strict=True))
+    return torch.from_numpy(np.frombuffer(digests, dtype="<i8").copy())
 
 
 def _fingerprint(features: np.ndarray, present: np.ndarray, tokens: list[str]) -> str:

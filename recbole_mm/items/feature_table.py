@@ -13,9 +13,11 @@ class Table(NamedTuple):
         present: bool (n_items,), which items have the modality.
         fingerprint: names what made the rows.
         contents: names what they were made from; "" where ``fingerprint`` covers it.
+        codes: int64 (n_items,), names each row by itself, 0 where there is none; None where ``fingerprint`` does not hang on the items.
     """
 
     rows: Tensor
     present: Tensor
     fingerprint: str
     contents: str = ""
+    codes: Tensor | None = None

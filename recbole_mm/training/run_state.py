@@ -9,6 +9,7 @@ from torch import Tensor
 
 from recbole_mm.checkpoint import fitting, plain
 from recbole_mm.errors import InputError
+from recbole_mm.feature.features import ItemFeatures
 from recbole_mm.model.base import MultiModalRecommender
 from recbole_mm.parallel.randomness import random_state, set_random_state
 from recbole_mm.parallel.sharding import optimizer_shares, share_of, whole
@@ -44,6 +45,8 @@ def capture(trainer, epoch: int, best: bool) -> dict:
         **trainer.trained_data,
         "contents_fingerprint": None if features is None else features.contents,
         "encoder_fingerprint": None if features is None else features.fingerprint,
+        "row_codes": {} if features is None else features.row_codes,
+        "made_by": None if features is None else features.made_by,
         "tuned_encoder": None if features is None else features.tuned,
         "epoch": epoch,
         "cur_step": trainer.cur_step,
@@ -125,16 +128,32 @@ def load_model_state(model: MultiModalRecommender, checkpoint: Mapping, file: st
         InputError: the checkpoint was trained on features of another encoder, or does not fit the model.
     """
     features = getattr(model, "item_features", None)
-    wanted = checkpoint.get("encoder_fingerprint")
     untrained = model.untrained_keys() if features is not None else set()
-    if features is not None and (untrained or features.tabled) and wanted != features.fingerprint:
-        other = f"fingerprint {wanted}, not {features.fingerprint}"
-        raise InputError(f"{file} was trained with another encoder or other feature files ({other})")
+    if features is not None and (untrained or features.tabled):
+        _check_made_alike(features, checkpoint, file)
     state = model.state_dict()
     loaded = {key: share_of(value, state.get(key)) for key, value in checkpoint["state_dict"].items()}
     with fitting(file):
         model.load_state_dict({**{key: state[key] for key in untrained}, **_with_missing_vectors(loaded, state)})
     model.load_other_parameter(checkpoint.get("other_parameter"))
+
+
+def _check_made_alike(features: ItemFeatures, checkpoint: Mapping, file: str) -> None:
+    """Items may have come and gone, but what the others' features are made by must be the same."""
+    wanted, codes = checkpoint.get("encoder_fingerprint"), checkpoint.get("row_codes", {})
+    if wanted == features.fingerprint:
+        return
+    if not codes or codes.keys() != features.row_codes.keys() or checkpoint["made_by"] != features.made_by:
+        other = f"fingerprint {wanted}, not {features.fingerprint}"
+        raise InputError(f"{file} was trained with another encoder or other feature files ({other})")
+    for modality, before in codes.items():
+        now = features.row_codes[modality][: len(before)]
+        kept = (before != 0) & (now != 0)
+        changed = int((before != now)[kept].sum())
+        if changed:
+            raise InputError(
+                f"{file} was trained with other feature files: {changed} of {int(kept.sum())} items have another {modality} row"
+            )
 
 
 def _with_missing_vectors(loaded: dict[str, Tensor], state: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -1,7 +1,11 @@
 """What a model has learned stays with its users and items, whatever becomes of the rows of the data set."""
 
+import json
+
 import pytest
 import torch
+from recbole.utils.case_study import full_sort_topk
+from safetensors.torch import save_file
 
 from recbole_mm.checkpoint import load_checkpoint
 from recbole_mm.config.multimodal_config import MultiModalConfig
@@ -107,3 +111,59 @@ def test_the_second_stage_of_a_training_takes_the_ids_of_the_first(shop):
         found.append(Loaded.of(file).scores(OLD_USERS, OLD_ITEMS))
     assert file != first
     torch.testing.assert_close(*found)
+
+
+@pytest.mark.parametrize("name", ["VBPR", "CLIPRec"])
+def test_feature_files_may_lose_and_gain_rows(shop, name):
+    """Where a known item has another row, the file was made in another way."""
+    keys = {"modalities": None, "feature_files": {"audio": "audio.safetensors"}, "use_id": False}
+    rows = {item: torch.randn(4) for item in [*OLD_ITEMS, "i90"]}
+    write_rows(shop, {item: rows[item] for item in OLD_ITEMS})
+    file = train(name, shop, **(keys if name == "CLIPRec" else {key: keys[key] for key in ("modalities", "feature_files")}))
+    before = Loaded.of(file).scores(OLD_USERS, OLD_ITEMS)
+    shop.without("i7").with_orders(("u3", "i90", 900)).shuffled().write()
+    write_rows(shop, {item: row for item, row in reversed(rows.items()) if item != "i7"})
+    loaded, kept = Loaded.of(file), [item for item in OLD_ITEMS if item != "i7"]
+    torch.testing.assert_close(loaded.scores(OLD_USERS, kept), before[:, [OLD_ITEMS.index(item) for item in kept]])
+    assert loaded.dataset.item_num == 21 + (name == "CLIPRec")
+    write_rows(shop, {**rows, "i3": rows["i4"], "i5": rows["i6"]})
+    with pytest.raises(InputError, match="other feature files: 2 of 20 items have another audio row"):
+        Loaded.of(file)
+
+
+@pytest.mark.parametrize("name", ["VBPR", "NeuMF", "SASRec"])
+def test_what_is_gone_is_in_no_list(shop, name):
+    """NeuMF scores pairs alone, and SASRec's lists mask no history."""
+    file = train(name, shop, **MODELS.get(name, {}))
+    shop.without("i7", "i9").shuffled().write()
+    loaded = Loaded.of(file)
+    users = loaded.dataset.token2id("user_id", OLD_USERS)
+    scores, items = full_sort_topk(users, loaded.model, loaded.parts[2], k=10, device=loaded.config["device"])
+    shown = {str(token) for token in loaded.dataset.id2token("item_id", items[torch.isfinite(scores)].unique())}
+    assert len(shown) > 10 and not shown & {"i7", "i9", "[PAD]"}
+
+
+def test_items_that_are_linked_to_a_graph_keep_their_ids_too(shop):
+    """There RecBole moves the ids of items and entities once more. The graph itself must stay."""
+    columns = {"inter": ["user_id", "item_id", "timestamp"], "kg": ["head_id", "relation_id", "tail_id"], "link": ["item_id", "entity_id"]}
+    triples = [f"e{i}\tr{i % 3}\te{(i * step + 3) % 30}" for step in (3, 7) for i in range(30)]
+    links = [f"i{i}\te{i}" for i in range(16)]
+
+    def write(triples: list[str], links: list[str]) -> None:
+        (shop.folder / "shop.kg").write_text("\n".join(["head_id:token\trelation_id:token\ttail_id:token", *triples]))
+        (shop.folder / "shop.link").write_text("\n".join(["item_id:token\tentity_id:token", *links]))
+
+    write(triples, links)
+    file = train("CKE", shop, load_col=columns)
+    before = Loaded.of(file).scores(OLD_USERS, OLD_ITEMS[:16])
+    write(triples[::-1], links[::-1])
+    shop.with_orders(("u90", "i3", 900), ("u3", "i90", 901)).shuffled().write()
+    torch.testing.assert_close(Loaded.of(file).scores(OLD_USERS, OLD_ITEMS[:16]), before)
+    write(triples, links[:-1])
+    with pytest.raises(InputError, match="knowledge graph or its links"):
+        Loaded.of(file)
+
+
+def write_rows(shop: Shop, rows: dict[str, torch.Tensor]) -> None:
+    file = shop.folder / "audio.safetensors"
+    save_file({"features": torch.stack([*rows.values()])}, file, {"item_tokens": json.dumps([*rows])})
