@@ -9,7 +9,6 @@ import textwrap
 import traceback
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from logging import getLogger
 
 from recbole_mm import __version__
 from recbole_mm.config.parse import parse_settings
@@ -133,21 +132,24 @@ def _nearest_option(key: str, arguments: argparse.Namespace) -> str:
 def _run(arguments: argparse.Namespace, settings: list[str]) -> int:
     from recbole_mm.parallel.ranks import Ranks
     from recbole_mm.quick_start import run_command
+    from recbole_mm.terminal import say
+    from recbole_mm.training.opening import labelled
 
-    run_command(arguments.model, arguments.dataset, arguments.config_files, settings)
+    screen = [f"--screen={arguments.screen}"] if arguments.screen else []
+    run_command(arguments.model, arguments.dataset, arguments.config_files, [*settings, *screen])
     ranks = Ranks.current()
     if ranks.rank == 0:
-        getLogger().info(_next_step(arguments))
+        say(labelled("next", _next_step(arguments)))
     ranks.leave()
     return 0
 
 
 def _next_step(arguments: argparse.Namespace) -> str:
     if arguments.dataset != "demo":
-        return "next: --model=BPR (or LightGCN, ItemKNN, ...) with the same --topk and --valid_metric compares on the same split"
+        return "--model=BPR with the same --topk and --valid_metric compares on the same split"
     if arguments.model not in our_models():
-        return "next: --model=CLIPRec --dataset=demo reads the pictures and texts as well"
-    return "next: --model=BPR --dataset=demo for ids alone, --use_id=False for cold items, or your own pictures (README, 'Your own data')"
+        return "--model=CLIPRec --dataset=demo reads the pictures and texts as well"
+    return "--model=BPR for ids alone, --use_id=False for new items, then your own data (README)"
 
 
 def _extract(arguments: argparse.Namespace, settings: list[str]) -> int:
@@ -200,6 +202,10 @@ COMMANDS = {
         _run,
         "train and test a recommender",
         "Train and test a recommender: one of recbole_mm's, or one of RecBole's on the same data and split.",
+        {
+            "--quiet": {"action": "store_const", "const": "quiet", "dest": "screen", "help": "show the table of results alone"},
+            "--verbose": {"action": "store_const", "const": "verbose", "dest": "screen", "help": "show all that the log file has"},
+        },
     ),
     "extract": Command(
         _extract,

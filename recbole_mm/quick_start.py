@@ -1,24 +1,29 @@
 """RecBole's quick start, for our models and for RecBole's: ``run``, ``objective_function`` and ``load_data_and_model``."""
 
 from collections import OrderedDict
-from collections.abc import Callable
 from logging import getLogger
 from pathlib import Path
 
 from recbole.model.abstract_recommender import AbstractRecommender
-from recbole.utils import get_environment, init_seed, set_color
+from recbole.model.general_recommender.pop import Pop
+from recbole.utils import get_environment, init_seed
 
 from recbole_mm.checkpoint import checkpoint_name, load_checkpoint
 from recbole_mm.config.multimodal_config import MultiModalConfig
 from recbole_mm.config.registry import is_ours
 from recbole_mm.errors import InputError, recboles_own_failures
+from recbole_mm.evaluation.popularity import Popularity
 from recbole_mm.evaluation.protocol import evaluate_parts, never_recommend
 from recbole_mm.parallel.launch import launch, starts_others
+from recbole_mm.parallel.randomness import random_state
 from recbole_mm.parallel.ranks import Ranks
-from recbole_mm.training.cost import cost_line
+from recbole_mm.terminal import Bar, end_bars
+from recbole_mm.training.epochs import TellsEpochs
 from recbole_mm.training.loaders import create_dataset, data_preparation, find_dataset
 from recbole_mm.training.log import start_log, starting
+from recbole_mm.training.opening import tell_data, tell_model, tell_protocol
 from recbole_mm.training.recbole_trainer import load_recbole_state, recbole_trainer
+from recbole_mm.training.results import Results, files_of, popularity_of, tell_results
 from recbole_mm.training.resumable_trainer import newest_checkpoint
 from recbole_mm.training.run_state import load_model_state
 from recbole_mm.training.trained_data import TOKENS, check_resumable, description, warn_of_other_data
@@ -61,7 +66,8 @@ def run(
 
     Returns:
         RecBole's result: best_valid_score, valid_score_bigger, best_valid_result and test_result; with cold items also test_result_warm
-        and test_result_cold; for our models also cost (see ``CostAccount.report``).
+        and test_result_cold. Besides, cost (see ``CostAccount.report``); popularity, the results of the most popular items on valid and
+        test; and files, the paths of checkpoint, log and tensorboard.
 
     Raises:
         InputError: something is wrong with the settings or the data; the message is one line.
@@ -143,8 +149,11 @@ def build_model(config: MultiModalConfig, train_data) -> AbstractRecommender:
         InputError: the encoder or the item features cannot be had.
     """
     init_seed(config["seed"] + config["local_rank"], config["reproducibility"])
-    dataset = train_data._dataset
-    model = config.model_class(config, dataset).to(config["device"])
+    model_class, dataset = config.model_class, train_data._dataset
+    if model_class is Pop:
+        getLogger().warning("Pop counts the training interactions here; RecBole's counts sampled negatives too, and an item once per batch")
+        model_class = Popularity
+    model = model_class(config, dataset).to(config["device"])
     gone_items = getattr(dataset, "gone_items", ())  # a data set that is read by RecBole alone has none
     if len(gone_items):
         never_recommend(model, gone_items, dataset.iid_field)
@@ -161,43 +170,50 @@ def build_trainer(config: MultiModalConfig, model: AbstractRecommender):
 
 def _train(config: MultiModalConfig, saved: bool, verbose: bool) -> dict:
     find_dataset(config)
-    say: Callable[[str], None] = getLogger().info if verbose else lambda _: None
+    progress, log = bool(config["show_progress"]) and verbose, getLogger().info
     with starting():
-        start(config)
-        say(str(config))
+        start(config, silent=not verbose)
+        log(str(config))
         before = _trained_before(config)
-        dataset = create_dataset(config, before.get(TOKENS))
-        say(str(dataset))
-        train_data, valid_data, test_data = data_preparation(config, dataset)
+        with Bar(desc=f"Reading {config['dataset']}", disable=not progress):
+            dataset = create_dataset(config, before.get(TOKENS))
+        log(str(dataset))
+        if verbose:
+            tell_data(config, dataset)
+        train_data, valid_data, test_data = loaders = data_preparation(config, dataset)
         if config["resume"]:
             check_resumable(before, train_data._dataset, config["resume"])
+        if verbose:
+            tell_protocol(config, loaders)
         model = build_model(config, train_data)
-        say(str(model))
+        log(str(model))
+        if verbose:
+            tell_model(model)
         trainer = build_trainer(config, model)
         if config["resume"]:
             trainer.resume_checkpoint(config["resume"])
-    progress = bool(config["show_progress"]) and verbose
-    best_valid_score, best_valid_result = trainer.fit(train_data, valid_data, verbose=verbose, saved=saved, show_progress=progress)
-    test_result = trainer.evaluate(test_data, load_best_model=saved, show_progress=progress)
-    parts = {part: _floats(found) for part, found in evaluate_parts(config, trainer, train_data, test_data).items()}
-    best_valid_result, test_result = _floats(best_valid_result), _floats(test_result)
-    say("The running environment of this training is as follows:\n" + get_environment(config).draw())
-    say(set_color("best valid ", "yellow") + f": {dict(best_valid_result or {})}")
-    say(set_color("test result", "yellow") + f": {dict(test_result or {})}")
-    for part, found in parts.items():
-        say(set_color(f"test result, {part} items", "yellow") + f": {dict(found)}")
-    cost = {}
-    if isinstance(trainer, MultiModalTrainer):
-        cost = {"cost": trainer.account.report(model, config["device"])}
-        say(cost_line(cost["cost"]))
-    return {
+    try:
+        best_valid_score, valid = trainer.fit(train_data, valid_data, verbose=verbose, saved=saved, show_progress=progress)
+        drawn_from = random_state()
+        test = trainer.evaluate(test_data, load_best_model=saved, show_progress=progress)
+        parts = {part: _floats(found) for part, found in evaluate_parts(config, trainer, train_data, test_data).items()}
+    finally:
+        end_bars()
+    result = {
         "best_valid_score": best_valid_score,
         "valid_score_bigger": config["valid_metric_bigger"],
-        "best_valid_result": best_valid_result,
-        "test_result": test_result,
+        "best_valid_result": _floats(valid),
+        "test_result": _floats(test),
         **{f"test_result_{part}": found for part, found in parts.items()},
-        **cost,
     }
+    if isinstance(trainer, TellsEpochs):
+        result["cost"] = trainer.account.report(model, config["device"])
+    if verbose:
+        results = Results(result["best_valid_result"], result["test_result"], parts, popularity_of(config, trainer, *loaders, drawn_from))
+        log("The running environment of this training is as follows:\n" + get_environment(config).draw())
+        result |= {"popularity": dict(results.popularity), "files": files_of(trainer)}
+        tell_results(config, results, loaders, result.get("cost"), result["files"])
+    return result
 
 
 def _trained_before(config: MultiModalConfig) -> dict[str, object]:
@@ -216,8 +232,11 @@ def _floats(result: dict | None) -> dict | None:
     return None if result is None else OrderedDict((metric, float(value)) for metric, value in result.items())
 
 
-def start(config: MultiModalConfig) -> None:
+def start(config: MultiModalConfig, silent: bool = False) -> None:
     """Seeds the random generators and opens the log, as every run does first.
+
+    Args:
+        silent: whether the screen shows warnings alone.
 
     Raises:
         InputError: ``nproc`` is set, and the call is not part of ``run``.
@@ -225,6 +244,6 @@ def start(config: MultiModalConfig) -> None:
     if starts_others(config["nproc"]):
         raise InputError("nproc works with run alone; start the other commands under torchrun to share their work among processes")
     init_seed(config["seed"], config["reproducibility"])
-    start_log(config)
+    start_log(config, silent)
     for notice in config.notices if Ranks.current().rank == 0 else ():
         getLogger().warning(notice)

@@ -1,6 +1,7 @@
 """Fixtures: the planted shop; for every test a working directory of its own, no network, and one thread."""
 
 import copy
+import io
 import logging
 from functools import lru_cache
 from pathlib import Path
@@ -62,6 +63,25 @@ def _tiny_encoders_are_made_once(monkeypatch):
 @lru_cache
 def _tiny_encoder(name: str, **options) -> ItemEncoder:
     return create_encoder(name, **options)
+
+
+class Terminal(io.StringIO):
+    """What a program writes to a terminal."""
+
+    encoding = "utf-8"
+
+    def isatty(self) -> bool:
+        return True
+
+
+@pytest.fixture()
+def terminal(monkeypatch) -> Terminal:
+    """The standard output is a terminal of 100 columns."""
+    screen = Terminal()
+    monkeypatch.setattr("recbole_mm.terminal._output", lambda: screen)
+    monkeypatch.setenv("COLUMNS", "100")
+    monkeypatch.setenv("TERM", "xterm-256color")
+    return screen
 
 
 @pytest.fixture(scope="session")

@@ -159,7 +159,7 @@ def test_no_data_set_means_no_download(tmp_path, capsys, monkeypatch):
 
 
 def test_arguments_that_are_no_settings(capsys):
-    fails(capsys, ["--model=CLIPRec", "--dataset=demo", "--verbose"], "--verbose", "--key=value")
+    fails(capsys, ["--model=CLIPRec", "--dataset=demo", "--loud"], "--loud", "--key=value")
     fails(capsys, ["--dataset=demo"], "model")
     fails(capsys, ["--model=CLIPRec"], "data set")
 

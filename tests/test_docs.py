@@ -67,7 +67,7 @@ def test_python_snippets_run(page, code, with_demo):
 def test_the_rows_of_the_demo_table_run(row, with_demo, capsys):
     quick = ["--dataset=demo", "--epochs=1", "--show_progress=False"]
     assert main_run([*row.split(), *quick]) == 0
-    assert re.search(r"test result.*recall@20", capsys.readouterr().err, re.DOTALL)
+    assert re.search(r"^ metric +valid +test .*^ recall@20 ", capsys.readouterr().out, re.DOTALL | re.MULTILINE)
 
 
 @pytest.mark.parametrize(("page", "arguments"), commands())

@@ -85,9 +85,9 @@ def test_one_file_adds_a_recommender_and_one_an_encoder(small_demo, tmp_path):
     shutil.copy(EXAMPLES / "own_recommender.py", package / "recbole_mm" / "model")
     shutil.copy(EXAMPLES / "own_encoder.py", package / "recbole_mm" / "encoder")
     (package / "properties" / "model" / "TasteRec.yaml").write_text("embedding_size: 16\nmargin: 2.0\nepochs: 1\n")
-    command = ["run", "--model=TasteRec", "--dataset=demo", "--encoder=colours:small", "--show_progress=False"]
-    said = python(tmp_path, small_demo, "-m", "recbole_mm.cli", *command, package=package).stderr
-    assert "embedding_size = 16" in said and "Colours(" in said and "test result" in said
+    command = ["run", "--model=TasteRec", "--dataset=demo", "--encoder=colours:small", "--verbose"]
+    said = python(tmp_path, small_demo, "-m", "recbole_mm.cli", *command, package=package).stdout
+    assert "embedding_size = 16" in said and "Colours(" in said and "recall@20" in said
 
 
 def test_every_example_is_tested_here():

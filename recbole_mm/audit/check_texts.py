@@ -4,11 +4,11 @@ import re
 
 import numpy as np
 import pandas as pd
-from tqdm import tqdm
 
 from recbole_mm.audit.audited_data import AuditedData
 from recbole_mm.audit.report import NAMED, Report, named_items
 from recbole_mm.data.text import join_fields
+from recbole_mm.terminal import Bar
 
 FEW_WORDS = 3
 CLIP_TOKENS = 77
@@ -31,7 +31,7 @@ def check_texts(data: AuditedData, report: Report) -> np.ndarray:
     if not fields:
         return np.zeros(len(data.tokens), dtype=bool)
     raw = list(zip(*(data.column(field) for field in fields), strict=True))
-    bar = tqdm(raw, desc="Reading texts", unit="text", ncols=100, leave=False, disable=not data.content.show_progress)
+    bar = Bar(raw, desc="Reading texts", disable=not data.content.show_progress)
     texts = [join_fields(parts) for parts in bar]
     words = np.array([len(text.split()) for text in texts])
     present = words > 0

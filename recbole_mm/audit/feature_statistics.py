@@ -5,9 +5,9 @@ from hashlib import blake2b
 from pathlib import Path
 
 import numpy as np
-from tqdm import tqdm
 
 from recbole_mm.feature.formats import Rows, reading
+from recbole_mm.terminal import Bar
 
 NUMBERS_AT_ONCE = 2**24
 
@@ -54,20 +54,19 @@ def measure(rows: Rows, modality: str, path: Path, show_progress: bool) -> Stati
     finite, zero, constant = (np.zeros(rows.count, dtype=bool) for _ in range(3))
     norms, names = np.full(rows.count, np.nan), []
     low, high = np.full(rows.width, np.inf), np.full(rows.width, -np.inf)
-    bar = tqdm(total=rows.count, desc=f"Reading {path.name}", unit="row", ncols=100, leave=False, disable=not show_progress)
-    for start in range(0, rows.count, block):
-        at = slice(start, min(start + block, rows.count))
-        with reading(modality, path):
-            values = np.ascontiguousarray(rows.read(np.arange(at.start, at.stop)))
-        finite[at], constant[at] = np.isfinite(values).all(1), (values == values[:, :1]).all(1)
-        zero[at] = ~values.any(1)
-        norms[at] = np.where(finite[at], np.linalg.norm(np.where(finite[at, None], values, 0), axis=1), np.nan)
-        names += [blake2b(row, digest_size=16).digest() for row in values]
-        known = values[finite[at]]
-        if len(known):
-            low, high = np.minimum(low, known.min(0)), np.maximum(high, known.max(0))
-        bar.update(at.stop - at.start)
-    bar.close()
+    with Bar(total=rows.count, desc=f"Reading {path.name}", disable=not show_progress) as bar:
+        for start in range(0, rows.count, block):
+            at = slice(start, min(start + block, rows.count))
+            with reading(modality, path):
+                values = np.ascontiguousarray(rows.read(np.arange(at.start, at.stop)))
+            finite[at], constant[at] = np.isfinite(values).all(1), (values == values[:, :1]).all(1)
+            zero[at] = ~values.any(1)
+            norms[at] = np.where(finite[at], np.linalg.norm(np.where(finite[at, None], values, 0), axis=1), np.nan)
+            names += [blake2b(row, digest_size=16).digest() for row in values]
+            known = values[finite[at]]
+            if len(known):
+                low, high = np.minimum(low, known.min(0)), np.maximum(high, known.max(0))
+            bar.update(at.stop - at.start)
     _, group, sizes = np.unique(np.array(names), return_inverse=True, return_counts=True)
     size = np.where(constant | ~finite, 1, sizes[group])
     order = np.lexsort((np.arange(rows.count), group, -size))

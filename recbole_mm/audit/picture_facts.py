@@ -8,11 +8,11 @@ from typing import NamedTuple
 
 import numpy as np
 from PIL import Image
-from tqdm import tqdm
 
 from recbole_mm.audit.look_alikes import thumbnail
 from recbole_mm.data.image import BrokenImage, load_image, read_error
 from recbole_mm.parallel.read_ahead import available_cores, read_ahead
+from recbole_mm.terminal import Bar
 
 FILES_AHEAD = 4
 """Files per thread that are read before their turn."""
@@ -67,4 +67,4 @@ def facts_of_all(paths: Sequence[Path], show_progress: bool) -> list[PictureFact
     """``picture_facts`` of each file, in order; several are read at a time."""
     threads = available_cores()
     facts = read_ahead(picture_facts, paths, threads, FILES_AHEAD * threads)
-    return list(tqdm(facts, "Looking at pictures", len(paths), unit="picture", ncols=100, leave=False, disable=not show_progress))
+    return list(Bar(facts, "Looking at pictures", len(paths), disable=not show_progress))

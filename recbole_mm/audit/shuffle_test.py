@@ -10,7 +10,6 @@ import torch
 from recbole.utils import init_seed
 from safetensors.numpy import save_file
 from scipy.stats import rankdata, ttest_rel
-from tqdm import tqdm
 
 from recbole_mm.audit.report import Report
 from recbole_mm.config.multimodal_config import MultiModalConfig
@@ -18,6 +17,7 @@ from recbole_mm.data.dataset import MultiModalDataset
 from recbole_mm.errors import InputError
 from recbole_mm.feature.build import build_features
 from recbole_mm.model.vbpr import VBPR
+from recbole_mm.terminal import Bar
 from recbole_mm.training.loaders import training_dataset
 
 SMALL_MODEL = {"embedding_size": 32, "use_bias": False, "reg_weight": 0.001, "missing": "zero", "encoder_training": "pretrained"}
@@ -64,7 +64,7 @@ def shuffle_test(config: MultiModalConfig, report: Report) -> None:
     training = np.stack([dataset.inter_feat[field].numpy() for field in (dataset.uid_field, dataset.iid_field)], axis=1)
     features = build_features(config, dataset)
     tables = {m: (features.table()[m].detach().cpu().numpy(), features.present(m).cpu().numpy()) for m in features.modalities}
-    bar = tqdm(total=2 * FOLDS * len(tables), desc="Shuffle test", unit="model", ncols=100, disable=not config["show_progress"])
+    bar = Bar(total=2 * FOLDS * len(tables), desc="Shuffle test", disable=not config["show_progress"])
     with bar, tempfile.TemporaryDirectory() as folder:
         for modality, (rows, present) in tables.items():
             seen = np.unique(training[:, 1])
@@ -99,7 +99,7 @@ def _compare(
     rows: np.ndarray,
     present: np.ndarray,
     folder: Path,
-    bar: tqdm,
+    bar: Bar,
 ) -> Outcome:
     """Trains on both kinds of features in every fold. Items that lack the modality take no part."""
     tokens = dataset.tokens

@@ -12,13 +12,13 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 from PIL import Image
-from tqdm import tqdm
 
 from recbole_mm.data.file_index import FileIndex
 from recbole_mm.data.image import BrokenImage, load_image, read_error
 from recbole_mm.data.pack_writer import PackWriter, read_journal
 from recbole_mm.disk import locked
 from recbole_mm.parallel.read_ahead import available_cores, read_ahead
+from recbole_mm.terminal import Bar
 
 CHUNK_ROWS = 256
 """Rows that are written at a time."""
@@ -171,7 +171,7 @@ def _fill(survey: _Survey, files: FileIndex, writer: PackWriter, preprocess: Pre
     threads = available_cores()
     results = read_ahead(lambda path: _decode(path, preprocess, writer.rows), survey.unread, threads, PICTURES_AHEAD * threads)
     try:
-        with tqdm(results, "Packing pictures", len(survey.unread), unit="picture", disable=not show_progress) as progress:
+        with Bar(results, "Packing pictures", len(survey.unread), disable=not show_progress) as progress:
             for path, (digest, pixels, reason) in zip(survey.unread, progress, strict=True):
                 if reason is not None:
                     survey.broken[path] = reason

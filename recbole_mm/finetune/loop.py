@@ -6,7 +6,6 @@ from pathlib import Path
 
 import torch
 from torch import Tensor, nn
-from tqdm import tqdm
 
 from recbole_mm.checkpoint import load_checkpoint, save_checkpoint
 from recbole_mm.encoder.tuning.parameter_groups import AUTO_LEARNING_RATE, parameter_groups, schedule_factor
@@ -16,6 +15,7 @@ from recbole_mm.finetune.retrieval import retrieval, score
 from recbole_mm.finetune.settings import FinetuneSettings
 from recbole_mm.finetune.units import Split, Units, generator_for
 from recbole_mm.items.encoded_items import EncodedItems
+from recbole_mm.terminal import Bar
 
 MAX_NORM = 1.0
 SAVE_SECONDS = 60.0
@@ -85,9 +85,7 @@ class FinetuningLoop:
             logger.warning(f"finetune_warmup_steps {self.settings.warmup_steps} of {self.steps} steps: the rate never stays at its peak")
         started = saved = time.monotonic()
         spent = self.seconds
-        with tqdm(
-            total=self.steps, initial=self.step, desc="Fine-tuning", unit=" steps", ncols=100, disable=not self.settings.show_progress
-        ) as bar:
+        with Bar(total=self.steps, initial=self.step, desc="Fine-tuning", disable=not self.settings.show_progress) as bar:
             while self.step < self.steps and not self._done():
                 self._learn()
                 bar.update()

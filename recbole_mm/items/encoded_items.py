@@ -8,13 +8,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
-from tqdm import tqdm
 
 from recbole_mm.encoder.base import FeatureNetwork, Inputs
 from recbole_mm.items.encoding_cost import EncodingCost
 from recbole_mm.items.inputs import EncoderInputs, contents_fingerprint
 from recbole_mm.parallel.ranks import Ranks
 from recbole_mm.parallel.sharding import OneByOne, shard
+from recbole_mm.terminal import Bar
 
 ITEMS_A_CALL = 256
 """Items in one call of the encoder on a CPU, which encodes fewer items per second in larger calls."""
@@ -108,7 +108,7 @@ class EncodedItems(ABC):
         own += (calls[0][:0],) * (self.ranks.most(len(calls)) - len(own))
         slow = self._show_progress and len(calls) > 8
         with torch.autocast(self.device.type, enabled=False):
-            bar = tqdm(own, desc="Encoding items", ncols=100, disable=not slow, leave=False)
+            bar = Bar(own, desc="Encoding items", disable=not slow)
             rows = _concatenated([self._encode(ids.to(self.device), len(calls[0]), self.modalities) for ids in bar])
         self.encoder.train(training)
         return self._gathered(rows, [len(ids) for ids in calls])

@@ -7,7 +7,6 @@ from logging import getLogger
 
 import torch
 from torch import Tensor
-from tqdm import tqdm
 
 from recbole_mm.data.content import ItemContent
 from recbole_mm.encoder import ItemEncoder
@@ -19,6 +18,7 @@ from recbole_mm.items.feature_store import FeatureStore
 from recbole_mm.items.inputs import PARTS, EncoderInputs
 from recbole_mm.parallel.ranks import Ranks
 from recbole_mm.parallel.read_ahead import read_ahead
+from recbole_mm.terminal import Bar
 
 SHARD_ROWS = 256
 VERSION = 2
@@ -103,7 +103,7 @@ def fill_stores(stores: Mapping[str, FeatureStore], batches: BatchEncoder, ranks
         shards = ranks.share(list(_slices(ordered, chunk_size * max(1, SHARD_ROWS // chunk_size))))
         todo = sum(map(len, shards))
         quiet = not inputs.show_progress or not todo or ranks.rank > 0
-        with tqdm(total=todo, desc=f"Encoding {m}", unit=" items", ncols=100, disable=quiet) as bar:
+        with Bar(total=todo, desc=f"Encoding {m}", disable=quiet) as bar:
             for digests, rows in batches.encode(m, shards, id_of[m]):
                 tokens = content.tokens([id_of[m][digest] for digest in digests])
                 _check_finite(m, rows.to(stores[m].dtype), tokens)

@@ -9,12 +9,12 @@ from logging import getLogger
 import torch
 from torch import Tensor
 from torch.nn import functional
-from tqdm import tqdm
 
 from recbole_mm.data.content import ItemContent
 from recbole_mm.encoder import ItemEncoder
 from recbole_mm.encoder.base import Inputs
 from recbole_mm.errors import InputError
+from recbole_mm.terminal import Bar
 
 TEXTS_AT_ONCE = 1024
 PARTS = {"image": ("image",), "text": ("text",), "joint": ("image", "text")}
@@ -92,7 +92,7 @@ def contents_fingerprint(digests: Mapping[str, list[str]]) -> str:
 def _tokenize(encoder: ItemEncoder, content: ItemContent, show_progress: bool) -> Tensor:
     """The token ids of the whole catalogue, int32 (n_items, L)."""
     chunks = torch.arange(len(content)).split(TEXTS_AT_ONCE)
-    bar = tqdm(chunks, desc="Tokenising texts", ncols=100, disable=not show_progress or len(chunks) < 8, leave=False)
+    bar = Bar(chunks, desc="Tokenising texts", disable=not show_progress or len(chunks) < 8)
     parts = [encoder.tokenize(content.texts(ids)).int() for ids in bar]
     longest = max(part.shape[1] for part in parts)
     return torch.cat([functional.pad(part, (0, longest - part.shape[1]), value=encoder.pad_id) for part in parts])

@@ -1,6 +1,6 @@
 """The base classes of the recommenders: MultiModalRecommender for all of them, EmbeddingRecommender for most."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import chain
 
 import numpy as np
@@ -29,12 +29,15 @@ class MultiModalRecommender(OurModel, GeneralRecommender):
         default_settings: values that the class starts from for keys that it does not declare, RecBole's ``epochs`` for example.
         uses_table: whether the loss reads the features of the whole catalogue (``item_features.table``), as graph models do. With an
             encoder that trains, the rows outside the batch are then encoded anew every ``refresh_every`` epochs.
+        loss_names: what the parts of ``calculate_loss`` are called in the log and in TensorBoard, in their order: ``recommendation``,
+            ``contrastive``, ``regularisation``, ... Parts without a name have a number.
         needs_features: whether the model cannot do without item features (``modalities: []``).
     """
 
     keys: Mapping[str, Key] = {}
     default_settings: Mapping[str, object] = {}
     uses_table: bool = False
+    loss_names: Sequence[str] = ()
     needs_features: bool = False
 
     def __init__(self, config, dataset: MultiModalDataset) -> None:

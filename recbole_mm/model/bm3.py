@@ -32,6 +32,7 @@ class BM3(EmbeddingRecommender):
     """
 
     needs_features = True
+    loss_names = ("recommendation", "alignment", "regularisation")
     keys = {
         "embedding_size": Key(64, COUNT, "Size of the id embeddings and of each modality's projection."),
         "n_layers": Key(1, COUNT, "Layers of propagation. Grid: [1, 2]."),

@@ -27,6 +27,7 @@ class CLIPRec(EmbeddingRecommender):
     Deviation: the paper plugs encoders into existing recommenders. This model is a plain one, which shows what the encoder contributes.
     """
 
+    loss_names = ("recommendation", "regularisation", "contrastive")
     keys = {
         "embedding_size": Key(64, COUNT, "Size of the id embeddings, and of the content embeddings."),
         "use_id": Key(True, SWITCH, "False: content only; items without interactions are then ranked like any other."),

@@ -42,6 +42,7 @@ class FREEDOM(ItemGraphRecommender):
     modality has no neighbours in that modality's graph and is nobody's neighbour. Losses are means over the batch, not sums.
     """
 
+    loss_names = ("recommendation", "content")
     keys = {
         "embedding_size": Key(64, COUNT, "Size of the id embeddings and of each modality's projection."),
         "n_layers": Key(2, COUNT, "Layers of LightGCN on the user-item graph."),

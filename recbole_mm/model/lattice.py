@@ -36,6 +36,7 @@ class LATTICE(ItemGraphRecommender):
     the LightGCN of the released code, over D^-1 (A + I).
     """
 
+    loss_names = ("recommendation", "regularisation")
     keys = {
         "embedding_size": Key(64, COUNT, "Size of the id embeddings and of the transformed features."),
         "n_layers": Key(2, COUNT, "Layers of LightGCN on the user-item graph."),

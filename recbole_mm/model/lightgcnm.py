@@ -23,6 +23,7 @@ class LightGCNM(EmbeddingRecommender):
     """
 
     uses_table = True
+    loss_names = ("recommendation", "regularisation")
     keys = {
         "embedding_size": Key(64, COUNT, "Size of the id embeddings and of each modality's projection."),
         "n_layers": Key(2, COUNT, "Layers of propagation. Grid: [1, 2, 3, 4]."),

@@ -37,6 +37,7 @@ class MGCN(ItemGraphRecommender):
     modality has E_m = 0 in that modality. With one modality there is nothing to fuse: E_mul = E_m.
     """
 
+    loss_names = ("recommendation", "contrastive", "regularisation")
     keys = {
         "embedding_size": Key(64, COUNT, "Size of the id embeddings and of the transformed features."),
         "n_layers": Key(2, COUNT, "Layers of LightGCN on the user-item graph."),

@@ -28,6 +28,7 @@ class MMGCL(BranchRecommender):
     edge-dropout view with itself and leaves the challenging negatives out. Here both follow the paper, and there is no option for that.
     """
 
+    loss_names = ("recommendation", "contrastive", "regularisation")
     keys = {
         "ssl_alpha": Key(0.1, AMOUNT, "Weight of the contrastive loss. Grid: [0.1, 0.2, ..., 1.0]."),
         "ssl_temp": Key(0.2, POSITIVE, "Temperature of the contrastive loss. Grid: [0.1, 0.2, 0.5, 1.0]."),

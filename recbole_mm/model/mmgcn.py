@@ -32,6 +32,7 @@ class MMGCN(EmbeddingRecommender):
 
     uses_table = True
     needs_features = True
+    loss_names = ("recommendation", "regularisation")
     keys = {
         "embedding_size": Key(64, COUNT, "Size of the id embeddings and of the final embeddings."),
         "feature_size": Key(256, COUNT, "Wider features are mapped to this size, which the users' preferences have too."),

@@ -32,6 +32,7 @@ class SLMRec(BranchRecommender):
     ``legacy_scores: True`` do the same, for comparison with numbers made with that code. It has only FAC.
     """
 
+    loss_names = ("recommendation", "contrastive", "regularisation")
     keys = {
         "temperature": Key(0.2, POSITIVE, "Temperature of the main loss."),
         "ssl_task": Key("FAC", choice("FAC", "FD", "FM"), "Fine and coarse spaces, feature dropout, or feature masking."),

@@ -25,6 +25,7 @@ class VBPR(EmbeddingRecommender):
     """
 
     needs_features = True
+    loss_names = ("recommendation", "regularisation")
     keys = {
         "embedding_size": Key(64, COUNT, "Size of the id embeddings, and of the content embeddings."),
         "use_bias": Key(False, SWITCH, "True: with the paper's item bias and visual bias, which published tables leave out."),

@@ -74,16 +74,15 @@ class CostAccount:
         return self.live_items / self.live_seconds / bare if bare else None
 
 
-def cost_line(cost: dict[str, float | int | None]) -> str:
-    """Writes a report (see ``CostAccount.report``) as one line for the log."""
-    share, tuning = cost["share_of_bare_encoder"], cost["seconds_finetuning"]
-    return (
-        f"cost: {f'fine-tuning {tuning:.1f} s, ' if tuning else ''}"
-        f"{EncodingCost(cost['items_encoded'], cost['seconds_encoding'])}, "
-        f"training {cost['seconds_training']:.1f} s, evaluating {cost['seconds_evaluating']:.1f} s; "
-        + (f"training ran at {share:.2f} of the bare encoder's speed; " if share else "")
-        + f"{cost['peak_memory_mib']:.0f} MiB at most; {cost['trainable_parameters']:,} of {cost['total_parameters']:,} parameters train"
-    )
+def cost_lines(cost: dict[str, float | int | None]) -> list[str]:
+    """Writes a report (see ``CostAccount.report``) as two lines."""
+    share, tuning, items = cost["share_of_bare_encoder"], cost["seconds_finetuning"], cost["items_encoded"]
+    seconds = [f"fine-tuning {tuning:.1f} s"] if tuning else []
+    seconds += [str(EncodingCost(items, cost["seconds_encoding"]))] if items else []
+    seconds += [f"training {cost['seconds_training']:.1f} s", f"evaluating {cost['seconds_evaluating']:.1f} s"]
+    sizes = [f"{cost['peak_memory_mib']:.0f} MiB at most"]
+    sizes += [f"training ran at {share:.2f} of the bare encoder's speed"] if share else []
+    return [", ".join(seconds), "; ".join(sizes)]
 
 
 def peak_memory(device: torch.device) -> float:

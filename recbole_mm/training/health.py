@@ -2,13 +2,17 @@
 
 import math
 import statistics
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
 PAIRS = 4096
+ALIKE = 0.99
+"""The mean cosine from which items count as all alike."""
+SILENT = 0.01
+"""A part of the score whose spread is less than this share of the largest one's has no say."""
 
 
 def mean_cosine(rows: Tensor) -> float:
@@ -57,7 +61,24 @@ def score_spreads(model) -> dict[str, float]:
     return {name: float((users[u, part] * items[i, part]).sum(-1).std()) for name, part in parts.items()}
 
 
-def health_line(health: dict) -> str:
+def health_values(health: Mapping[str, object]) -> dict[str, float]:
+    """What ``health_of`` measured under one name each, as TensorBoard takes it: ``cosine_<modality>``, ``gradient_norm``,
+    ``spread_<part>``."""
+    values = {f"cosine_{modality}": value for modality, value in health.get("cosines", {}).items()}
+    if health.get("gradient_norm") is not None:
+        values["gradient_norm"] = health["gradient_norm"]
+    return values | {f"spread_{part}": value for part, value in health.get("spreads", {}).items()}
+
+
+def alarms(health: Mapping[str, object]) -> list[str]:
+    """What is wrong with a model, in a few words each; [] for a sound one."""
+    spreads = health.get("spreads", {})
+    found = [f"! {modality}s look alike: cosine {value:.3f}" for modality, value in health.get("cosines", {}).items() if value > ALIKE]
+    found += ["! no gradient reaches the encoder"] if health.get("gradient_norm") == 0 else []
+    return found + [f"! {part} has no say" for part, value in spreads.items() if value < SILENT * max(spreads.values())]
+
+
+def health_line(health: Mapping[str, object]) -> str:
     """Writes what ``health_of`` measured as one line for the log."""
     norm, spreads = health["gradient_norm"], health["spreads"]
     parts = [f"mean cosine of items: {_listed_values(health['cosines'])}"]

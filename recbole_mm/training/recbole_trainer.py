@@ -10,6 +10,7 @@ from recbole.utils import get_trainer
 
 from recbole_mm.checkpoint import fitting, load_checkpoint, plain, save_checkpoint
 from recbole_mm.errors import InputError
+from recbole_mm.training.epochs import TellsRecBolesEpochs
 from recbole_mm.training.trained_data import check_ids, check_resumable, describe, description
 
 
@@ -91,11 +92,11 @@ class RecBoleTraining:
 
 @lru_cache
 def _before(base: type[Trainer]) -> type[Trainer]:
-    return type(base.__name__, (RecBoleTraining, base), {"__doc__": base.__doc__, "__module__": __name__})
+    return type(base.__name__, (TellsRecBolesEpochs, RecBoleTraining, base), {"__doc__": base.__doc__, "__module__": __name__})
 
 
 def recbole_trainer(config, model: AbstractRecommender):
-    """RecBole's trainer of one of its models, with ``RecBoleTraining`` before it, unless it is one for decision trees, which shares nothing
+    """RecBole's trainer of one of its models, with the mixins before it, unless it is one for decision trees, which shares nothing
     with the others."""
     base = get_trainer(config["MODEL_TYPE"], config["model"])
     return (_before(base) if issubclass(base, Trainer) else base)(config, model)

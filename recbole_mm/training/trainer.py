@@ -4,12 +4,10 @@ import math
 from collections import OrderedDict
 from collections.abc import Iterator
 from contextlib import nullcontext
-from functools import partial
 
 import torch
 from recbole.data.dataloader import FullSortEvalDataLoader
-from recbole.utils import EvaluatorType, set_color
-from tqdm import tqdm
+from recbole.utils import EvaluatorType
 
 from recbole_mm.checkpoint import load_checkpoint
 from recbole_mm.compat.recbole_modules import no_tensorboard
@@ -17,7 +15,9 @@ from recbole_mm.errors import InputError
 from recbole_mm.model.base import MultiModalRecommender
 from recbole_mm.parallel.ranks import Ranks
 from recbole_mm.parallel.sharding import clip_gradients, total_norm
+from recbole_mm.terminal import Bar
 from recbole_mm.training.cost import CostAccount
+from recbole_mm.training.epochs import TellsEpochs
 from recbole_mm.training.health import health_line, health_of
 from recbole_mm.training.optimiser import Schedule, decay_weights, fused_optimizer, role_groups
 from recbole_mm.training.resumable_trainer import ResumableTrainer
@@ -28,7 +28,7 @@ AUTO_FREEZE_EPOCHS = {True: 0, False: 1}
 """What ``encoder_freeze_epochs: auto`` means for an encoder that starts from scratch (True) or from trained weights (False)."""
 
 
-class MultiModalTrainer(ResumableTrainer):
+class MultiModalTrainer(TellsEpochs, ResumableTrainer):
     """RecBole's Trainer for a MultiModalRecommender.
 
     The recommender and the encoder have learning rates, weight decay and schedules of their own (see ``optimiser``). During the first
@@ -37,8 +37,7 @@ class MultiModalTrainer(ResumableTrainer):
     them evaluates its share of the users.
 
     Attributes:
-        account: a CostAccount of the run so far.
-        health: what ``health_of`` found after the last validation.
+        account, health: see ``TellsEpochs``.
     """
 
     def __init__(self, config, model: MultiModalRecommender) -> None:
@@ -51,8 +50,6 @@ class MultiModalTrainer(ResumableTrainer):
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=bool(self.enable_scaler))
         self.account = CostAccount(features, self.ranks)
         self.gradient_norms: list[torch.Tensor] = []
-        self.health: dict[str, object] = {}
-        self.verbose = True
 
     def _build_optimizer(self, **kwargs) -> torch.optim.Optimizer:
         groups = role_groups(self.config, self.model)
@@ -60,7 +57,6 @@ class MultiModalTrainer(ResumableTrainer):
         return fused or super()._build_optimizer(params=groups, **kwargs)
 
     def fit(self, train_data, valid_data=None, verbose: bool = True, **kwargs) -> tuple[float, OrderedDict]:
-        self.verbose = verbose
         features, steps = self.model.item_features, self.schedule.total("encoder", len(train_data))
         if features is not None and features.trainable and self.schedule.warmup >= steps:
             self.logger.warning(f"encoder_warmup_steps {self.schedule.warmup} of {steps} steps: the encoder's rate never stays at its peak")
@@ -71,12 +67,12 @@ class MultiModalTrainer(ResumableTrainer):
         self._save_last(epoch_idx - 1)
         self._start_epoch(epoch_idx)
         factor, n, every = self.model.learning_rate_factor(epoch_idx), len(train_data), self.config["accumulation_steps"]
-        describe = partial(tqdm, ncols=100, desc=set_color(f"Train {epoch_idx:>5}", "pink"), disable=not show_progress)
+        bar = Bar(train_data, f"Epoch {epoch_idx + 1}/{self.epochs}", disable=not show_progress)
         totals: list[float] | None = None
         with self.account.measure("training"):
             self.model.train()
             self.optimizer.zero_grad()
-            for place, interaction in enumerate(describe(train_data)):
+            for place, interaction in enumerate(bar):
                 self._start_step(epoch_idx * n + place)
                 with torch.autocast(self.device.type, enabled=bool(self.enable_amp)):
                     losses = (loss_func or self.model.calculate_loss)(interaction.to(self.device))
@@ -95,7 +91,7 @@ class MultiModalTrainer(ResumableTrainer):
         if features is not None and features.trainable:
             features.live = epoch >= self.freeze_epochs
             if features.live and epoch == self.freeze_epochs > 0:
-                self.logger.info(f"epoch {epoch}: the encoder trains from now on")
+                self.logger.info(f"epoch {epoch + 1}: the encoder trains from now on")
             if features.live and epoch % self.config["refresh_every"] == 0 and self.model.uses_table and features.outdated:
                 features.refresh()
         self.ranks.align([tensor for group in self.optimizer.param_groups for tensor in group["params"]])
@@ -126,7 +122,7 @@ class MultiModalTrainer(ResumableTrainer):
 
     def _check_finite(self, epoch: int, losses: list[float]) -> None:
         if not all(map(math.isfinite, losses)):
-            raise InputError(f"the loss of epoch {epoch} is not finite ({', '.join(map(str, losses))}): lower learning_rate or "
+            raise InputError(f"the loss of epoch {epoch + 1} is not finite ({', '.join(map(str, losses))}): lower learning_rate or "
                              "encoder_learning_rate, or set clip_grad_norm")  # fmt: skip
 
     @torch.no_grad()
@@ -156,7 +152,7 @@ class MultiModalTrainer(ResumableTrainer):
             self.model.eval()
             if shared and self.model.item_features is not None:
                 self.model.item_features.table()  # which all processes make together, those without a user as well
-            for batch in tqdm(batches, ncols=100, desc=set_color("Evaluate   ", "pink"), disable=not show_progress):
+            for batch in Bar(batches, "Evaluating", disable=not show_progress):
                 interaction, scores, *positives = (self._full_sort_batch_eval if full else self._neg_sample_batch_eval)(batch)
                 self.eval_collector.eval_batch_collect(scores, interaction, *positives)
             result = self.evaluator.evaluate(self._collected(shared))
@@ -177,9 +173,12 @@ class MultiModalTrainer(ResumableTrainer):
                 struct.set(key, torch.cat([own[key] for own in everyone if key in own]))
         return struct
 
-    def _valid_epoch(self, valid_data, show_progress: bool = False):
+    def _valid_epoch(self, valid_data, show_progress: bool = False) -> tuple:
         score, self.valid_result = super()._valid_epoch(valid_data, show_progress)
-        self.health = health_of(self.model, self.gradient_norms)
-        if self.verbose and self.health:
-            self.logger.info(health_line(self.health))
         return score, self.valid_result
+
+    def measure_health(self) -> dict[str, object]:
+        health = health_of(self.model, self.gradient_norms)
+        if health:
+            self.logger.info(health_line(health))
+        return health

@@ -77,7 +77,8 @@ def test_recboles_models_get_recboles_configuration(model, dataset):
     extra = {"train_neg_sample_args": None} if model in ("SASRec", "GRU4RecF") else {}
     stock = Config(model, dataset, config_dict={"use_gpu": False, "gpu_id": "", **extra}).final_config_dict
     ours = config(model, dataset, gpu_id="", **extra).final_config_dict
-    neutral = {"mask_valid_items": True, "negative_items": "all", "cold_item_ratio": 0, "cold_items": None, "resume": None, "plugins": None}
+    neutral = {"mask_valid_items": True, "negative_items": "all", "cold_item_ratio": 0, "cold_items": None, "resume": None, "plugins": None,
+               "screen": "normal"}  # fmt: skip
     assert {**ours, "eval_batch_size": None} == {**stock, **neutral, "eval_batch_size": None}
 
 

@@ -233,10 +233,11 @@ def test_reading_needs_no_lock(tmp_path: Path, pictures) -> None:
         assert torch.equal(pack.read(rows), pictures[1])
 
 
-def test_progress_bar_only_when_there_is_work(tmp_path: Path, pictures, capsys) -> None:
+def test_progress_bar_only_when_there_is_work(tmp_path: Path, pictures, terminal) -> None:
     for expected in (True, False):
         ImagePack.build(tmp_path / "cache", pictures[0], preprocess, "k", SIZE, show_progress=True)
-        assert ("Packing pictures" in capsys.readouterr().err) == expected
+        assert ("Packing pictures" in terminal.getvalue()) == expected
+        terminal.truncate(0)
 
 
 def slow(image: Image.Image) -> torch.Tensor:

@@ -9,7 +9,7 @@ from torch import nn
 from recbole_mm.encoder import build_encoder, create_encoder
 from recbole_mm.errors import InputError
 from recbole_mm.quick_start import build_trainer, run
-from recbole_mm.training.cost import cost_line
+from recbole_mm.training.cost import cost_lines
 from recbole_mm.training.health import health_of, score_spreads
 from tests.planted import built, settings
 from tests.training.quick import QUICK
@@ -143,7 +143,7 @@ def test_a_loss_that_is_no_number_ends_in_one_line(planted):
     trainer, model, train, *_ = trainer_of(planted, model="VBPR", encoder_training="pretrained")
     with torch.no_grad():
         model.user_embedding.weight.fill_(float("nan"))
-    with pytest.raises(InputError, match="the loss of epoch 0 is not finite"):
+    with pytest.raises(InputError, match="the loss of epoch 1 is not finite"):
         trainer._train_epoch(train, 0)
 
 
@@ -179,14 +179,15 @@ def test_the_cost(shop, tmp_path):
     assert cost["total_parameters"] == cost["trainable_parameters"] == sum(p.numel() for p in model.parameters())
     assert all(cost[f"seconds_{phase}"] > 0 for phase in ("encoding", "training", "evaluating")) and cost["peak_memory_mib"] > 50
     assert cost["share_of_bare_encoder"] > 0 and cost["items_per_second"] > 0
-    told = cost_line(trainer.account.report(model, trainer.device))
-    assert re.fullmatch(r"cost: encoding [\d.]+ s \(\d+ items, \d+ items/s\), training .* parameters train", told)
+    seconds, sizes = cost_lines(trainer.account.report(model, trainer.device))
+    assert re.fullmatch(r"encoding [\d.]+ s \(\d+ items, \d+ items/s\), training [\d.]+ s, evaluating [\d.]+ s", seconds)
+    assert re.fullmatch(r"\d+ MiB at most; training ran at [\d.]+ of the bare encoder's speed", sizes)
     frozen = run("CLIPRec", shop.name, config_dict=settings(shop, epochs=1, encoder_training="pretrained"))["cost"]
     assert frozen["share_of_bare_encoder"] is None and frozen["trainable_parameters"] < cost["trainable_parameters"]
     assert frozen["seconds_finetuning"] == 0
     keys = {"encoder_training": "finetuned", "finetune_epochs": 1, "cache_dir": str(tmp_path)}
     tuned = run("CLIPRec", shop.name, config_dict=settings(shop, epochs=1, **keys))["cost"]
-    assert tuned["seconds_finetuning"] > tuned["seconds_encoding"] > 0 and cost_line(tuned).startswith("cost: fine-tuning ")
+    assert tuned["seconds_finetuning"] > tuned["seconds_encoding"] > 0 and cost_lines(tuned)[0].startswith("fine-tuning ")
 
 
 def test_the_bare_encoder_does_what_training_did(planted_missing, monkeypatch):
