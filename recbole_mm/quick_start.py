@@ -18,6 +18,7 @@ from recbole_mm.parallel.launch import launch, starts_others
 from recbole_mm.parallel.randomness import random_state
 from recbole_mm.parallel.ranks import Ranks
 from recbole_mm.terminal import Bar, end_bars
+from recbole_mm.training.cost import cost_line
 from recbole_mm.training.epochs import TellsEpochs
 from recbole_mm.training.loaders import create_dataset, data_preparation, find_dataset
 from recbole_mm.training.log import start_log, starting
@@ -208,6 +209,7 @@ def _train(config: MultiModalConfig, saved: bool, verbose: bool) -> dict:
     }
     if isinstance(trainer, TellsEpochs):
         result["cost"] = trainer.account.report(model, config["device"])
+        log(cost_line(result["cost"]))
     if verbose:
         results = Results(result["best_valid_result"], result["test_result"], parts, popularity_of(config, trainer, *loaders, drawn_from))
         log("The running environment of this training is as follows:\n" + get_environment(config).draw())

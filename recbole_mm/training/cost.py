@@ -74,8 +74,14 @@ class CostAccount:
         return self.live_items / self.live_seconds / bare if bare else None
 
 
+def cost_line(cost: dict[str, float | int | None]) -> str:
+    """Writes a report (see ``CostAccount.report``) as one line for the log."""
+    parameters = f"{cost['trainable_parameters']:,} of {cost['total_parameters']:,} parameters train"
+    return f"cost: {'; '.join([*cost_lines(cost), parameters])}"
+
+
 def cost_lines(cost: dict[str, float | int | None]) -> list[str]:
-    """Writes a report (see ``CostAccount.report``) as two lines."""
+    """Writes a report (see ``CostAccount.report``) as two lines for the screen: times and sizes."""
     share, tuning, items = cost["share_of_bare_encoder"], cost["seconds_finetuning"], cost["items_encoded"]
     seconds = [f"fine-tuning {tuning:.1f} s"] if tuning else []
     seconds += [str(EncodingCost(items, cost["seconds_encoding"]))] if items else []
