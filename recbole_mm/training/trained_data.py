@@ -34,9 +34,7 @@ def description(checkpoint: Mapping) -> dict[str, object]:
 
 def interaction_codes(dataset) -> Tensor:
     """A number for every interaction, int64 (n,) in ascending order: the same one for the same tokens of user and item, whatever the order
-    of the rows. Empty for a data set without users and items."""
-    if dataset.uid_field is None:
-        return torch.zeros(0, dtype=torch.int64)
+    of the rows."""
     codes = np.zeros(len(dataset.inter_feat), dtype=np.uint64)
     for field, tokens, factor in ((dataset.uid_field, user_tokens, USERS), (dataset.iid_field, item_tokens, ITEMS)):
         digests = b"".join(blake2b(token.encode(), digest_size=8).digest() for token in tokens(dataset))
@@ -58,8 +56,11 @@ def check_ids(checkpoint: Mapping, dataset, file: str) -> None:
     Raises:
         InputError: they are not.
     """
-    now = vocabularies(dataset)
-    if any(now[field][: len(tokens)] != tokens for field, tokens in checkpoint.get(TOKENS, {}).items() if field in now):
+    if TOKENS not in checkpoint:
+        return
+    now, before = vocabularies(dataset), checkpoint[TOKENS]
+    renamed = not {dataset.uid_field, dataset.iid_field} <= before.keys()
+    if renamed or any(now[field][: len(tokens)] != tokens for field, tokens in before.items() if field in now):
         raise InputError(f"{file} has other users, items or ids than this data set: load_data_and_model brings the two together")
 
 
@@ -91,9 +92,12 @@ def warn_of_other_data(checkpoint: Mapping, parts: Sequence, file: str) -> None:
             logger.warning(f"{file} holds no tokens, so users and items are matched by their order: right only on the data set it was "
                            "trained on, with the same rows in the same order")  # fmt: skip
         return
-    before, (now, *later) = checkpoint[INTERACTIONS], map(interaction_codes, parts)
+    before = checkpoint[INTERACTIONS]
+    if not any(new_and_gone(before, interaction_codes(parts[0]))):
+        return
+    later = [interaction_codes(part) for part in parts[1:]]
     known, n = sum(int(torch.isin(codes, before).sum()) for codes in later), sum(map(len, later))
-    if known and any(new_and_gone(before, now)):
+    if known:
         logger.warning(f"the split is another one than that of {file}: {known} of the {n} interactions for validation and test were "
                        "trained on, so their metrics are too good (a random split follows the order of the rows)")  # fmt: skip
 

@@ -60,6 +60,16 @@ def test_a_random_split_follows_the_rows(shop, model, caplog):
     assert "of the 48 interactions for validation and test were trained on" in warning
 
 
+def test_a_run_does_not_go_on_under_other_names_of_its_columns(shop):
+    """Whose tokens are whose is then not known."""
+    file = train("BPR", shop)
+    inter = shop.folder / "shop.inter"
+    inter.write_text(inter.read_text().replace("user_id:", "customer:"))
+    keys = {"USER_ID_FIELD": "customer", "load_col": {"inter": ["customer", "item_id", "timestamp"]}, "epochs": 2, "resume": str(file)}
+    with pytest.raises(InputError, match="other users, items or ids"):
+        run("BPR", "shop", config_dict=quick(shop, **keys))
+
+
 @pytest.mark.parametrize("model", ["VBPR", "BPR"])
 def test_a_checkpoint_is_not_evaluated_under_other_ids(shop, model):
     file, keys = train(model, shop), quick(shop)
