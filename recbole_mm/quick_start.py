@@ -11,6 +11,8 @@ from recbole.utils import get_environment, init_seed
 from recbole_mm.checkpoint import checkpoint_name, load_checkpoint
 from recbole_mm.config.multimodal_config import MultiModalConfig
 from recbole_mm.config.registry import is_ours
+from recbole_mm.encoder.build_encoder import check_encoder
+from recbole_mm.encoder.settings import EncoderSettings
 from recbole_mm.errors import InputError, recboles_own_failures
 from recbole_mm.evaluation.popularity import Popularity
 from recbole_mm.evaluation.protocol import evaluate_parts, never_recommend
@@ -87,6 +89,7 @@ def run_command(
     """``run`` with a command line of its own, every argument of which must be ``--key=value``. None stands for ``sys.argv``, where
     arguments that are no keys are left alone."""
     config = MultiModalConfig(model, dataset, config_file_list, config_dict, command_line)
+    _check_encoder(config)
     if starts_others(config["nproc"]):
         arguments = (model, dataset, config_file_list, command_line, config_dict, saved)
         return launch(config["nproc"], config["use_gpu"], run_command, arguments)
@@ -104,6 +107,7 @@ def objective_function(config_dict: dict | None = None, config_file_list: list[s
         InputError: as for ``run``.
     """
     config = MultiModalConfig(config_dict=config_dict, config_file_list=config_file_list)
+    _check_encoder(config)
     if starts_others(config["nproc"]):
         return launch(config["nproc"], config["use_gpu"], objective_function, (config_dict, config_file_list, saved))
     with recboles_own_failures(config.model_class):
@@ -229,6 +233,11 @@ def _trained_before(config: MultiModalConfig) -> dict[str, object]:
     return description(load_checkpoint(first_stage, pickled=True)) if first_stage and Path(first_stage).is_file() else {}
 
 
+def _check_encoder(config: MultiModalConfig) -> None:
+    if is_ours(config.model_class):
+        check_encoder(EncoderSettings.from_config(config))
+
+
 def _floats(result: dict | None) -> dict | None:
     """The metrics as Python's floats. RecBole's are numpy's, which print as ``np.float64(0.5)`` under numpy 2."""
     return None if result is None else OrderedDict((metric, float(value)) for metric, value in result.items())
@@ -241,8 +250,9 @@ def start(config: MultiModalConfig, silent: bool = False) -> None:
         silent: whether the screen shows warnings alone.
 
     Raises:
-        InputError: ``nproc`` is set, and the call is not part of ``run``.
+        InputError: ``nproc`` is set, and the call is not part of ``run``, or the encoder's name is wrong.
     """
+    _check_encoder(config)
     if starts_others(config["nproc"]):
         raise InputError("nproc works with run alone; start the other commands under torchrun to share their work among processes")
     init_seed(config["seed"], config["reproducibility"])

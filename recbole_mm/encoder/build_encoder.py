@@ -2,8 +2,18 @@
 
 from recbole_mm.encoder.base import ItemEncoder
 from recbole_mm.encoder.compiled import compile_blocks
-from recbole_mm.encoder.factory import create_encoder, options_of, parse_name
+from recbole_mm.encoder.factory import check_name, create_encoder, options_of, parse_name
 from recbole_mm.encoder.settings import EncoderSettings
+
+
+def check_encoder(settings: EncoderSettings) -> None:
+    """Says what is wrong with the encoder's name and options before anything is read, downloaded or built.
+
+    Raises:
+        InputError: see ``check_name``.
+    """
+    if settings.needed:
+        check_name(settings.name, settings.options)
 
 
 def build_encoder(settings: EncoderSettings) -> ItemEncoder:

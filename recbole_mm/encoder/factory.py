@@ -1,23 +1,26 @@
 """Any encoder by its name: ``backend:name[@tag-or-path]``."""
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from recbole_mm.encoder.base import ItemEncoder
 from recbole_mm.errors import InputError, listed, nearest
 
 Backend = Callable[..., ItemEncoder]
+Check = Callable[[str, str | None], object]
 GRAMMAR = "backend:name[@tag-or-path]"
 
 _backends: dict[str, Backend] = {}
 _whole: set[str] = set()
+_checks: dict[str, Check] = {}
 
 
-def register_backend(name: str, whole: bool = False) -> Callable[[Backend], Backend]:
+def register_backend(name: str, whole: bool = False, check: Check | None = None) -> Callable[[Backend], Backend]:
     """Decorator for a function that builds the encoders of the backend ``name``: ``f(name, source, *, seed, **options) -> ItemEncoder``.
 
     ``source`` is the tag or path after the "@", or None; with ``whole`` the backend splits its names itself. The function's keyword
-    arguments are the backend's options.
+    arguments are the backend's options. ``check(name, source)`` raises InputError for a name that cannot be right, without a network and
+    in no time.
 
     Raises:
         ValueError: the backend is registered already.
@@ -31,6 +34,8 @@ def register_backend(name: str, whole: bool = False) -> Callable[[Backend], Back
         _backends[name] = function
         if whole:
             _whole.add(name)
+        if check is not None:
+            _checks[name] = check
         return function
 
     return register
@@ -54,11 +59,27 @@ def create_encoder(name: str, *, seed: int = 0, **options: object) -> ItemEncode
         InputError: a malformed name; an unknown backend, name, tag or option; weights that are not available or do not fit.
     """
     backend, rest, source = parse_name(name)
+    _check_options(name, backend, options)
+    return _backends[backend](rest, source, seed=seed, **options)
+
+
+def check_name(name: str, options: Iterable[str] = ()) -> None:
+    """Says what is wrong with a name, or the names of options, as far as that takes no network and no time. Nothing is built.
+
+    Raises:
+        InputError: as ``create_encoder``.
+    """
+    backend, rest, source = parse_name(name)
+    _check_options(name, backend, options)
+    if backend in _checks:
+        _checks[backend](rest, source)
+
+
+def _check_options(name: str, backend: str, options: Iterable[str]) -> None:
     valid = options_of(backend)
     for option in options if valid is not None else ():
         if option not in valid:
             raise InputError(f"{name}: no encoder option '{option}'{nearest(option, valid)}; its options: {listed(valid)}")
-    return _backends[backend](rest, source, seed=seed, **options)
 
 
 def options_of(backend: str) -> list[str] | None:

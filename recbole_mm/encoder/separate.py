@@ -3,7 +3,7 @@
 from torch import Tensor, nn
 
 from recbole_mm.encoder.base import ItemEncoder
-from recbole_mm.encoder.factory import create_encoder, options_of, parse_name, register_backend
+from recbole_mm.encoder.factory import check_name, create_encoder, options_of, parse_name, register_backend
 from recbole_mm.encoder.probe import probe_inputs
 from recbole_mm.encoder.trace import trace
 from recbole_mm.errors import InputError, listed
@@ -97,7 +97,13 @@ class SeparateEncoder(ItemEncoder):
         ]
 
 
-@register_backend("separate", whole=True)
+def check_separate(name: str, source: str | None) -> None:
+    """Raises InputError: a name that cannot be split, or a part that cannot be right."""
+    for part in split_name(name).values():
+        check_name(part)
+
+
+@register_backend("separate", whole=True, check=check_separate)
 def create_separate(
     name: str, source: str | None, *, seed: int = 0, gradient_checkpointing: bool = False, trust_remote_code: bool = False
 ) -> SeparateEncoder:

@@ -25,10 +25,15 @@ def read_weights(label: str, path: Path) -> dict[str, Tensor]:
     Raises:
         InputError: there is no such file, or it is not readable (truncated, say), contains code, or has no tensors.
     """
-    if not path.is_file():
-        raise InputError(f"{label}: {path} is a folder, not a file" if path.is_dir() else f"{label}: no such weights file: {path}")
+    require_file(label, path)
     with reading(label, path):
         return unwrapped(_read(path))
+
+
+def require_file(label: str, path: Path) -> None:
+    """Raises InputError: there is no such file."""
+    if not path.is_file():
+        raise InputError(f"{label}: {path} is a folder, not a file" if path.is_dir() else f"{label}: no such weights file: {path}")
 
 
 def weight_shapes(label: str, path: Path) -> dict[str, tuple[int, ...]]:

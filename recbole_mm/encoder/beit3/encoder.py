@@ -9,13 +9,13 @@ from torch import Tensor, nn
 from recbole_mm.encoder.beit3.config import BEiT3Config
 from recbole_mm.encoder.beit3.model import BEiT3
 from recbole_mm.encoder.beit3.released import native_image_size
-from recbole_mm.encoder.beit3.source import find_spm, find_weights
+from recbole_mm.encoder.beit3.source import TAGS, find_spm, find_weights
 from recbole_mm.encoder.beit3.tokenizer import PAD, BEiT3Tokenizer
 from recbole_mm.encoder.factory import register_backend
 from recbole_mm.encoder.multiway import MultiwayEncoder
 from recbole_mm.encoder.pretraining_heads import PretrainingHeads, drawn
 from recbole_mm.encoder.seeding import seeded
-from recbole_mm.encoder.weights import read_weights
+from recbole_mm.encoder.weights import read_weights, require_file
 from recbole_mm.errors import InputError
 
 WORDS = "mlm_head"
@@ -53,7 +53,16 @@ class BEiT3Encoder(MultiwayEncoder):
         return [f"model.beit3.encoder.layers.{i}.ffn.{expert}" for i in range(len(self.model.blocks)) for expert in ("A", "B")]
 
 
-@register_backend("beit3")
+def check_beit3(name: str, source: str | None) -> None:
+    """Raises InputError: an unknown size or tag, no source, or no such file."""
+    label = _label(name, source)
+    BEiT3Config.named(name)
+    path = None if name != "tiny" and source in TAGS else find_weights(label, name, source)
+    if path is not None:
+        require_file(label, path)
+
+
+@register_backend("beit3", check=check_beit3)
 def create_beit3(
     name: str,
     source: str | None,
@@ -77,7 +86,7 @@ def create_beit3(
     Raises:
         InputError: see ``create_encoder``.
     """
-    label = f"beit3:{name}" + (f"@{source}" if source else "")
+    label = _label(name, source)
     config = BEiT3Config.named(name, **({} if image_size is None else {"image_size": image_size}))
     path = find_weights(label, name, source)
     model = _random(config, seed) if path is None else _from_file(label, path, config, native=image_size is None)
@@ -86,6 +95,10 @@ def create_beit3(
     model.gradient_checkpointing = gradient_checkpointing
     heads = _pretraining_heads(label, path, model.config, seed) if pretraining_heads else None
     return BEiT3Encoder(label, model, pieces, path is None, heads).eval()
+
+
+def _label(name: str, source: str | None) -> str:
+    return f"beit3:{name}" + (f"@{source}" if source else "")
 
 
 def _pretraining_heads(label: str, path: Path | None, config: BEiT3Config, seed: int) -> PretrainingHeads:

@@ -148,7 +148,16 @@ class HfEncoder(ItemEncoder):
             parameter.requires_grad_(name in used)
 
 
-@register_backend("hf")
+def _label(name: str, source: str | None) -> str:
+    return f"hf:{name}" + (f"@{source}" if source else "")
+
+
+def check_hf(name: str, source: str | None) -> None:
+    """Raises InputError: no such folder, or a malformed name."""
+    find_folder(_label(name, source), name, source, download=False)
+
+
+@register_backend("hf", check=check_hf)
 def create_hf(
     name: str, source: str | None, *, seed: int = 0, gradient_checkpointing: bool = False, trust_remote_code: bool = False
 ) -> HfEncoder:
@@ -158,7 +167,7 @@ def create_hf(
     Raises:
         InputError: see ``create_encoder``.
     """
-    label = f"hf:{name}" + (f"@{source}" if source else "")
+    label = _label(name, source)
     with torch.random.fork_rng(devices=[]):
         encoder = _build(label, find_folder(label, name, source), trust_remote_code)
     if gradient_checkpointing:

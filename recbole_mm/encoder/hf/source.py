@@ -13,8 +13,9 @@ SMALL_FILES = ["*.json", "*.txt", "*.jinja", "*.model", "*.py", "[0-9]_*/*"]
 ADVICE = "download it elsewhere and pass hf:/folder, or copy the Hugging Face cache (HF_HOME) of a machine that has it"
 
 
-def find_folder(label: str, name: str, revision: str | None) -> Path:
-    """The folder that ``name`` means: itself, or a hub repository's in the Hugging Face cache, downloaded where needed.
+def find_folder(label: str, name: str, revision: str | None, download: bool = True) -> Path | None:
+    """The folder that ``name`` means: itself, or a hub repository's in the Hugging Face cache, downloaded where needed. Without
+    ``download`` the name of a repository is only checked.
 
     Raises:
         InputError: no such folder, a malformed name, or a repository that is not cached and cannot be downloaded.
@@ -26,7 +27,7 @@ def find_folder(label: str, name: str, revision: str | None) -> Path:
         return folder
     if not REPOSITORY.fullmatch(name):
         raise InputError(f"{label}: '{name}' is neither a hub repository (org/name) nor a folder (/folder, ./folder)")
-    return _download(label, name, revision)
+    return _download(label, name, revision) if download else None
 
 
 def weights_files(label: str, folder: Path) -> list[Path]:

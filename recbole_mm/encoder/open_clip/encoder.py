@@ -3,6 +3,7 @@
 import hashlib
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -123,7 +124,7 @@ class OpenClipEncoder(ItemEncoder):
         return (clamped_exp(scale), None) if bias is None else (scale.exp(), bias)
 
 
-@register_backend("open_clip")
+@register_backend("open_clip", check=partial(find_source, download=False))
 def create_open_clip(name: str, source: str | None, *, seed: int = 0, gradient_checkpointing: bool = False) -> OpenClipEncoder:
     """``name``: an architecture of open_clip with a tag, a weights file or ``tag=file`` as ``source``, ``hf-hub:org/repo``,
     ``local-dir:/folder``, or ``tiny`` (random under ``seed``, 64 px, 32 tokens; a weights file of its own may follow).

@@ -28,8 +28,9 @@ class Source:
     may_resize: bool = True
 
 
-def find_source(name: str, source: str | None) -> Source:
-    """Resolves ``name[@source]``; downloads into the Hugging Face cache where needed.
+def find_source(name: str, source: str | None, download: bool = True) -> Source | None:
+    """Resolves ``name[@source]``; downloads into the Hugging Face cache where needed. Without ``download`` the name is only checked, and
+    what would have to be downloaded is None.
 
     ``source`` is a tag, a weights file, or ``tag=file``: a file that holds the weights of that tag.
 
@@ -45,8 +46,8 @@ def find_source(name: str, source: str | None) -> Source:
     if name.startswith("local-dir:"):
         return _from_folder(label, Path(name.removeprefix("local-dir:")).expanduser())
     if name.startswith("hf-hub:"):
-        return _from_hub(label, name.removeprefix("hf-hub:"), source)
-    return _from_architecture(label, name.replace("/", "-"), source)
+        return _from_hub(label, name.removeprefix("hf-hub:"), source) if download else None
+    return _from_architecture(label, name.replace("/", "-"), source, download)
 
 
 def _from_folder(label: str, folder: Path) -> Source:
@@ -85,7 +86,7 @@ def _from_hub(label: str, repository: str, source: str | None) -> Source:
     return Source(label, config, preprocess, Path(weights), f"hf-hub:{repository}")
 
 
-def _from_architecture(label: str, name: str, source: str | None) -> Source:
+def _from_architecture(label: str, name: str, source: str | None, download: bool) -> Source | None:
     import open_clip
 
     if name not in open_clip.list_models():
@@ -100,6 +101,8 @@ def _from_architecture(label: str, name: str, source: str | None) -> Source:
     if not file or path.exists() or Path(tag).name != tag:
         tag, file = source, ""
     known = architecture.tag(label, tag, source)
+    if known is not None and not file and not download:
+        return None
     if known is not None:
         weights = _existing_file(label, Path(file).expanduser()) if file else _download(label, name, tag, known)
         return Source(label, architecture.config, known, weights, name, may_resize=not file)

@@ -14,7 +14,7 @@ from recbole_mm.encoder.vlmo.load import source_window
 from recbole_mm.encoder.vlmo.model import VLMo
 from recbole_mm.encoder.vlmo.parts import Head, MaskedWordHead
 from recbole_mm.encoder.vlmo.tokenizer import TINY_VOCABULARY, WordPieceTokenizer, find_vocabulary, read_vocabulary
-from recbole_mm.encoder.weights import fetch, read_weights
+from recbole_mm.encoder.weights import fetch, read_weights, require_file
 from recbole_mm.errors import InputError, listed, nearest
 
 RELEASE = "https://github.com/wenhui0924/vlmo_ckpts/releases/download/vlmo/vlmo_{size}_patch16_{tag}.pt"
@@ -44,7 +44,16 @@ class VLMoEncoder(MultiwayEncoder):
         return [names[getattr(block, f"mlp_{expert}")] for block in self.layers() for expert in block.experts]
 
 
-@register_backend("vlmo")
+def check_vlmo(name: str, source: str | None) -> None:
+    """Raises InputError: an unknown size or tag, no source, or no such file."""
+    label = _label(name, source)
+    VLMoConfig.named(name)
+    path = None if name != "tiny" and source in TAGS else _weights(label, name, source)
+    if path is not None:
+        require_file(label, path)
+
+
+@register_backend("vlmo", check=check_vlmo)
 def create_vlmo(
     name: str,
     source: str | None,
@@ -68,7 +77,7 @@ def create_vlmo(
     Raises:
         InputError: an unknown size or tag, no source, or weights or a vocabulary that are not available or do not fit.
     """
-    label = f"vlmo:{name}" + (f"@{source}" if source else "")
+    label = _label(name, source)
     changes = {} if image_size is None else {"image_size": image_size}
     config = VLMoConfig.named(name, **changes)
     weights = _weights(label, name, source)
@@ -90,6 +99,10 @@ def _pretraining_heads(model: VLMo, seed: int, from_scratch: bool) -> Pretrainin
     dim = model.config.embed_dim
     match, words = drawn(lambda: Head(dim, 2, bias=True), seed), drawn(lambda: MaskedWordHead(dim, model.config.vocab_size), seed)
     return PretrainingHeads(match, words, frozenset({"match", "words"}))
+
+
+def _label(name: str, source: str | None) -> str:
+    return f"vlmo:{name}" + (f"@{source}" if source else "")
 
 
 def _weights(label: str, name: str, source: str | None) -> Path | None:
