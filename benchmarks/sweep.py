@@ -85,7 +85,15 @@ def time_limit(seconds: int) -> Iterator[None]:
 
 def outcome(model: str, variant: dict, folder: Path, seconds: int) -> tuple[str, str]:
     """What came of a run, in a word, and the message if there is one."""
-    keys = {"data_path": str(folder), "epochs": 1, "use_gpu": False, "show_progress": False, "state": "ERROR", **variant}
+    keys = {
+        "data_path": str(folder),
+        "epochs": 1,
+        "pretrain_epochs": 1,
+        "use_gpu": False,
+        "show_progress": False,
+        "state": "ERROR",
+        **variant,
+    }
     try:
         with time_limit(seconds), contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
             run(model, keys.pop("dataset", "shop"), config_dict=keys, saved=False)

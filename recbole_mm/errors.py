@@ -75,6 +75,9 @@ def recboles_own_failures(model_class: type) -> Iterator[None]:
     except Exception as error:
         if model_class.__module__.partition(".")[0] != "recbole":
             raise
+        if isinstance(error, ModuleNotFoundError) and error.name:
+            package = error.name.partition(".")[0]
+            raise InputError(f"model {model_class.__name__} needs the package {package}, which is not installed") from error
         _log_traceback()
         places = [frame for frame in traceback.extract_tb(error.__traceback__) if f"{Path('/')}recbole{Path('/')}" in frame.filename]
         where = f" ({Path(places[-1].filename).name}, line {places[-1].lineno})" if places else ""

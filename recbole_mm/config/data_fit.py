@@ -16,6 +16,7 @@ def check_against_data(config: Mapping, dataset) -> None:
     """
     _check_topk(config, dataset)
     _check_labels(config, dataset)
+    _check_features(config, dataset)
 
 
 def _check_topk(config: Mapping, dataset) -> None:
@@ -28,13 +29,20 @@ def _check_labels(config: Mapping, dataset) -> None:
     """Labels come from a column, from ``threshold``, or, for pairs of a user and an item, from sampled negatives."""
     if config["LABEL_FIELD"] in dataset.inter_feat or config["threshold"]:
         return
-    how = (
-        f"set threshold: {{{config['RATING_FIELD']}: 4}} (a rating of at least 4 is label 1), or add a column {config['LABEL_FIELD']}:float"
-    )
-    if is_tested_on_labels(config):
-        raise InputError(
-            f"eval_args: mode labeled needs labels, and the data set has none: {how}; or set mode: uni100, with sampled negatives"
-        )
+    label = config["LABEL_FIELD"]
+    how = f"set threshold: {{{config['RATING_FIELD']}: 4}} (a rating of at least 4 is label 1), or add a column {label}:float"
     if learns_from_labels(config):
         raise InputError(f"{config['model']} learns from labels, and the data set has none: {how}; or set train_neg_sample_args: "
                          "{distribution: uniform, sample_num: 1}, so that sampled negatives have label 0")  # fmt: skip
+    if is_tested_on_labels(config):
+        raise InputError(f"eval_args: mode labeled needs labels, and the data set has none: {how}; or set mode: uni100")
+
+
+def _check_features(config: Mapping, dataset) -> None:
+    """The columns that some of RecBole's sequential models read as features of the items."""
+    for key in ("selected_features", "item_attribute"):
+        named = config[key] or []
+        absent = [column for column in ([named] if isinstance(named, str) else named) if column not in dataset.field2type]
+        if absent:
+            raise InputError(f"{config['model']} reads {named} of the items ({key}), and {dataset.dataset_name}.item has no column "
+                             f"{', '.join(absent)}; set {key} to columns that it has")  # fmt: skip

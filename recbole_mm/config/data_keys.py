@@ -51,6 +51,16 @@ def default_columns(load_col: object, settings: Mapping) -> object:
     }
 
 
+def with_features(load_col: object, settings: Mapping) -> object:
+    """A default ``load_col`` that also names the items' columns which the model reads as features, as RecBole's SASRecF and S3Rec do."""
+    selected = settings.get("selected_features") or settings.get("item_attribute")
+    columns = [selected] if isinstance(selected, str) else selected
+    if not columns or not NAMES.accepts(columns) or not isinstance(load_col, Mapping) or load_col.get("item") == "*":
+        return load_col
+    item = load_col.get("item") or [settings["ITEM_ID_FIELD"]]
+    return {**load_col, "item": list(dict.fromkeys([*item, *columns]))}
+
+
 def sequential_order(eval_args: object) -> object:
     """``eval_args`` of a sequential model, whose interactions are sorted by time where nobody says anything else.
 

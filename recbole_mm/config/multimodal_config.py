@@ -13,7 +13,7 @@ from recbole.config import Config
 from recbole.utils import EvaluatorType, InputType, ModelType
 
 from recbole_mm.config.checks import PICKLES, check_recboles_values, check_values
-from recbole_mm.config.data_keys import check_data_keys, default_columns, sequential_order
+from recbole_mm.config.data_keys import check_data_keys, default_columns, sequential_order, with_features
 from recbole_mm.config.keys import KEYS
 from recbole_mm.config.kinds import EVERY_MODEL, NAMES
 from recbole_mm.config.known_keys import check_keys, foreign_facts, foreign_keys, known_keys, our_keys
@@ -221,7 +221,7 @@ class MultiModalConfig(Config):
         """``load_col`` follows the names of the fields, unless somebody has set it."""
         final = super()._get_final_config_dict()
         if "load_col" not in self.given_keys:
-            final["load_col"] = default_columns(final["load_col"], final)
+            final["load_col"] = with_features(default_columns(final["load_col"], final), final)
         if final["MODEL_TYPE"] == ModelType.SEQUENTIAL:
             final["eval_args"] = sequential_order(final["eval_args"])
         check_data_keys(final)

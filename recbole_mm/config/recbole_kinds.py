@@ -111,6 +111,7 @@ TYPES: Mapping[str, Kind] = {
     "float": Kind("float", "a number", is_number),
     "bool": SWITCH,
     "str": NAME,
+    "list of str": NAMES,
     "list of int": Kind("list", "a list of whole numbers", lambda v: isinstance(v, list | tuple) and all(map(is_whole, v))),
     "list of float": Kind("list", "a list of numbers", lambda v: isinstance(v, list | tuple) and all(map(is_number, v))),
 }

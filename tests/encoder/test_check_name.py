@@ -44,8 +44,13 @@ def _nothing(name, source, *, seed=0):
     pytest.fail("an encoder is built")
 
 
-@pytest.mark.parametrize("name", ["open_clip:ViT-B-16-quickgelu@openai", "open_clip:tiny", "open_clip:hf-hub:a/b", "hf:a/b@main", "vlmo:base@224",
-                                  "beit3:large@itc_224", "vlmo:tiny", "beit3:tiny", "separate:image=open_clip:tiny,text=hf:a/b"])  # fmt: skip
+@pytest.mark.parametrize(
+    "name",
+    [
+        "open_clip:ViT-B-16-quickgelu@openai", "open_clip:tiny", "open_clip:hf-hub:a/b", "hf:a/b@main", "vlmo:base@224",
+        "beit3:large@itc_224", "vlmo:tiny", "beit3:tiny", "separate:image=open_clip:tiny,text=hf:a/b",
+    ],
+)  # fmt: skip
 def test_what_may_be_right_is_not_downloaded(name):
     check_name(name)
 
