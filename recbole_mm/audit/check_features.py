@@ -10,6 +10,7 @@ from recbole_mm.audit.feature_statistics import Statistics, measure
 from recbole_mm.audit.report import NAMED, Report
 from recbole_mm.errors import InputError
 from recbole_mm.feature.formats import Rows, open_rows
+from recbole_mm.feature.row_faults import CONSTANT, FAULTS, ZERO
 from recbole_mm.feature.row_tokens import row_tokens
 
 RUN_STOPS = "until then a run stops"
@@ -72,8 +73,8 @@ def _check_values(data: AuditedData, modality: str, tokens: list[str], measured:
     here = np.array([token in known for token in tokens])
     kinds = (
         ("not_finite", "error", ~measured.finite, "have NaN or infinite numbers", f"compute them again; {RUN_STOPS}"),
-        ("zero", "warning", measured.zero, "are all zero", "leave these rows out of the file: the items then count as missing"),
-        ("constant", "warning", measured.constant & ~measured.zero, "repeat one number", "compute them again, or leave them out"),
+        (ZERO, "warning", measured.zero, *FAULTS[ZERO]),
+        (CONSTANT, "warning", measured.constant, *FAULTS[CONSTANT]),
     )
     for code, level, mask, message, action in kinds:
         found = names[mask & here].tolist()

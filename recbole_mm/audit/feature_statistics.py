@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from recbole_mm.feature.formats import Rows, reading
+from recbole_mm.feature.row_faults import CONSTANT, ZERO, faulty_rows
 from recbole_mm.terminal import Bar
 
 NUMBERS_AT_ONCE = 2**24
@@ -17,10 +18,10 @@ class Statistics:
     """Statistics of n rows.
 
     Attributes:
-        finite, zero, constant: bool (n,); a constant row repeats one number, which may be zero.
+        finite, zero, constant: bool (n,); a constant row repeats one number other than zero.
         norms: (n,), the Euclidean norms; NaN for rows that are not finite.
-        duplicates: the numbers of the rows that have the same values as another row, those of the largest group first; constant rows
-            are left out.
+        duplicates: the numbers of the rows that have the same values as another row, those of the largest group first; zero
+            and constant rows are left out.
         constant_columns: how many columns have the same value in all finite rows.
         width: the number of columns.
     """
@@ -59,8 +60,8 @@ def measure(rows: Rows, modality: str, path: Path, show_progress: bool) -> Stati
             at = slice(start, min(start + block, rows.count))
             with reading(modality, path):
                 values = np.ascontiguousarray(rows.read(np.arange(at.start, at.stop)))
-            finite[at], constant[at] = np.isfinite(values).all(1), (values == values[:, :1]).all(1)
-            zero[at] = ~values.any(1)
+            faults = faulty_rows(values)
+            finite[at], zero[at], constant[at] = np.isfinite(values).all(1), faults[ZERO], faults[CONSTANT]
             norms[at] = np.where(finite[at], np.linalg.norm(np.where(finite[at, None], values, 0), axis=1), np.nan)
             names += [blake2b(row, digest_size=16).digest() for row in values]
             known = values[finite[at]]
@@ -68,6 +69,6 @@ def measure(rows: Rows, modality: str, path: Path, show_progress: bool) -> Stati
                 low, high = np.minimum(low, known.min(0)), np.maximum(high, known.max(0))
             bar.update(at.stop - at.start)
     _, group, sizes = np.unique(np.array(names), return_inverse=True, return_counts=True)
-    size = np.where(constant | ~finite, 1, sizes[group])
+    size = np.where(zero | constant | ~finite, 1, sizes[group])
     order = np.lexsort((np.arange(rows.count), group, -size))
     return Statistics(finite, zero, constant, norms, order[size[order] > 1], int((low == high).sum()), rows.width)

@@ -61,19 +61,22 @@ def with_features(load_col: object, settings: Mapping) -> object:
     return {**load_col, "item": list(dict.fromkeys([*item, *columns]))}
 
 
-def sequential_order(eval_args: object) -> object:
-    """``eval_args`` of a sequential model, whose interactions are sorted by time where nobody says anything else.
+def sequential_order(settings: Mapping, given: Mapping) -> object:
+    """``eval_args`` of a sequential model, which is split by time where nobody says anything else.
+
+    Args:
+        settings: the merged settings.
+        given: those that somebody has set, rather than the property files.
 
     Raises:
         InputError: somebody does.
     """
-    if not isinstance(eval_args, Mapping):
-        return eval_args
-    if eval_args.get("order", "TO") != "TO":
-        raise InputError(
-            f"eval_args: order {eval_args['order']}: a sequential model reads interactions in the order of time; set order: TO"
-        )
-    return {**eval_args, "order": "TO"}
+    value, said = settings["eval_args"], given.get("eval_args", {})
+    if not (isinstance(value, Mapping) and isinstance(said, Mapping)):
+        return value
+    if said.get("order", "TO") != "TO":
+        raise InputError(f"eval_args: order {said['order']}: a sequential model reads interactions in the order of time; set order: TO")
+    return {**value, "order": "TO"}
 
 
 def _of_val_interval(wanted: object) -> list[str]:

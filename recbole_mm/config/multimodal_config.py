@@ -218,12 +218,13 @@ class MultiModalConfig(Config):
         return used
 
     def _get_final_config_dict(self) -> dict:
-        """``load_col`` follows the names of the fields, unless somebody has set it."""
+        """``load_col`` follows the names of the fields, and a sequential model is split by time, unless somebody says otherwise."""
         final = super()._get_final_config_dict()
-        if "load_col" not in self.given_keys:
+        given = {**self.data_set_config_dict, **self.external_config_dict}
+        if "load_col" not in given:
             final["load_col"] = with_features(default_columns(final["load_col"], final), final)
         if final["MODEL_TYPE"] == ModelType.SEQUENTIAL:
-            final["eval_args"] = sequential_order(final["eval_args"])
+            final["eval_args"] = sequential_order(final, given)
         check_data_keys(final)
         return final
 

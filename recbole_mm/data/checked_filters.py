@@ -123,7 +123,7 @@ class CheckedFilters:
         if "training" in empty or len(empty) > 1:
             keys = f"benchmark_filename {listed(self.config['benchmark_filename'])}" if self.config["benchmark_filename"] else (
                 f"eval_args split {self.config['eval_args']['split']} of {sum(map(len, parts)):,} interactions")  # fmt: skip
-            raise InputError(f"{keys} leaves nothing for {' and '.join(empty)}")
+            raise InputError(f"{keys} leaves nothing for {' and '.join(empty)}; every user needs several interactions, or group_by: none")
         if empty:
             self.logger.warning(f"the split leaves nothing for {empty[0]}" + (
                 ": the last epoch is tested, not the best one" if empty[0] == "validation" else ": there is no test result"))  # fmt: skip

@@ -49,6 +49,10 @@ def needed_columns(config, source: str) -> dict[str, str]:
         needed.update(dict.fromkeys(config["threshold"] or (), "threshold"))
         if not config["threshold"] and (learns_from_labels(config) or is_tested_on_labels(config)):
             needed[config["LABEL_FIELD"]] = "LABEL_FIELD"
+        if config["inter_matrix_type"] == "rating":
+            needed[config["RATING_FIELD"]] = "inter_matrix_type"
+        if config["time-aware"]:
+            needed[config["TIME_FIELD"]] = "time-aware"
         if list_column(config):
             needed[list_column(config)] = "LIST_SUFFIX"
     return needed

@@ -12,6 +12,7 @@ from recbole_mm.encoder.tuning.tunings import Side
 from recbole_mm.feature.features import ItemFeatures
 from recbole_mm.feature.files import read_tables
 from recbole_mm.feature.missing import Interactions
+from recbole_mm.feature.row_faults import warn_of_faults
 from recbole_mm.feature.settings import FeatureSettings
 from recbole_mm.finetune.finetune_encoder import finetune_encoder
 from recbole_mm.items.catalogue import EncodedCatalogue, encode_catalogue
@@ -112,4 +113,6 @@ def encode(settings: EncoderSettings, dataset, encoder: ItemEncoder, ranks: Rank
     counts = (f"{m} ({encoded.reused[m]} reused, {encoded.new[m]} new)" for m in encoded.tables)
     verb = "encoded into" if any(encoded.new.values()) else "reused from"
     logger.info(f"features {verb} {encoded.folder}: {', '.join(counts)}")
+    for modality, table in encoded.tables.items():
+        warn_of_faults(modality, str(encoded.folder), table, dataset.tokens)
     return encoded

@@ -10,6 +10,7 @@ import torch
 
 from recbole_mm.errors import InputError, listed
 from recbole_mm.feature.formats import open_rows, reading
+from recbole_mm.feature.row_faults import warn_of_faults
 from recbole_mm.feature.row_tokens import row_tokens
 from recbole_mm.items.feature_table import Table
 
@@ -67,7 +68,9 @@ def _read_table(
     if len(bad):
         raise InputError(f"{path}: {len(bad)} items have NaN or infinite features, first {_shortened(tokens[i] for i in bad)}")
     fingerprint = _fingerprint(features, rows >= 0, tokens)
-    return Table(torch.from_numpy(features), torch.from_numpy(rows >= 0), fingerprint, codes=_row_codes(features, rows >= 0))
+    table = Table(torch.from_numpy(features), torch.from_numpy(rows >= 0), fingerprint, codes=_row_codes(features, rows >= 0))
+    warn_of_faults(modality, str(path), table, tokens)
+    return table
 
 
 def _check_coverage(modality: str, path: Path, tokens: list[str], rows: np.ndarray, names: list[str]) -> None:

@@ -9,7 +9,7 @@ RENAMED = {"USER_ID_FIELD": "customer", "ITEM_ID_FIELD": "product", "TIME_FIELD"
 
 
 def config(tmp_path, model: str = "BPR", **keys) -> MultiModalConfig:
-    own = {"train_neg_sample_args": None} if model == "SASRec" else {}
+    own = {"train_neg_sample_args": None} if model in ("SASRec", "GRU4RecKG") else {}
     return MultiModalConfig(model, "shop", config_dict={"data_path": str(tmp_path), "use_gpu": False, **own, **keys})
 
 
@@ -61,5 +61,6 @@ def test_the_columns_of_other_files_follow_as_well(tmp_path):
 
 def test_a_sequential_model_is_split_by_time_unless_somebody_says_otherwise(tmp_path):
     assert config(tmp_path, "SASRec", eval_args={"split": {"LS": "valid_and_test"}})["eval_args"]["order"] == "TO"
+    assert config(tmp_path, "GRU4RecKG")["eval_args"]["order"] == "TO", "where RecBole's own file says nothing"
     with pytest.raises(InputError, match="eval_args: order RO: a sequential model reads interactions in the order of time; set order: TO"):
         config(tmp_path, "SASRec", eval_args={"order": "RO"})

@@ -50,7 +50,7 @@ def test_labels_must_be_labels(tmp_path, caplog):
             {"unload_col": {"inter": ["rating"]}, "load_col": None, "threshold": {"rating": 4}},
             "unload_col leaves out 'rating' of .*threshold",
         ),
-        ({"eval_args": {**BY_TIME, "split": {"RS": [0, 0, 1]}}}, "leaves nothing for training and validation"),
+        ({"eval_args": {**BY_TIME, "split": {"RS": [1, 0, 0]}}}, "of 30 interactions leaves nothing for validation and test"),
     ],
 )
 def test_filters_and_splits_that_leave_nothing(tmp_path, keys, says):

@@ -57,3 +57,28 @@ def test_links_may_not_lead_out(tmp_path: Path) -> None:
         for name in ("out.png", "sub/out.png", "up/secret.png", "up"):
             with pytest.raises(InputError, match="link out of image_dir"):
                 resolve_image_path(tmp_path / folder, name)
+
+
+def test_an_absolute_path_below_the_folder_is_one_inside(tmp_path: Path) -> None:
+    """The folder and the path may each be written through a link."""
+    folder = tmp_path / "images"
+    (folder / "sub").mkdir(parents=True)
+    (folder / "sub/a.png").touch()
+    (tmp_path / "linked").symlink_to("images")
+    (tmp_path / "secret.png").touch()
+    (folder / "out.png").symlink_to("../secret.png")
+    for root in (folder, tmp_path / "linked"):
+        for path in (folder / "sub/a.png", tmp_path / "linked/sub/a.png", folder / "sub/../sub/./a.png"):
+            assert resolve_image_path(root, str(path)) == root / "sub/a.png"
+        assert resolve_image_path(root, str(folder / "none.png")) == root / "none.png"
+        for path in (tmp_path / "secret.png", folder / "../secret.png", tmp_path / "images2/a.png", tmp_path / "linked/../secret.png"):
+            with pytest.raises(InputError, match="outside image_dir"):
+                resolve_image_path(root, str(path))
+        with pytest.raises(InputError, match="link out of image_dir|outside image_dir"):
+            resolve_image_path(root, str(folder / "out.png"))
+
+
+def test_a_relative_image_dir_takes_absolute_paths(tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("images").mkdir()
+    assert resolve_image_path(Path("images"), str(tmp_path / "images" / "a.png")) == Path("images/a.png")
