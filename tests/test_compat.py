@@ -12,7 +12,11 @@ import torch
 
 from recbole_mm.compat import libraries
 from recbole_mm.compat.recbole_modules import without_ray
-from recbole_mm.errors import MissingPackage
+from recbole_mm.config.multimodal_config import MultiModalConfig
+from recbole_mm.errors import InputError, MissingPackage
+from recbole_mm.quick_start import build_model, create_dataset, data_preparation
+from tests.config.test_fuzz import OWN, WORKING, write_shop
+from tests.planted import built
 
 
 def python(code: str) -> int:
@@ -126,3 +130,36 @@ def test_without_recbole_one_line_says_how_to_get_it(monkeypatch):
     monkeypatch.setattr(sys, "path_importer_cache", {})
     with pytest.raises(MissingPackage, match="pip install --no-deps recbole==1.2.1"):
         import recbole  # noqa: F401
+
+
+def test_the_case_study_ranks_for_users_without_an_item_in_the_test(planted):
+    """Against the scores of the model itself, without what each user has had in training and validation."""
+    from recbole.utils.case_study import full_sort_topk
+
+    config, model, train, _, test = built(planted, "CLIPRec", modalities=[], encoder=None, loss_type="BPR")
+    dataset = test.dataset
+    users, absent = range(1, dataset.user_num), 3
+    test.uid2history_item[absent] = None  # as RecBole's loader has it for a user without a row in the test part
+    scores, items = full_sort_topk(users, model, test, k=5)
+    had = set(test._sampler.used_ids[absent])
+    own = model.full_sort_predict({model.USER_ID: torch.tensor([absent])}).view(-1)
+    allowed = [i for i in range(1, dataset.item_num) if i not in had]
+    assert scores.shape == items.shape == (len(users), 5)
+    assert set(items[absent - 1].tolist()) == set(sorted(allowed, key=lambda i: -own[i])[:5])
+
+
+def test_the_case_study_refuses_users_without_a_sequence_instead_of_ranking_for_others(tmp_path):
+    from recbole.utils.case_study import full_sort_topk
+
+    folder = write_shop(tmp_path)
+    with open(folder / "tiny.inter", "a", encoding="utf-8") as file:
+        file.write("lonely\ti1\t5\t1000\n")
+    given = {**WORKING, **OWN["SASRec"], "data_path": str(tmp_path), "val_interval": None}
+    config = MultiModalConfig("SASRec", "tiny", None, {**given, "eval_args": {"split": {"LS": "valid_and_test"}, "order": "TO"}}, [])
+    dataset = create_dataset(config)
+    train, _, test = data_preparation(config, dataset)
+    model = build_model(config, train)
+    known, lonely = dataset.token2id("user_id", ["u3", "lonely"])
+    assert full_sort_topk([known], model, test, k=3)[1].shape == (1, 3)
+    with pytest.raises(InputError, match="1 of 2 users have no sequence .*lonely"):
+        full_sort_topk([known, lonely], model, test, k=3)

@@ -1,11 +1,16 @@
 """A module of the user's own is imported first, and what it defines is found by name."""
 
+from pathlib import Path
+
 import pytest
 
+from recbole_mm.cli import main_run
 from recbole_mm.config.multimodal_config import MultiModalConfig
 from recbole_mm.config.plugins import load_plugins
 from recbole_mm.encoder import create_encoder, list_backends
 from recbole_mm.errors import InputError
+from recbole_mm.quick_start import load_data_and_model
+from tests.planted import settings
 
 MODULE = """
 from helper_of_{name} import SIZE
@@ -95,3 +100,17 @@ def test_what_is_not_there(tmp_path):
         load_plugins(["nowhere.mine"])
     with pytest.raises(InputError, match="plugins '5': a list of names"):
         config("BPR", 5)
+
+
+@pytest.mark.parametrize("model", ["FourthIds", "FifthContent"])
+def test_a_run_by_the_command_and_its_checkpoint_find_the_model(planted, tmp_path, monkeypatch, capsys, model):
+    name, keys = model.removesuffix("Ids").removesuffix("Content"), settings(planted, epochs=1)
+    file = written(tmp_path, name)
+    keys |= {"metrics": f"Recall,{name}Hits", "encoder": f"{name.lower()}hits_encoders:x", "encoder_training": "pretrained", "topk": "5,10"}
+    arguments = [f"--{key}={value}" for key, value in keys.items() if model == "FifthContent" or not key.startswith("encoder")]
+    monkeypatch.chdir(tmp_path)
+    assert main_run([f"--model={model}", f"--dataset={planted.name}", "--plugins", Path(file).name, *arguments]) == 0, capsys.readouterr()
+    (checkpoint,) = Path("saved").glob(f"{model}-*.pth")
+    monkeypatch.chdir(planted)
+    config, loaded, *_ = load_data_and_model(str(tmp_path / checkpoint))
+    assert type(loaded).__name__ == model and config["plugins"] == [file]
