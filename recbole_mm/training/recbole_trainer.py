@@ -20,6 +20,7 @@ class RecBoleTraining:
     def __init__(self, config, model: AbstractRecommender) -> None:
         self.trained_data: dict[str, object] = {}
         self.resumed: Mapping | None = None
+        self.valid_result: Mapping[str, float] | None = None
         super().__init__(config, model)
 
     def fit(self, train_data, *args, **kwargs) -> tuple:
@@ -45,6 +46,7 @@ class RecBoleTraining:
         self.resumed = description(checkpoint)
         with fitting(resume_file):
             super().resume_checkpoint(resume_file)
+        self.best_valid_result = checkpoint.get("best_valid_result")
 
     @torch.no_grad()
     def evaluate(self, eval_data, load_best_model: bool = True, model_file: str | None = None, show_progress: bool = False):
@@ -66,6 +68,10 @@ class RecBoleTraining:
         save_checkpoint(self._state(epoch), saved_model_file)
         self.saved_model_file = saved_model_file
 
+    def _valid_epoch(self, *args, **kwargs) -> tuple[float, Mapping[str, float]]:
+        score, self.valid_result = super()._valid_epoch(*args, **kwargs)
+        return score, self.valid_result
+
     def _save_checkpoint(self, epoch: int, verbose: bool = True, **kwargs) -> None:
         if not self.config["single_spec"] and self.config["local_rank"] != 0:
             return
@@ -81,9 +87,10 @@ class RecBoleTraining:
         return {
             "config": plain(self.config.final_config_dict),
             **self.trained_data,
-            "epoch": epoch,
+            "epoch": max(epoch, self.start_epoch - 1),  # RecBole calls it -1 where a resumed run has nothing to train
             "cur_step": self.cur_step,
             "best_valid_score": float(self.best_valid_score),
+            "best_valid_result": plain(self.valid_result or self.best_valid_result),
             "state_dict": self.model.state_dict(),
             "other_parameter": other,
             "optimizer": self.optimizer.state_dict(),

@@ -5,10 +5,11 @@ from pathlib import Path
 
 import pytest
 
+from recbole_mm.checkpoint import load_checkpoint
 from recbole_mm.errors import InputError
 from recbole_mm.quick_start import build_trainer, run
 from tests.planted import built
-from tests.training.moving_shop import BY_TIME, OLD_ITEMS, OLD_USERS, Loaded, Shop, draw_shop, quick, train
+from tests.training.moving_shop import BY_TIME, OLD_ITEMS, OLD_USERS, Loaded, Shop, draw_shop, newest, quick, train
 
 
 @pytest.fixture
@@ -58,6 +59,15 @@ def test_a_random_split_follows_the_rows(shop, model, caplog):
     Loaded.of(file)
     (warning,) = [record.message for record in caplog.records if "checkpoint" in record.message or "split" in record.message]
     assert "of the 48 interactions for validation and test were trained on" in warning
+
+
+@pytest.mark.parametrize("model", ["VBPR", "BPR"])
+def test_a_finished_run_has_nothing_to_train(shop, model):
+    first = run(model, "shop", config_dict=quick(shop))
+    file = newest(model)
+    again = run(model, "shop", config_dict=quick(shop, resume=str(file)))
+    assert first["best_valid_result"] and again["best_valid_result"] == first["best_valid_result"]
+    assert again["test_result"] == first["test_result"] and load_checkpoint(file)["epoch"] == 0
 
 
 def test_a_run_does_not_go_on_under_other_names_of_its_columns(shop):
