@@ -69,7 +69,7 @@ def _with_index(columns: tuple[str, ...], lines: Sequence[str], delimiter: str, 
     """The columns with one without a name, where every row has a cell more than the header: first, as R writes the names of rows, or last,
     where every line ends in a separator."""
     rows = [cells for cells in (_cells(line.rstrip("\r\n"), delimiter, quote) for line in lines[:50] if line.strip()) if cells]
-    if not rows or any(len(cells) != len(columns) + 1 for cells in rows):
+    if not rows or any(len(cells) != len(columns) + 1 for cells in rows) or quote and any("\\" + quote in line for line in lines[:50]):
         return columns
     return (*columns, "") if not any(cells[-1] for cells in rows) else ("", *columns)
 

@@ -13,7 +13,7 @@ from recbole_mm.data.prepare.options import Options
 from recbole_mm.data.prepare.source import Source
 from recbole_mm.data.prepare.summary import Summary, Table
 from recbole_mm.data.prepare.times import times
-from recbole_mm.data.prepare.where import rows_where
+from recbole_mm.data.prepare.where import mentioned, rows_where
 from recbole_mm.errors import InputError
 
 RATING_SAMPLE = 10_000
@@ -60,7 +60,8 @@ def load_interactions(connection: duckdb.DuckDBPyConnection, table: InputTable, 
     query = f"SELECT {tokens[0]}, {tokens[1]}, {rating} AS rating, {time} AS time, passes, {fault} AS fault FROM ({rows})"
     loaded = load(connection, table, "raw", query, options.max_bad_rows)
     summary.columns, summary.rows = columns, loaded.rows
-    summary.tables.append(Table.of(table, loaded.rows, columns, said))
+    asked_for = {"--where": ", ".join(mentioned(table, options.where))} if options.where else {}
+    summary.tables.append(Table.of(table, loaded.rows, columns | asked_for, said))
     summary.drop("unreadable", loaded.bad)
     summary.first_unreadable += [loaded.first_bad] if loaded.bad else []
     summary.drop("left out by --where", sql.count(connection, "SELECT count(*) FROM raw WHERE fault IS NULL AND NOT passes"))

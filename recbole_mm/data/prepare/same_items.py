@@ -69,7 +69,7 @@ def match_items(
         "AND regexp_full_match(form1(t), '[0-9]+') GROUP BY t"
     )
     matched = sql.count(connection, "SELECT count(*) FROM same")
-    if matched < max(1, NEARLY_NOTHING * total):
+    if total and matched < max(1, NEARLY_NOTHING * total):
         ours = [row[0] for row in connection.execute("SELECT o FROM ordered ANTI JOIN same USING (o) ORDER BY o LIMIT 3").fetchall()]
         theirs = [row[0] for row in connection.execute("SELECT t FROM named ORDER BY t LIMIT 3").fetchall()]
         raise InputError(

@@ -31,7 +31,7 @@ class Table:
     def of(cls, table: InputTable, rows: int, used: Mapping[str, str], said: Mapping[str, str] | None = None) -> "Table":
         names = {name for columns in used.values() for name in (columns, *columns.split(", "))}
         file = table.path.name + (f" and {len(table.parts) - 1} more files" if len(table.parts) > 1 else "")
-        return cls(file, rows, dict(used), dict(said or {}), [*(c for c in table.columns if c not in names), *table.ignored])
+        return cls(file, rows, dict(used), dict(said or {}), [*table.ignored, *(c for c in table.columns if c not in names)])
 
 
 @dataclass

@@ -25,7 +25,7 @@ DAYS = (36_526, 55_153)
 """In that calendar, the days of the years 2000 to 2050."""
 COMPACT = {8: "%Y%m%d", 12: "%Y%m%d%H%M", 14: "%Y%m%d%H%M%S"}
 """Dates that are written as numbers, by their digits."""
-_DATE = r"\s*[0-9]{1,2}[./-][0-9]{1,2}[./-]([0-9]{4}|[0-9]{2})\b.*"
+_DATE = r"\s*[0-9]{1,2}[./-][0-9]{1,2}[./-]([0-9]{4}|[0-9]{2})([^0-9].*)?"
 _CLOCKS = ["", *map("".join, product((" %H:%M", " %H:%M:%S", " %H:%M:%S.%f", " %I:%M %p", " %I:%M:%S %p"), ("", "%z", " %z", " %Z")))]
 _NAMED = [date + clock for date in ("%d %b %Y", "%b %d %Y", "%d %B %Y", "%B %d %Y") for clock in _CLOCKS]
 _NAMED += ["%b %d %H:%M:%S %Y", "%b %d %H:%M:%S %Z %Y", "%b %d %H:%M:%S %z %Y"]
@@ -82,9 +82,9 @@ def times(
     joined = f"regexp_replace({year_first}, '\\s+([+-][0-9]{{2}}:?[0-9]{{2}})\\s*$', '\\1')"
     tried = [seconds, f"CASE WHEN NOT {dated} THEN epoch(TRY_CAST({joined} AS TIMESTAMPTZ)) END"]
     if not all_numbers:
-        forms, said_dates = _day_and_month(connection, rows, cell, column, dated)
-        tried += [f"epoch({_parsed(_spaced(cell), forms)})"] if forms else []
-        tried.append(f"epoch({_parsed(_spaced(cell, names=True), _NAMED)})")
+        dates, said_dates = _day_and_month(connection, rows, cell, column, dated)
+        tried += [dates] if dates else []
+        tried.append(_seconds(_spaced(cell, names=True), _NAMED))
         said = f"{said}, and {said_dates}" if numbers else said_dates
         some = f"SELECT * FROM ({rows}) WHERE trim({cell}) <> '' LIMIT {SAMPLE}"
         if total and not sql.count(connection, f"SELECT count(coalesce({', '.join(tried)})) FROM ({some})"):
@@ -103,8 +103,8 @@ def _by_format(connection: duckdb.DuckDBPyConnection, cell: str, form: str) -> s
     return f"epoch(try_strptime(trim({cell}), {sql.text(form)}))"
 
 
-def _day_and_month(connection: duckdb.DuckDBPyConnection, rows: str, cell: str, column: str, dated: str) -> tuple[list[str], str]:
-    """The formats of dates such as 12.03.2024, and how they are read, in words. A number above 12 is a day.
+def _day_and_month(connection: duckdb.DuckDBPyConnection, rows: str, cell: str, column: str, dated: str) -> tuple[str, str]:
+    """The SQL of the seconds of dates such as 12.03.2024, and how they are read, in words. A number above 12 is a day.
 
     Raises:
         InputError: there is no such number, one in either place, or the year may come first.
@@ -115,7 +115,7 @@ def _day_and_month(connection: duckdb.DuckDBPyConnection, rows: str, cell: str, 
         f"AND contains({cell}, '-')), min({cell}) FROM ({rows}) WHERE {dated}"
     ).fetchone()
     if not dates:
-        return [], "dates"
+        return "", "dates"
     sign = next((sign for sign in "./-" if sign in example), "/")
     how = f"{HINT.format(f'%d{sign}%m{sign}%Y')} or '%m{sign}%d{sign}%Y'"
     if unclear:
@@ -123,9 +123,10 @@ def _day_and_month(connection: duckdb.DuckDBPyConnection, rows: str, cell: str, 
     if (first > 12) == (second > 12):
         why = "no number above 12 tells the day from the month" if first <= 12 else "numbers above 12 are in both places"
         raise InputError(f"the column {column} has dates such as {example}, but {why}; {how}")
-    date = "%d/%m/" if first > 12 else "%m/%d/"
-    forms = [f"{date}{year}{clock}" for year in ("%Y", "%y") for clock in _CLOCKS]
-    return forms, f"dates with the {'day' if first > 12 else 'month'} first"
+    date, spaced = "%d/%m/" if first > 12 else "%m/%d/", _spaced(cell)
+    years = [_seconds(spaced, [f"{date}{year}{clock}" for clock in _CLOCKS]) for year in ("%Y", "%y")]
+    read = f"CASE WHEN length({parts}[3]) = 4 THEN {years[0]} ELSE {years[1]} END"
+    return read, f"dates with the {'day' if first > 12 else 'month'} first"
 
 
 def _spaced(cell: str, names: bool = False) -> str:
@@ -142,5 +143,8 @@ def _spaced(cell: str, names: bool = False) -> str:
     return cleaned
 
 
-def _parsed(cell: str, forms: list[str]) -> str:
-    return f"try_strptime({cell}, [{', '.join(map(sql.text, forms))}])"
+def _seconds(cell: str, forms: list[str]) -> str:
+    """The SQL of the time in a cell that has one of several formats. DuckDB takes formats with names of zones only by themselves."""
+    zoned = [form for form in forms if "%Z" in form], [form for form in forms if "%Z" not in form]
+    tried = [f"epoch(try_strptime({cell}, [{', '.join(map(sql.text, some))}]))" for some in reversed(zoned) if some]
+    return f"coalesce({', '.join(tried)}, NULL)"

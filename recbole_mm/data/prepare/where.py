@@ -17,12 +17,12 @@ def rows_where(connection: duckdb.DuckDBPyConnection, table: InputTable, columns
     """
     if condition is None:
         return f"SELECT *, true AS passes FROM ({table.rows(columns)})"
-    mentioned = {column.lower(): column for column in reversed(table.columns) if column.lower() in condition.lower()}
-    rows = table.rows([*columns, *mentioned.values()])
+    asked = mentioned(table, condition)
+    rows = table.rows([*columns, *asked])
     own = "".join(f", c{n} AS _c{n}_" for n in range(len(columns)))
     with sql.complaints(table.path):
         typed = "".join(f", {_typed(connection, rows, f'c{n}')} AS {sql.name(column)}"
-                        for n, column in enumerate(mentioned.values(), start=len(columns)))  # fmt: skip
+                        for n, column in enumerate(asked, start=len(columns)))  # fmt: skip
     back = "".join(f", _c{n}_ AS c{n}" for n in range(len(columns)))
     named = f"SELECT fault AS _fault_{own}{typed} FROM ({rows})"
     query = f"SELECT _fault_ AS fault{back}, coalesce(({condition})::BOOLEAN, false) AS passes FROM ({named})"
@@ -32,6 +32,12 @@ def rows_where(connection: duckdb.DuckDBPyConnection, table: InputTable, columns
         said = one_line(duckdb.Error(str(error).partition("\n\nLINE ")[0].partition("\nLINE ")[0]), 300)
         raise InputError(f"--where={condition!r}: {said}; the columns of {table.path} are {', '.join(table.columns)}") from error
     return query
+
+
+def mentioned(table: InputTable, condition: str | None) -> list[str]:
+    """The columns whose names stand in a condition. Of names that differ in case alone, which SQL does not tell apart, the first."""
+    found = {column.lower(): column for column in reversed(table.columns) if column.lower() in (condition or "").lower()}
+    return list(reversed(found.values()))
 
 
 def _typed(connection: duckdb.DuckDBPyConnection, rows: str, cell: str) -> str:
