@@ -8,7 +8,7 @@ from recbole_mm.data.prepare import sql
 from recbole_mm.data.prepare.columns import find_column, need_column
 from recbole_mm.data.prepare.input_table import InputTable
 from recbole_mm.data.prepare.load import load
-from recbole_mm.data.prepare.numbers import decimal_sign, number
+from recbole_mm.data.prepare.numbers import LIKE_NUMBERS, decimal_sign, number
 from recbole_mm.data.prepare.options import Options
 from recbole_mm.data.prepare.source import Source
 from recbole_mm.data.prepare.summary import Summary, Table
@@ -47,7 +47,7 @@ def load_interactions(connection: duckdb.DuckDBPyConnection, table: InputTable, 
             time, said["time"] = read.seconds, read.said
             faults.append(FAULT.format(time, "'no number, date or date and time: '", cell))
         if "rating" in cells and asked["rating"] is None and known["rating"] is None and _no_numbers(connection, passing, cells["rating"]):
-            summary.notes.append(f"the column {columns.pop('rating')} holds no numbers, so it is not used as the rating")
+            summary.notes.append(f"the column {columns.pop('rating')} holds few numbers, so it is not used as the rating")
             del cells["rating"]
         if "rating" in cells:
             cell = cells["rating"]
@@ -60,6 +60,8 @@ def load_interactions(connection: duckdb.DuckDBPyConnection, table: InputTable, 
     query = f"SELECT {tokens[0]}, {tokens[1]}, {rating} AS rating, {time} AS time, passes, {fault} AS fault FROM ({rows})"
     loaded = load(connection, table, "raw", query, options.max_bad_rows)
     summary.columns, summary.rows = columns, loaded.rows
+    if options.rating_column and "rating" in columns and not sql.count(connection, "SELECT count(rating) FROM raw"):
+        raise InputError(f"--rating-column={options.rating_column}: {table.path} has no ratings in this column")
     asked_for = {"--where": ", ".join(mentioned(table, options.where))} if options.where else {}
     summary.tables.append(Table.of(table, loaded.rows, columns | asked_for, said))
     summary.drop("unreadable", loaded.bad)
@@ -68,9 +70,11 @@ def load_interactions(connection: duckdb.DuckDBPyConnection, table: InputTable, 
 
 
 def _no_numbers(connection: duckdb.DuckDBPyConnection, rows: str, cell: str) -> bool:
-    """Whether a column has words but no number at its beginning."""
+    """Whether the column has fewer numbers than other words at its beginning."""
     sample = f"SELECT {cell} AS cell FROM ({rows}) WHERE trim({cell}) <> '' LIMIT {RATING_SAMPLE}"
-    return sql.count(connection, f"SELECT count(*) > 0 AND NOT bool_or(regexp_matches(cell, '[0-9]')) FROM ({sample})")
+    return sql.count(
+        connection, f"SELECT count(*) > 2 * count(*) FILTER (regexp_full_match(cell, {sql.text(LIKE_NUMBERS)})) FROM ({sample})"
+    )
 
 
 def filter_interactions(connection: duckdb.DuckDBPyConnection, options: Options, summary: Summary) -> None:

@@ -156,6 +156,8 @@ def write_items(
             out.writerow([*line, picture] if pictures else line)
             summary.items_with_text += any(texts)
             summary.items_with_picture += bool(picture)
+    if titled and options.text_columns and not summary.items_with_text:
+        raise InputError(f"--text-columns: {listed(columns.texts)} {'are' if described else 'is'} empty for every item that is kept")
 
 
 def _item_rows(

@@ -11,6 +11,7 @@ from recbole_mm.data.prepare import sql
 from recbole_mm.data.prepare.input_table import NESTED
 from recbole_mm.data.prepare.numbers import decimal_sign, number
 from recbole_mm.data.text import clean_text
+from recbole_mm.errors import InputError
 
 TAKEN = ("item_id", "title", "description", "image", "user_id", "rating", "timestamp", "label")
 """Names that mean something else in a data set of RecBole."""
@@ -52,7 +53,7 @@ def kept_columns(
         decimal: what ``--decimal`` says.
 
     Raises:
-        InputError: numbers may be read in two ways.
+        InputError: numbers may be read in two ways, or a column is empty.
     """
     kept: dict[str, KeptColumn] = {}
     for column in wanted:
@@ -64,9 +65,11 @@ def kept_columns(
             f"count(*) FILTER (starts_with({cell}, {sql.text(NESTED + '[')})), count(*) FILTER (regexp_full_match({cell}, "
             f"{sql.text(NESTED)} || '\\[[-+0-9.eE, ]*\\]')) FROM ({rows})"
         ).fetchone()
-        if total and numbers == total:
+        if not total:
+            raise InputError(f"--keep-columns: the column {column} is empty for every item that is kept")
+        if numbers == total:
             kind = "float"
-        elif total and lists == total:
+        elif lists == total:
             kind = "float_seq" if number_lists == total else "token_seq"
         name = re.sub(r"[\s:]+", "_", column.strip())
         kept[column] = KeptColumn(f"{'item_' * (name in TAKEN)}{name}:{kind}", sign)

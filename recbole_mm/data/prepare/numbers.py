@@ -5,8 +5,10 @@ import duckdb
 from recbole_mm.data.prepare import sql
 from recbole_mm.errors import InputError
 
+SAMPLE = 100_000
+"""How many rows tell how numbers are written."""
 PLAIN = "CASE WHEN isfinite(TRY_CAST({0} AS DOUBLE)) THEN TRY_CAST({0} AS DOUBLE) END"
-_LIKE_NUMBERS = r"\s*[-+]?[0-9][0-9.,' \x{a0}\x{202f}]*\s*"
+LIKE_NUMBERS = r"\s*[-+]?[0-9][0-9.,' \x{a0}\x{202f}]*\s*"
 
 
 def number(cell: str, decimal: str = "") -> str:
@@ -22,7 +24,7 @@ def number(cell: str, decimal: str = "") -> str:
 
 
 def decimal_sign(connection: duckdb.DuckDBPyConnection, rows: str, cell: str, column: str, given: str | None) -> str:
-    """What stands before the decimals in the cells of a column: what ``--decimal`` says, or else what the numbers with a comma show. ""
+    """What stands before the decimals in the cells of a column: what ``--decimal`` says, or else what the first ones with a comma show. ""
     if none has one.
 
     Raises:
@@ -34,12 +36,12 @@ def decimal_sign(connection: duckdb.DuckDBPyConnection, rows: str, cell: str, co
     def last(sign: str) -> str:
         return f"CASE WHEN contains({cell}, '{sign}') THEN length({cell}) - strpos(reverse({cell}), '{sign}') ELSE -1 END"
 
-    like = f"regexp_full_match({cell}, {sql.text(_LIKE_NUMBERS)}) AND contains({cell}, ',')"
+    like = f"regexp_full_match({cell}, {sql.text(LIKE_NUMBERS)}) AND contains({cell}, ',')"
     comma_last, point_last, short, many, thousands, example = connection.execute(
         "SELECT count(*) FILTER (p >= 0 AND k > p), count(*) FILTER (p > k), count(*) FILTER (p < 0 AND n = 1 AND NOT three), "
         "count(*) FILTER (p < 0 AND n > 1), count(*) FILTER (p < 0 AND n = 1 AND three), min(cell) FROM (SELECT "
         f"{cell} AS cell, {last(',')} AS k, {last('.')} AS p, length({cell}) - length(replace({cell}, ',', '')) AS n, "
-        f"regexp_matches({cell}, ',[0-9]{{3}}\\s*$') AS three FROM ({rows}) WHERE {like})"
+        f"regexp_matches({cell}, ',[0-9]{{3}}\\s*$') AS three FROM (SELECT * FROM ({rows}) LIMIT {SAMPLE}) WHERE {like})"
     ).fetchone()
     comma, point = comma_last + short, point_last + many
     if comma and point or thousands and not comma and not point:

@@ -54,42 +54,42 @@ class Pictures:
     def find(self, items: Iterable[tuple[str, str | None]]) -> None:
         """Finds the picture of every item, given its token and the cell of the column.
 
-        Where no path of a table, or no web address of it, means a file, those items get pictures that are called like them.
+        Where no path of a table, or no web address of it, means a file, or where all cells are empty, those items get pictures that are
+        called like them.
 
         Raises:
             InputError: a picture is a link that leads out of the folder.
         """
-        found: dict[str, Match] = {}
-        used: dict[str, PicturePath] = {}
-        without: dict[bool, list[tuple[str, str]]] = {False: [], True: []}
-        by_web: Counter[bool] = Counter()
+        found: dict[str, tuple[PicturePath, Match]] = {}
+        without: dict[bool, list[tuple[str, str]]] = {False: [], True: []}  # by whether the cell holds web addresses alone
+        nameless: list[tuple[str, str]] = []
         for token, cell in items:
             paths = paths_in(cell or "") if self.column else []
-            if self.column and not paths:
-                continue
-            self.named += 1
-            path, match = next(((path, match) for path in paths if (match := self._find(path, paths))), (None, None))
-            if match:
-                found[token], used[token] = match, path
-                by_web[path.web] += 1
-            else:
-                without[bool(paths) and all(path.web for path in paths)].append(
-                    (token, min((path.written for path in paths), key=len, default=""))
-                )
+            pair = next(((path, match) for path in paths if (match := self._find(path, paths))), None)
+            if pair:
+                found[token] = pair
+            elif paths:
+                without[all(path.web for path in paths)].append((token, min((path.written for path in paths), key=len)))
                 self.outside |= any(path.far and not path.web for path in paths)
-        for token in self._sharing(found, used):
-            del found[token]
+            else:
+                nameless.append((token, ""))
+        if not found and not any(without.values()):
+            without[False] = nameless
+        self.named = len(found) + len(without[False]) + len(without[True])
+        for token in self._sharing(found):
+            path, _ = found.pop(token)
+            without[path.web].append((token, path.written))
             self.shared += 1
-            without[used[token].web].append((token, used[token].written))
+        by_web = {path.web for path, _ in found.values()}
+        for token, (_, match) in found.items():
+            self._take(token, match)
         for web, items_without in without.items():
             for token, written in items_without:
-                match = None if by_web[web] else self.index.find_item(token)
+                match = None if web in by_web else self.index.find_item(token)
                 if match:
-                    found[token] = match
+                    self._take(token, match)
                 else:
                     self._miss(token, written)
-        for token, match in found.items():
-            self._take(token, match)
 
     def _find(self, path: PicturePath, paths: list[PicturePath]) -> Match | None:
         """The file of a path. The whole of a cell that holds several paths is one only if it is written just so."""
@@ -99,14 +99,14 @@ class Pictures:
         return match or (self.index.find(picture_path(unquote(path.written))) if "%" in path.written and not path.web else None)
 
     @staticmethod
-    def _sharing(found: dict[str, Match], used: dict[str, PicturePath]) -> list[str]:
+    def _sharing(found: dict[str, tuple[PicturePath, Match]]) -> list[str]:
         """Items whose path was shortened to a file that other items reach by another path: p1/main.jpg and p2/main.jpg to main.jpg."""
+        ends = {token: tuple(map(folded, reversed(path.parts))) for token, (path, _) in found.items()}
         longest: dict[str, tuple[str, ...]] = {}
-        ends = {token: tuple(map(folded, reversed(used[token].parts))) for token in found}
-        for token, match in found.items():
+        for token, (_, match) in found.items():
             longest[match.name] = max(longest.get(match.name, ()), ends[token], key=len)
-        clash = {match.name for token, match in found.items() if longest[match.name][: len(ends[token])] != ends[token]}
-        return [token for token, match in found.items() if match.way == OTHER_FOLDERS and match.name in clash]
+        clash = {match.name for token, (_, match) in found.items() if longest[match.name][: len(ends[token])] != ends[token]}
+        return [token for token, (_, match) in found.items() if match.way == OTHER_FOLDERS and match.name in clash]
 
     def _miss(self, token: str, written: str) -> None:
         self.missing += 1

@@ -98,11 +98,10 @@ def _prepare(
     if items is not None:
         item_table = open_table(connection, *items, _folder(part / WORK / "items"), **written)
         columns = item_columns(connection, item_table, source, options, summary.columns["item"])
-        match_items(connection, item_table, columns.item, table, summary.columns["item"], summary)
+        match_items(connection, item_table, columns.item, table, summary.columns["item"], options.max_bad_rows, summary)
     elif options.keep_all_items or options.keep_columns:
-        raise InputError(
-            f"{'--keep-all-items' if options.keep_all_items else '--keep-columns'} needs an item table; give it as --items=FILE"
-        )
+        option = "--keep-all-items" if options.keep_all_items else "--keep-columns"
+        raise InputError(f"{option} needs an item table; give it as --items=FILE")
     filter_interactions(connection, options, summary)
     choose_items(connection, options.keep_all_items, summary)
     write_interactions(connection, part / f"{name}.inter", "rating" in summary.columns, "time" in summary.columns)

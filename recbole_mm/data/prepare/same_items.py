@@ -4,6 +4,7 @@ import duckdb
 
 from recbole_mm.data.prepare import sql
 from recbole_mm.data.prepare.input_table import InputTable
+from recbole_mm.data.prepare.load import load
 from recbole_mm.data.prepare.summary import Summary
 from recbole_mm.errors import InputError, listed
 
@@ -43,8 +44,9 @@ def best_item_column(connection: duckdb.DuckDBPyConnection, table: InputTable, c
 
 
 def match_items(
-    connection: duckdb.DuckDBPyConnection, table: InputTable, column: str, orders: InputTable, asked: str, summary: Summary
-) -> None:
+    connection: duckdb.DuckDBPyConnection, table: InputTable, column: str, orders: InputTable, asked: str, max_bad_rows: float,
+    summary: Summary,
+) -> None:  # fmt: skip
     """Writes the items of the orders (column i of ``raw``) as the item table has them, where one item of it is meant. Creates the table
     ``respelt`` (t, token): what is written for the ids of the item table that are numbers with decimals.
 
@@ -52,12 +54,12 @@ def match_items(
         asked: the column of the items in the orders.
 
     Raises:
-        InputError: (nearly) no item of the orders is in the item table, or ids have lost digits.
+        InputError: (nearly) no item of the orders is in the item table, ids have lost digits, or too many rows cannot be read.
     """
     connection.execute("CREATE TEMP TABLE ordered AS SELECT DISTINCT i AS o FROM raw WHERE i IS NOT NULL")
-    tokens = f"SELECT DISTINCT {sql.token('c0')} AS t FROM ({table.rows([column])})"
-    with sql.complaints(table.path):
-        connection.execute(f"CREATE TEMP TABLE named AS SELECT t FROM ({tokens}) WHERE t IS NOT NULL")
+    tokens = f"SELECT {sql.token('c0')} AS t, fault FROM ({table.rows([column])})"
+    load(connection, table, "named_rows", tokens, max_bad_rows)
+    connection.execute("CREATE TEMP TABLE named AS SELECT DISTINCT t FROM named_rows WHERE t IS NOT NULL")
     connection.execute("CREATE TEMP TABLE same AS SELECT o, o AS t, -1 AS way FROM ordered SEMI JOIN named ON t = o")
     total = sql.count(connection, "SELECT count(*) FROM ordered")
     for way, differ in enumerate(_WAYS):

@@ -60,7 +60,7 @@ def times(
     """
     if form:
         return Times(_by_format(connection, cell, form), f"written as {form}")
-    value = number(cell, decimal_sign(connection, f"SELECT * FROM ({rows}) LIMIT {SAMPLE}", cell, column, decimal))
+    value = number(cell, decimal_sign(connection, rows, cell, column, decimal))
     sample = f"(SELECT trim({cell}) AS cell, {value} AS n FROM ({rows}) WHERE trim({cell}) <> '' LIMIT {SAMPLE})"
     total, numbers, median, least, most, shortest, longest, example = connection.execute(
         f"SELECT count(*), count(n), median(abs(n)), min(n), max(n), min(length(cell)), max(length(cell)), min(cell) FROM {sample}"

@@ -128,6 +128,7 @@ def test_addresses_and_files_that_are_called_like_items(shop):
         (["x.jpg", "y.jpg"], [], ["x.jpg", "i0", "column image", "a.jpg", "--images"]),
         (["", ""], [], ["i0", "a.jpg", "--images"]),
         (["x.jpg", "y.jpg"], ["--image-column=none"], ["i0", "a.jpg"]),
+        ([" ", ""], [], ["i0", "a.jpg", "--images"]),
     ],
 )
 def test_nothing_found_stops_where_it_was_asked_for(shop, capsys, cells, more, facts):

@@ -115,6 +115,13 @@ def test_options_that_do_not_fit(shop, arguments, facts):
     assert all(fact in str(stopped.value) for fact in facts), stopped.value
 
 
+@pytest.mark.parametrize("option", ["--text-columns=blank", "--keep-columns=blank", "--rating-column=none_at_all"])
+def test_a_column_that_was_named_and_brings_nothing_stops(tmp_path, option):
+    orders, products = rows("user,item,none_at_all", "u,i,", "v,i,"), rows("item,title,blank", "i,Name,")
+    with pytest.raises(InputError, match=option.partition("=")[2]):
+        Prepared(tmp_path, orders, products, option).make()
+
+
 @pytest.mark.parametrize("option", ["--keep-all-items", "--keep-columns=price"])
 def test_options_that_need_an_item_table(tmp_path, option):
     with pytest.raises(InputError, match=f"{option.partition('=')[0]} needs an item table"):
