@@ -132,8 +132,7 @@ def _nearest_option(key: str, arguments: argparse.Namespace) -> str:
 def _run(arguments: argparse.Namespace, settings: list[str]) -> int:
     from recbole_mm.parallel.ranks import Ranks
     from recbole_mm.quick_start import run_command
-    from recbole_mm.terminal import say
-    from recbole_mm.training.opening import labelled
+    from recbole_mm.terminal import labelled, say
 
     screen = [f"--screen={arguments.screen}"] if arguments.screen else []
     run_command(arguments.model, arguments.dataset, arguments.config_files, [*settings, *screen])

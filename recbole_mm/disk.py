@@ -8,16 +8,16 @@ import shutil
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from logging import getLogger
 from pathlib import Path
 
 import psutil
 from filelock import AcquireReturnProxy, FileLock, Timeout
 
+from recbole_mm.terminal import say
+
 STALE_SECONDS = 24 * 3600
 OLD = ".old"
 """What the name of a hidden folder that was replaced ends in."""
-logger = getLogger(__name__)
 
 
 def locked(path: Path, doing: str) -> AcquireReturnProxy:
@@ -27,7 +27,7 @@ def locked(path: Path, doing: str) -> AcquireReturnProxy:
     try:
         return lock.acquire(timeout=0)
     except Timeout:
-        logger.info("Waiting for another process that is %s", doing)
+        say(f"Waiting for another process that is {doing}")
         return lock.acquire()
 
 

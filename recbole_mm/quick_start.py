@@ -23,8 +23,8 @@ from recbole_mm.terminal import Bar, end_bars
 from recbole_mm.training.cost import cost_line
 from recbole_mm.training.epochs import TellsEpochs
 from recbole_mm.training.loaders import create_dataset, data_preparation, find_dataset
-from recbole_mm.training.log import start_log, starting
-from recbole_mm.training.opening import tell_data, tell_model, tell_protocol
+from recbole_mm.training.log import release_notices, start_log, starting
+from recbole_mm.training.opening import tell_data, tell_model, tell_protocol, tell_run
 from recbole_mm.training.recbole_trainer import load_recbole_state, recbole_trainer
 from recbole_mm.training.results import Results, files_of, popularity_of, tell_results
 from recbole_mm.training.resumable_trainer import newest_checkpoint
@@ -177,19 +177,22 @@ def _train(config: MultiModalConfig, saved: bool, verbose: bool) -> dict:
     find_dataset(config)
     progress, log = bool(config["show_progress"]) and verbose, getLogger().info
     with starting():
-        start(config, silent=not verbose)
+        start(config, silent=not verbose, held=verbose)
         log(str(config))
+        if verbose:
+            tell_run(config)
         before = _trained_before(config)
         with Bar(desc=f"Reading {config['dataset']}", disable=not progress):
             dataset = create_dataset(config, before.get(TOKENS))
         log(str(dataset))
         if verbose:
-            tell_data(config, dataset)
+            tell_data(dataset)
         train_data, valid_data, test_data = loaders = data_preparation(config, dataset)
         if config["resume"]:
             check_resumable(before, train_data._dataset, config["resume"])
         if verbose:
             tell_protocol(config, loaders)
+            release_notices()
         model = build_model(config, train_data)
         log(str(model))
         if verbose:
@@ -243,11 +246,11 @@ def _floats(result: dict | None) -> dict | None:
     return None if result is None else OrderedDict((metric, float(value)) for metric, value in result.items())
 
 
-def start(config: MultiModalConfig, silent: bool = False) -> None:
+def start(config: MultiModalConfig, silent: bool = False, held: bool = False) -> None:
     """Seeds the random generators and opens the log, as every run does first.
 
     Args:
-        silent: whether the screen shows warnings alone.
+        silent, held: see ``start_log``.
 
     Raises:
         InputError: ``nproc`` is set, and the call is not part of ``run``, or the encoder's name is wrong.
@@ -256,6 +259,6 @@ def start(config: MultiModalConfig, silent: bool = False) -> None:
     if starts_others(config["nproc"]):
         raise InputError("nproc works with run alone; start the other commands under torchrun to share their work among processes")
     init_seed(config["seed"], config["reproducibility"])
-    start_log(config, silent)
+    start_log(config, silent, held)
     for notice in config.notices if Ranks.current().rank == 0 else ():
         getLogger().warning(notice)

@@ -18,6 +18,8 @@ from rich.text import Text
 
 WIDTH = 100
 """How many columns a line may have where no terminal says so."""
+LABEL = 15
+"""How many of them a label takes."""
 REFRESH_SECONDS = 0.1
 COLOURS = re.compile(r"\x1b\[[0-9;]*m")
 
@@ -30,7 +32,12 @@ def say(what: RenderableType, text: str | None = None, result: bool = False) -> 
         text: what the log has instead.
         result: whether it is what a run is made for, which a quiet run shows as well.
     """
-    logging.getLogger().info(text or plain(what), extra={"shown": what, "result": result})
+    logging.getLogger("recbole_mm").info(text or plain(what), extra={"shown": what, "result": result})
+
+
+def labelled(label: str, text: str) -> str:
+    """A line of a list: a label, and what it says."""
+    return f"  {label:{LABEL - 2}}{text}"
 
 
 def plain(what: RenderableType, encoding: str = "utf-8") -> str:

@@ -23,6 +23,7 @@ from recbole_mm.items.inputs import EncoderInputs
 from recbole_mm.items.raw_items import RawItems
 from recbole_mm.items.side_items import SideItems
 from recbole_mm.parallel.ranks import Ranks
+from recbole_mm.terminal import labelled, say
 
 logger = getLogger(__name__)
 
@@ -44,12 +45,12 @@ def build_features(config, dataset) -> ItemFeatures:
         logger.warning(f"not used: {'; '.join(settings.unused)}")
     if not settings.encoder.needed:
         if settings.encoder.training != "pretrained":
-            logger.info("All modalities come from feature_files: there is no encoder to train")
+            say("All modalities come from feature_files: there is no encoder to train")
         return ItemFeatures(tables, **_missing(settings, dataset))
     if settings.encoder.trains:
         return _trained_features(settings, dataset, tables)
     if settings.encoder.training == "end2end":
-        logger.info("encoder_learning_rate 0: the encoder stays as it is, as with encoder_training: pretrained")
+        say("encoder_learning_rate 0: the encoder stays as it is, as with encoder_training: pretrained")
     return _frozen_features(settings, dataset, tables)
 
 
@@ -110,9 +111,9 @@ def encode(settings: EncoderSettings, dataset, encoder: ItemEncoder, ranks: Rank
         encoder.requires_grad_(False), dataset.content, settings.modalities, chunk_size=settings.chunk_size or ITEMS_A_CALL,
         dtype=settings.feature_dtype, precision=settings.precision, show_progress=settings.show_progress, ranks=ranks,
     )  # fmt: skip
-    counts = (f"{m} ({encoded.reused[m]} reused, {encoded.new[m]} new)" for m in encoded.tables)
+    counts = ", ".join(f"{m} ({encoded.reused[m]} reused, {encoded.new[m]} new)" for m in encoded.tables)
     verb = "encoded into" if any(encoded.new.values()) else "reused from"
-    logger.info(f"features {verb} {encoded.folder}: {', '.join(counts)}")
+    say(labelled("features", counts), text=f"features {verb} {encoded.folder}: {counts}")
     for modality, table in encoded.tables.items():
         warn_of_faults(modality, str(encoded.folder), table, dataset.tokens)
     return encoded

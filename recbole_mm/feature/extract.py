@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Sequence
-from logging import getLogger
 from pathlib import Path
 
 from safetensors.torch import save_file
@@ -15,6 +14,7 @@ from recbole_mm.items.catalogue import EncodedCatalogue
 from recbole_mm.items.feature_store import DTYPES
 from recbole_mm.items.feature_table import Table
 from recbole_mm.parallel.ranks import Ranks
+from recbole_mm.terminal import say
 
 
 def extract(config, dataset, output: str | Path | None = None) -> EncodedCatalogue:
@@ -40,10 +40,10 @@ def extract(config, dataset, output: str | Path | None = None) -> EncodedCatalog
     if output is not None and ranks.rank == 0:
         for modality, table in encoded.tables.items():
             export(table, dataset.tokens, Path(output) / f"{modality}.safetensors", settings.encoder.feature_dtype)
-        getLogger().info(f"features exported to {output}: {', '.join(f'{m}.safetensors' for m in encoded.tables)}")
+        say(f"features exported to {output}: {', '.join(f'{m}.safetensors' for m in encoded.tables)}")
     ranks.wait()
     by_whom = f" by process {ranks.rank} of {ranks.world}" if ranks.world > 1 else ""
-    getLogger().info(f"cost: {encoded.cost}{by_whom}")
+    say(f"cost: {encoded.cost}{by_whom}")
     return encoded
 
 

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from hashlib import blake2b
-from logging import getLogger
 from pathlib import Path
 
 import numpy as np
@@ -13,9 +12,9 @@ from recbole_mm.feature.formats import open_rows, reading
 from recbole_mm.feature.row_faults import warn_of_faults
 from recbole_mm.feature.row_tokens import row_tokens
 from recbole_mm.items.feature_table import Table
+from recbole_mm.terminal import say
 
 NAMED_IN_MESSAGE = 3
-logger = getLogger(__name__)
 
 
 def read_tables(
@@ -84,7 +83,7 @@ def _check_coverage(modality: str, path: Path, tokens: list[str], rows: np.ndarr
         others = [name for name in names if name not in known]
         raise InputError(f"feature_files: {modality}: {path} has {n_items - len(without)} of the data set's {n_items} items: it lacks "
                          f"{_shortened(without)}, and has {_shortened(others) if others else 'no others'}")  # fmt: skip
-    logger.info(f"{modality}: {len(without)} of {n_items} items are not in {path} ({_shortened(without)}) and count as missing")
+    say(f"{modality}: {len(without)} of {n_items} items are not in {path} ({_shortened(without)}) and count as missing")
 
 
 def _shortened(words: Iterable[str]) -> str:

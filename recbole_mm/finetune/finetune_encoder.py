@@ -1,6 +1,5 @@
 """Fine-tuning from its beginning to its end: from settings, a data set and an encoder to a tuned encoder."""
 
-from logging import getLogger
 from pathlib import Path
 from typing import NamedTuple
 
@@ -16,8 +15,7 @@ from recbole_mm.finetune.units import Units, hold_out
 from recbole_mm.items.inputs import EncoderInputs
 from recbole_mm.items.raw_items import RawItems
 from recbole_mm.parallel.ranks import Ranks
-
-logger = getLogger(__name__)
+from recbole_mm.terminal import say
 
 
 class TunedEncoder(NamedTuple):
@@ -58,13 +56,13 @@ def finetune_encoder(settings: FinetuneSettings, dataset, encoder: ItemEncoder, 
         check_exportable(encoder)
     loop = FinetuningLoop(items, units, objectives, split, settings)
     if split.mixed:
-        logger.info("pictures or texts are shared by so many items that held-out pairs share some with the training pairs")
+        say("pictures or texts are shared by so many items that held-out pairs share some with the training pairs")
     with Ranks.current().first_one_first():  # the first process trains by itself, the others load
         report, reused = load_or_tune(loop, folder)
     if isinstance(encoder, JointEncoder):
         encoder.pretraining_heads = None
     encoder.eval().requires_grad_(False)
-    logger.info(_summary(report, folder, reused))
+    say(_summary(report, folder, reused))
     return TunedEncoder(encoder, report, folder, reused)
 
 

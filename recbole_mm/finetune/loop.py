@@ -15,7 +15,7 @@ from recbole_mm.finetune.retrieval import retrieval, score
 from recbole_mm.finetune.settings import FinetuneSettings
 from recbole_mm.finetune.units import Split, Units, generator_for
 from recbole_mm.items.encoded_items import EncodedItems
-from recbole_mm.terminal import Bar
+from recbole_mm.terminal import Bar, say
 
 MAX_NORM = 1.0
 SAVE_SECONDS = 60.0
@@ -141,7 +141,7 @@ class FinetuningLoop:
         if recalls[-1] is None or all(score(r) < score(recalls[-1]) for r in recalls[:-1]):
             self.best, self._best_state = len(self.history), _copied(self.trained)
         shown = ", ".join(f"{name} {value:.4f}" for name, value in {**losses, **(recalls[-1] or {})}.items())
-        logger.info(f"fine-tuning, epoch {len(self.history)} of {self.settings.epochs}: {shown}")
+        say(f"fine-tuning, epoch {len(self.history)} of {self.settings.epochs}: {shown}")
 
     def _done(self) -> bool:
         return bool(len(self.held)) and len(self.history) - self.best > self.settings.stopping_step
@@ -167,7 +167,7 @@ class FinetuningLoop:
         self.optimizer.load_state_dict(state["optimizer"])
         self.step, self.history, self.best, self.seconds = (state[name] for name in ("step", "history", "best", "seconds"))
         self._sums, self._best_state = state["sums"], state["best_state"]
-        logger.info(f"fine-tuning goes on at step {self.step} of {self.steps}")
+        say(f"fine-tuning goes on at step {self.step} of {self.steps}")
 
     @staticmethod
     @torch.no_grad()

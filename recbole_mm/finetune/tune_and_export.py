@@ -1,6 +1,5 @@
 """``recbole-mm finetune``: an encoder tuned to a data set ahead of the runs that use it, and its weights as a file."""
 
-from logging import getLogger
 from pathlib import Path
 
 from recbole_mm.disk import write_whole
@@ -11,6 +10,7 @@ from recbole_mm.errors import InputError
 from recbole_mm.finetune.finetune_encoder import TunedEncoder, finetune_encoder
 from recbole_mm.finetune.settings import FinetuneSettings
 from recbole_mm.parallel.ranks import Ranks
+from recbole_mm.terminal import say
 
 
 def tune_and_export(config, dataset, output: str | Path | None = None) -> TunedEncoder:
@@ -38,6 +38,6 @@ def tune_and_export(config, dataset, output: str | Path | None = None) -> TunedE
     ranks = Ranks.current()
     if output is not None and ranks.rank == 0:
         write_whole(output, lambda file: export_weights(tuned.encoder, file))
-        getLogger().info(f"tuned weights exported to {output}: --encoder=backend:name@{output} uses them")
+        say(f"tuned weights exported to {output}: --encoder=backend:name@{output} uses them")
     ranks.wait()
     return tuned

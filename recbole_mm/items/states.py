@@ -1,7 +1,6 @@
 """StateTable: what parts of an encoder made of the items of a catalogue, on the disk, read as a batch asks for it."""
 
 from collections.abc import Callable, Mapping, Sequence
-from logging import getLogger
 from pathlib import Path
 
 import torch
@@ -16,8 +15,7 @@ from recbole_mm.items.feature_store import FeatureStore
 from recbole_mm.items.fill_stores import BatchEncoder, fill_stores, store_key, supported_precision
 from recbole_mm.items.inputs import EncoderInputs
 from recbole_mm.parallel.ranks import Ranks
-
-logger = getLogger(__name__)
+from recbole_mm.terminal import labelled, say
 
 
 class StateTable:
@@ -83,7 +81,8 @@ def state_tables(
     new = fill_stores(stores, batches, Ranks.current())
     encoder.train(training)
     verb = "encoded into" if any(new.values()) else "reused from"
-    logger.info(f"states of the encoder {verb} {folder}: {', '.join(f'{m} ({n} new)' for m, n in new.items())}")
+    counts = ", ".join(f"{m} ({n} new)" for m, n in new.items())
+    say(labelled("hidden states", counts), text=f"states of the encoder {verb} {folder}: {counts}")
     return {m: StateTable(store, inputs.digests(m)) for m, store in stores.items()}, batches.cost
 
 

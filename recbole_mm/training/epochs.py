@@ -32,6 +32,8 @@ class TellsEpochs:
     def fit(self, train_data, valid_data=None, verbose: bool = True, *args, **kwargs) -> tuple:
         self._told = EpochTable(self.epochs) if verbose else None
         self._batches, self._validates = len(train_data), bool(valid_data) and self.eval_step > 0
+        if verbose and 0 < self.start_epoch < self.epochs:
+            say(f"goes on with epoch {self.start_epoch + 1} of {self.epochs}")
         found = super().fit(train_data, valid_data, verbose, *args, **kwargs)
         if verbose and self._told.widths and self._validates and self.cur_step > self.stopping_step:
             best = f"; epoch {self.best_epoch} was the best" if self.best_epoch else ""

@@ -19,19 +19,29 @@ LEVELS = {"debug": logging.DEBUG, "warning": logging.WARNING, "error": logging.E
 FORMAT = logging.Formatter("%(asctime)-15s %(levelname)s  %(message)s", "%a %d %b %Y %H:%M:%S")
 
 
-def start_log(config, silent: bool = False) -> None:
+def start_log(config, silent: bool = False, held: bool = False) -> None:
     """Opens a log file with the name and the format of RecBole's, and shows on the screen what ``screen`` asks for. A second run in the
     same process gets a log file of its own. Of several processes that train together only the first one logs.
 
     Args:
         silent: whether the screen shows warnings alone.
+        held: whether it shows them only after ``release_notices``.
     """
     root = logging.getLogger()
     if Ranks.current().rank:
         root.addHandler(logging.NullHandler())  # without any handler, warnings go to stderr
         return
-    root.handlers = [_LogFile(config), _Screen("silent" if silent else config["screen"]), *_end_log()]
+    root.handlers = [_LogFile(config), _Screen("silent" if silent else config["screen"], held), *_end_log()]
     root.setLevel(LEVELS.get(str(config["state"]).lower(), logging.INFO))
+
+
+def release_notices() -> None:
+    """Shows the warnings that were held back until now, and all later ones at once."""
+    for screen in _handlers_of_run():
+        if isinstance(screen, _Screen) and screen.held is not None:
+            held, screen.held = screen.held, None
+            for record in held:
+                screen.emit(record)
 
 
 def log_file() -> str | None:
@@ -86,9 +96,9 @@ class _Screen(logging.Handler):
 
     of_run = True
 
-    def __init__(self, mode: str) -> None:
+    def __init__(self, mode: str, held: bool) -> None:
         super().__init__()
-        self.mode = mode
+        self.mode, self.held = mode, [] if held else None
 
     def filter(self, record: logging.LogRecord) -> bool:
         said, warning = hasattr(record, "shown"), record.levelno >= logging.WARNING
@@ -98,7 +108,9 @@ class _Screen(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         message = COLOURS.sub("", record.getMessage())
-        if hasattr(record, "shown"):
+        if self.held is not None and record.levelno >= logging.WARNING:
+            self.held.append(record)
+        elif hasattr(record, "shown"):
             show(record.shown)
         elif record.levelno >= logging.WARNING:
             show(Text(f"{record.levelname.lower()}: {' '.join(message.split())}", "yellow"))

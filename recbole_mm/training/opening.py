@@ -9,9 +9,8 @@ from recbole.utils import ModelType
 from recbole_mm.config.modalities import ModalitySources
 from recbole_mm.config.registry import is_ours
 from recbole_mm.parallel.ranks import Ranks
-from recbole_mm.terminal import WIDTH, say
+from recbole_mm.terminal import LABEL, WIDTH, labelled, say
 
-LABEL = 15
 CHANGED_LINES = 3
 """On how many lines the changed settings are told at most. The log has all settings."""
 NO_BREAK = "\N{NO-BREAK SPACE}"
@@ -24,15 +23,14 @@ TRAINING = {
 TUNING = {"full": "all of it", "last_k": "its last blocks", "bitfit": "its biases", "side": "a side network beside it"}
 
 
-def labelled(label: str, text: str) -> str:
-    """A line of a list: a label, and what it says."""
-    return f"  {label:{LABEL - 2}}{text}"
-
-
-def tell_data(config, dataset) -> None:
+def tell_run(config) -> None:
     """Says what is run on what."""
-    n_users, n_items, n = dataset.user_num - 1, dataset.item_num - 1, dataset.inter_num
     say(f"{config['model']}{'' if is_ours(config.model_class) else ' (a model of RecBole)'} on {config['dataset']}")
+
+
+def tell_data(dataset) -> None:
+    """Says how large the data are."""
+    n_users, n_items, n = dataset.user_num - 1, dataset.item_num - 1, dataset.inter_num
     pairs = f"{n / max(1, n_users * n_items):.2%} of all pairs"
     say(labelled("data", f"{n_users:,} users, {n_items:,} items, {n:,} interactions ({pairs})"))
     content = getattr(dataset, "content", None)

@@ -9,10 +9,9 @@ from rich import box
 from rich.table import Table
 
 from recbole_mm.evaluation.popularity import Popularity, evaluate_popularity, training_counts, unseen_share
-from recbole_mm.terminal import WIDTH, say
+from recbole_mm.terminal import WIDTH, labelled, say
 from recbole_mm.training.cost import cost_lines
 from recbole_mm.training.log import log_file
-from recbole_mm.training.opening import labelled
 
 STRONGLY = 0.2
 """From which difference on, relative to the larger of both, the results of validation and test differ strongly."""

@@ -15,7 +15,7 @@ from recbole_mm.errors import InputError
 from recbole_mm.model.base import MultiModalRecommender
 from recbole_mm.parallel.ranks import Ranks
 from recbole_mm.parallel.sharding import clip_gradients, total_norm
-from recbole_mm.terminal import Bar
+from recbole_mm.terminal import Bar, say
 from recbole_mm.training.cost import CostAccount
 from recbole_mm.training.epochs import TellsEpochs
 from recbole_mm.training.health import health_line, health_of
@@ -91,7 +91,7 @@ class MultiModalTrainer(TellsEpochs, ResumableTrainer):
         if features is not None and features.trainable:
             features.live = epoch >= self.freeze_epochs
             if features.live and epoch == self.freeze_epochs > 0:
-                self.logger.info(f"epoch {epoch + 1}: the encoder trains from now on")
+                say(f"epoch {epoch + 1}: the encoder trains from now on")
             if features.live and epoch % self.config["refresh_every"] == 0 and self.model.uses_table and features.outdated:
                 features.refresh()
         self.ranks.align([tensor for group in self.optimizer.param_groups for tensor in group["params"]])
