@@ -119,6 +119,21 @@ class EmbeddingRecommender(MultiModalRecommender):
             self._final, self._final_version = self.embed(), version
         return self._final
 
+    @torch.no_grad()
+    def item_vectors(self, features: Mapping[str, Tensor]) -> Tensor:
+        """Final embeddings (n, d) of items that the model was not trained with, from their features alone: as the final embeddings of the
+        known items whose features are nearest. A model whose score says more of it overrides this.
+
+        Args:
+            features: rows (n, width) of each modality in use, as ``item_features.table`` has them.
+
+        Raises:
+            InputError: the model reads no features when it scores.
+        """
+        if self.item_features is None:
+            raise InputError(f"{type(self).__name__} without item features cannot rank items that it was not trained with")
+        return nearest_mean(features, self.item_features.table(), self.final_embeddings()[1])
+
     def train(self, mode: bool = True) -> "EmbeddingRecommender":
         self._final = None
         return super().train(mode)
@@ -157,6 +172,23 @@ def two_parts(size: int) -> dict[str, slice]:
 def tensor_versions(tensors: Iterable[Tensor]) -> tuple:
     """A value that changes whenever one of the tensors is updated in place, replaced, or moved to another dtype or device."""
     return tuple((id(t), t._version, t.dtype, t.device) for t in tensors)
+
+
+def nearest_mean(features: Mapping[str, Tensor], known: Mapping[str, Tensor], vectors: Tensor, k: int = 10) -> Tensor:
+    """Of each new item, the mean of the vectors of the k known items whose features are nearest, by a softmax of their mean cosine (with
+    temperature .05, so that a copy of a known item counts most).
+
+    Args:
+        features, known: rows (n, width) and (n_items, width) of each modality.
+        vectors: (n_items, d); the first row is padding, and no neighbour.
+
+    Returns:
+        (n, d).
+    """
+    normalize = nn.functional.normalize
+    cosines = sum(normalize(rows, dim=-1) @ normalize(known[m], dim=-1).T for m, rows in features.items()) / len(features)
+    nearest = cosines[:, 1:].topk(min(k, len(vectors) - 1))
+    return (torch.softmax(nearest.values / 0.05, dim=1).unsqueeze(-1) * vectors[nearest.indices + 1]).sum(1)
 
 
 class UserPositives:

@@ -1,5 +1,7 @@
 """CLIPRec, VLMoRec, BEiT3Rec: id embeddings plus a content part, trained end-to-end with the encoder that reads the items."""
 
+from collections.abc import Mapping
+
 import numpy as np
 import torch
 from torch import Tensor, nn
@@ -92,6 +94,14 @@ class CLIPRec(EmbeddingRecommender):
         features = {} if self.item_features is None else self.item_features.table(fresh_ids)
         users = torch.cat([table.weight for table in self._user_tables()], dim=-1)
         return users, torch.cat(self._item_parts(slice(None), features), dim=-1)
+
+    @torch.no_grad()
+    def item_vectors(self, features: Mapping[str, Tensor]) -> Tensor:
+        """The content part, with nothing in the place of an id embedding: these start near 0, and ``id_dropout`` prepares for it."""
+        if self.item_features is None:
+            return super().item_vectors(features)
+        content = self.project(torch.cat([nn.functional.normalize(features[m], dim=-1) for m in self.item_features.modalities], dim=-1))
+        return torch.cat([torch.zeros_like(content), content], dim=-1) if self.use_id else content
 
     def score_parts(self) -> dict[str, slice]:
         return two_parts(self.user_content.embedding_dim) if self.use_id and self.item_features is not None else {}

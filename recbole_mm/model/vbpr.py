@@ -1,5 +1,7 @@
 """VBPR: matrix factorisation whose items have features."""
 
+from collections.abc import Mapping
+
 import torch
 from torch import Tensor, nn
 
@@ -65,6 +67,16 @@ class VBPR(EmbeddingRecommender):
         if self.use_bias:
             users, items = torch.cat([users, torch.ones_like(users[:, :1])], dim=-1), torch.cat([items, bias.unsqueeze(1)], dim=-1)
         return users, items
+
+    @torch.no_grad()
+    def item_vectors(self, features: Mapping[str, Tensor]) -> Tensor:
+        """The projected features beside the mean id embedding, and, with ``use_bias``, the mean item bias."""
+        content = torch.cat([features[m] for m in self.item_features.modalities], dim=-1)
+        ids = self.item_embedding.weight[1:].mean(0).expand(len(content), -1)
+        parts = [ids, self.project(content)]
+        if self.use_bias:
+            parts.append(self.item_bias.weight[1:].mean() + self.content_bias(content))
+        return torch.cat(parts, dim=-1)
 
     def score_parts(self) -> dict[str, slice]:
         return two_parts(self.item_embedding.embedding_dim)

@@ -1,0 +1,155 @@
+"""What a trained model scores: the whole catalogue for users that it knows, and for histories of anybody."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from recbole.data.interaction import Interaction
+from recbole.utils import ModelType
+from torch import Tensor
+
+from recbole_mm.errors import InputError
+from recbole_mm.model.base import EmbeddingRecommender
+from recbole_mm.serving.histories import Histories
+from recbole_mm.serving.new_users import UserMap
+from recbole_mm.serving.product import factors_of
+
+SIMILARITIES = {"EASE": "item_similarity", "ItemKNN": "w", "SLIMElastic": "item_similarity", "ADMMSLIM": "item_similarity"}
+"""RecBole's models whose score is the sum over the user's items of a similarity, and the attribute that holds it (n_items, n_items)."""
+PAIRS_AT_ONCE = 2**20
+
+
+class ModelScores:
+    """The scores of a trained model.
+
+    Args:
+        config, model, dataset: what ``load_data_and_model`` returns, with ``dataset`` the one of a loader.
+        histories: of the model's users.
+    """
+
+    def __init__(self, config, model, dataset, histories: Histories) -> None:
+        self.config, self.model, self.dataset, self.histories = config, model.eval(), dataset, histories
+        self.name, self.n_items = config["model"], dataset.item_num
+        self.sequential = config["MODEL_TYPE"] == ModelType.SEQUENTIAL
+        self._vectors: tuple[Tensor, Tensor] | None = None
+        self._user_map: UserMap | None = None
+
+    @torch.no_grad()
+    def of_users(self, users: Tensor) -> Tensor:
+        """Scores of known users (n,) and the catalogue: (n, n_items), on the CPU. A sequential model reads all that a user has."""
+        if self.sequential:
+            return self.of_sequences([self.histories[user] for user in users.tolist()], users)
+        return self._full_sort(self.dataset.join(Interaction({self.dataset.uid_field: users})))
+
+    def of_histories(self, histories: Sequence[Tensor]) -> Tensor:
+        """Scores of anybody who has these items, the oldest first: (n, n_items), on the CPU.
+
+        Raises:
+            InputError: the model has no way to score for users that it was not trained with.
+        """
+        if self.sequential:
+            return self.of_sequences(histories, torch.zeros(len(histories), dtype=torch.int64))
+        if self.name in SIMILARITIES:
+            similarity = getattr(self.model, SIMILARITIES[self.name])
+            rows = [np.asarray(similarity[history.numpy()].sum(0)).ravel() for history in histories]
+            return torch.from_numpy(np.stack(rows)).float()
+        if hasattr(self.model, "history_item_id"):
+            return self._of_stored_histories(histories)
+        items = self.vectors()[1]
+        return self.user_vectors(histories, items) @ items.T
+
+    @property
+    def reads_histories(self) -> bool:
+        """Whether the model itself reads what a user has, so that it needs no vectors of users."""
+        return self.sequential or self.name in SIMILARITIES or hasattr(self.model, "history_item_id")
+
+    def user_vectors(self, histories: Sequence[Tensor], items: Tensor) -> Tensor:
+        """Vectors (n, d) of anybody who has these items, which are rows of ``items`` (m, d).
+
+        Raises:
+            InputError: the model's score is no dot product.
+        """
+        if self._user_map is None:
+            self._user_map = UserMap.fitted(*self.vectors(), self.histories)
+        return self._user_map(histories, items)
+
+    def vectors(self) -> tuple[Tensor, Tensor]:
+        """The vectors of users (n_users, d) and items (n_items, d) whose dot product is the score, on the CPU.
+
+        Raises:
+            InputError: the model's score is no dot product.
+        """
+        if self._vectors is None:
+            if isinstance(self.model, EmbeddingRecommender):
+                with torch.no_grad():
+                    self._vectors = tuple(table.detach().cpu().float() for table in self.model.final_embeddings())
+            else:
+                self._vectors = self._found_vectors()
+        return self._vectors
+
+    def has_vectors(self) -> bool:
+        """Whether the model's score is a dot product of vectors."""
+        try:
+            self.vectors()
+        except InputError:
+            return False
+        return True
+
+    def _found_vectors(self) -> tuple[Tensor, Tensor]:
+        rows, items = [], None
+        for users in torch.arange(len(self.histories.starts) - 1).split(4096):
+            chosen = users if len(users) > 1 else users.repeat(2)
+            found = factors_of(lambda chosen=chosen: self.of_users(chosen), self.n_items)
+            if found is None:
+                raise InputError(f"{self.name} has no vectors of users and items: its score is no dot product")
+            rows, items = [*rows, found[0][: len(users)].cpu().float()], found[1].cpu().float()
+        return torch.cat(rows), items
+
+    @torch.no_grad()
+    def of_sequences(self, histories: Sequence[Tensor], users: Tensor) -> Tensor:
+        """What a sequential model scores after the latest items of each history."""
+        longest = self.config["MAX_ITEM_LIST_LENGTH"]
+        latest = [history[-longest:] for history in histories]
+        lengths = torch.tensor([len(items) for items in latest])
+        sequences = torch.zeros((len(latest), longest), dtype=torch.int64)
+        for row, items in zip(sequences, latest, strict=True):
+            row[: len(items)] = items
+        fields = {self.dataset.uid_field: users, self.dataset.iid_field + self.config["LIST_SUFFIX"]: sequences,
+                  self.config["ITEM_LIST_LENGTH_FIELD"]: lengths.clamp_min(1)}  # fmt: skip
+        try:
+            return self._full_sort(Interaction(fields))
+        except KeyError as error:
+            raise InputError(f"{self.name} reads {error} with every item of a history, and recommendations are made from the items "
+                             "alone") from error  # fmt: skip
+
+    def _full_sort(self, interaction: Interaction) -> Tensor:
+        interaction = interaction.to(self.config["device"])
+        try:
+            scores = self.model.full_sort_predict(interaction)
+        except NotImplementedError:
+            scores = self._pairs(interaction)
+        return scores.view(-1, self.n_items).float().cpu()
+
+    def _pairs(self, interaction: Interaction) -> Tensor:
+        """For models that score pairs of a user and an item one by one."""
+        rows, at_once = [], max(1, PAIRS_AT_ONCE // self.n_items)
+        for start in range(0, len(interaction), at_once):
+            part = interaction[start : start + at_once]
+            pairs = part.repeat_interleave(self.n_items)
+            pairs.update(self.dataset.get_item_feature().to(self.config["device"]).repeat(len(part)))
+            rows.append(self.model.predict(pairs))
+        return torch.cat(rows)
+
+    @torch.no_grad()
+    def _of_stored_histories(self, histories: Sequence[Tensor]) -> Tensor:
+        """For autoencoders, which look a user's items up in tables of their own: the tables are others for a moment."""
+        model, names = self.model, ("history_item_id", "history_item_value")
+        before, width = [getattr(model, name) for name in names], max(map(len, histories))
+        items = torch.stack([torch.nn.functional.pad(history, (0, width - len(history))) for history in histories])
+        try:
+            for name, table, old in zip(names, (items, (items > 0).float()), before, strict=True):
+                setattr(model, name, table.to(old.device, old.dtype))
+            return self._full_sort(Interaction({self.dataset.uid_field: torch.arange(len(histories))}))
+        finally:
+            for name, table in zip(names, before, strict=True):
+                setattr(model, name, table)

@@ -1,0 +1,91 @@
+"""Features of products that a run did not have, from the values of their columns."""
+
+from collections.abc import Mapping
+from io import BytesIO
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from recbole_mm.data.content_settings import ContentSettings
+from recbole_mm.data.image import BrokenImage, load_image
+from recbole_mm.data.text import join_fields
+from recbole_mm.errors import InputError
+from recbole_mm.feature.features import ItemFeatures
+from recbole_mm.feature.missing import fill_mean
+from recbole_mm.items.inputs import PARTS
+from recbole_mm.serving.queries import QueryEncoder
+
+
+class NewItemFeatures:
+    """Encodes new items as a run's own items are encoded.
+
+    A row holds the columns of the ``.item`` file: the text fields, and the picture as a path, as bytes or as a PIL image. A modality that
+    comes from a feature file is a column of its name, with the vector. What a row lacks is missing, as in the data set.
+
+    Args:
+        config, features: of the run; ``features`` are the model's.
+        queries: the run's encoder; None where all features come from files.
+    """
+
+    def __init__(self, config, features: ItemFeatures, queries: QueryEncoder | None) -> None:
+        self.features, self.queries, self.columns = features, queries, ContentSettings.from_config(config)
+        self.from_files = set(config["feature_files"] or {})
+
+    @torch.no_grad()
+    def of(self, row: Mapping[str, object], token: str) -> tuple[dict[str, Tensor], dict[str, bool]]:
+        """The item's features {modality: (d,)} and which of them it has.
+
+        Raises:
+            InputError: a picture that cannot be read, a vector of another width, or an item that has none of the modalities.
+        """
+        values = {"image": self._picture(row, token), "text": self._text(row)}
+        rows, present = {}, {}
+        for modality in self.features.modalities:
+            parts = [values[part] for part in PARTS.get(modality, ())]
+            if modality in self.from_files:
+                found = self._vector(row.get(modality), modality, token)
+            else:
+                found = None if any(part is None for part in parts) else self.queries.encode_item(modality, parts)
+            present[modality] = found is not None
+            rows[modality] = self._missing(modality) if found is None else found
+        if not any(present.values()):
+            known = [field for fields in self.columns.columns().values() for field in fields]
+            raise InputError(f"item '{token}' has none of {', '.join(self.features.modalities)}: its columns may be {', '.join(known)}")
+        return rows, present
+
+    def _text(self, row: Mapping[str, object]) -> str | None:
+        values = [row.get(field) for field in self.columns.text_fields]
+        return join_fields(["" if _empty(value) else str(value) for value in values]) or None
+
+    def _picture(self, row: Mapping[str, object], token: str) -> Image.Image | None:
+        value = row.get(self.columns.image_field) if self.columns.image_field else None
+        if _empty(value) or isinstance(value, Image.Image):
+            return None if _empty(value) else value
+        try:
+            return load_image(BytesIO(value) if isinstance(value, bytes) else Path(str(value)))
+        except BrokenImage as error:
+            raise InputError(f"item '{token}': its picture cannot be read ({error})") from error
+
+    def _vector(self, value: object, modality: str, token: str) -> Tensor | None:
+        if value is None:
+            return None
+        vector, width = torch.as_tensor(np.asarray(value, dtype=np.float32)), self.features.dims[modality]
+        if vector.shape != (width,) or not vector.isfinite().all():
+            raise InputError(f"item '{token}': {modality} must be {width} finite numbers")
+        return vector
+
+    def _missing(self, modality: str) -> Tensor:
+        if modality in self.features.missing_vectors:
+            return self.features.missing_vectors[modality].detach().float().cpu()
+        table = self.features.table()[modality].float().cpu()
+        if self.features.missing == "zero":
+            return torch.zeros(table.shape[1])
+        present = self.features.present(modality).cpu()
+        return fill_mean(torch.cat([torch.zeros_like(table[:1]), table]), torch.cat([torch.tensor([False]), present]))[0]
+
+
+def _empty(value: object) -> bool:
+    return value is None or (isinstance(value, float) and np.isnan(value)) or (isinstance(value, str | bytes) and not value.strip())

@@ -1,0 +1,256 @@
+"""Recommender: a trained model in use. Users and items are named by their tokens, never by internal ids."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+from PIL import Image
+from torch import Tensor
+
+from recbole_mm.data.tokens import item_tokens, user_tokens
+from recbole_mm.errors import InputError, nearest
+from recbole_mm.quick_start import load_data_and_model
+from recbole_mm.serving.histories import Histories
+from recbole_mm.serving.model_scores import ModelScores
+from recbole_mm.serving.new_items import NewItemFeatures
+from recbole_mm.serving.queries import QueryEncoder
+from recbole_mm.serving.ranking import best, cosines, item_table
+from recbole_mm.serving.served_items import ServedItems
+from recbole_mm.training.loaders import SCORES_AT_ONCE
+
+
+class Recommender:
+    """Recommendations, similar items and search by the model of a checkpoint.
+
+        recommender = Recommender.load("saved/CLIPRec-shop-....pth")
+        recommender.recommend(["u17", "u18"], k=10)      # user, item, rank, score
+        recommender.recommend_for(["i3", "i8"], k=10)    # for somebody who has these items
+        recommender.similar("i3", by="image")
+        recommender.search("red wool scarf")
+        recommender.add_items([{"item_id": "new", "title": "Blue scarf", "image": "scarf.jpg"}])
+
+    Attributes:
+        users: the tokens of all users that the model knows.
+    """
+
+    def __init__(self, config, model, dataset) -> None:
+        self.config, self.model, self.dataset = config, model, dataset
+        self.users = user_tokens(dataset)[1:]
+        self._user_ids = {token: i for i, token in enumerate(self.users, 1)}
+        self.histories = Histories.of_dataset(dataset)
+        self.scores = ModelScores(config, model, dataset, self.histories)
+        self._served = ServedItems(item_tokens(dataset), getattr(dataset, "gone_items", torch.zeros(0, dtype=torch.int64)))
+
+    @classmethod
+    def load(cls, checkpoint: str | Path, model_class: type | None = None) -> "Recommender":
+        """Loads the model of a checkpoint, ours or RecBole's, over its data set (see ``load_data_and_model``).
+
+        Raises:
+            InputError: there is no such checkpoint, or it does not fit the data set or the encoder that is there now.
+        """
+        config, model, _, train_data, *_ = load_data_and_model(checkpoint, model_class)
+        return cls(config, model, train_data._dataset)
+
+    @property
+    def items(self) -> list[str]:
+        """The tokens of all items that are recommended."""
+        return list(self._served.tokens[self._served.allowed.numpy()])
+
+    def recommend(
+        self, users: Iterable[str] | None = None, k: int = 10, exclude_seen: bool = True, candidates: Iterable[str] | None = None
+    ) -> pd.DataFrame:
+        """The best items of each user.
+
+        Args:
+            users: their tokens; None for all.
+            k: how many items per user. A user gets fewer where fewer are left.
+            exclude_seen: leaves out what the user has in any part of the data: training, validation or test.
+            candidates: the only items to recommend; None for all.
+
+        Returns:
+            The columns ``user, item, rank, score``, in the order of the users, the best item first.
+
+        Raises:
+            InputError: an unknown user or item, or a k below 1.
+        """
+        tokens, k = self.users if users is None else list(users), _checked(k)
+        ids, allowed = self._known_users(tokens), self._served.among(candidates)
+        frames, at_once = [pd.DataFrame(columns=["user", "item", "rank", "score"])], max(1, SCORES_AT_ONCE // len(allowed))
+        for start in range(0, len(ids), at_once):
+            part = ids[start : start + at_once]
+            scores = self._with_added(self.scores.of_users(part), lambda part=part: self.scores.vectors()[0][part])
+            scores.masked_fill_(~allowed, -torch.inf)
+            if exclude_seen:
+                places, seen = self.histories.of(part)
+                scores[places, self._served.current(seen)] = -torch.inf
+            frames.append(self._frame(tokens[start : start + at_once], scores, k))
+        return pd.concat(frames[1:] or frames, ignore_index=True)
+
+    def recommend_for(
+        self, history: Sequence[str], k: int = 10, exclude_seen: bool = True, candidates: Iterable[str] | None = None
+    ) -> pd.DataFrame:
+        """The best items for anybody who has the items of ``history``, the oldest first: new and anonymous users.
+
+        A sequential model reads the history itself, and so do models of item similarities (EASE, ItemKNN) and autoencoders. For a model
+        with vectors of users, theirs is found from the items' vectors (see ``UserMap``).
+
+        Returns:
+            The columns ``item, rank, score``.
+
+        Raises:
+            InputError: an empty history, an unknown item, or a model that cannot score for users it was not trained with.
+        """
+        own = self._served.rows(history)
+        if not len(own):
+            raise InputError("an empty history: name at least one item")
+        scores = self._scores_for(own).masked_fill(~self._served.among(candidates), -torch.inf)
+        if exclude_seen:
+            scores[own] = -torch.inf
+        return self._item_table(scores, k)
+
+    def similar(self, item: str, k: int = 10, by: str = "model") -> pd.DataFrame:
+        """The items most like an item, without itself.
+
+        Args:
+            by: ``model``: by the cosine of the model's vectors of items, which tell who takes them (for a model without vectors, what it
+                recommends to somebody who has the item alone). A modality such as ``image`` or ``text``: by the cosine of the features.
+
+        Returns:
+            The columns ``item, rank, score``. Items that lack the modality are not among them.
+
+        Raises:
+            InputError: an unknown item or modality, or an item that lacks it.
+        """
+        own, allowed = int(self._served.rows([item])[0]), self._served.among(None)
+        if by != "model":
+            rows, present = self._features(by)
+            if not present[own]:
+                raise InputError(f"item '{item}' has no {by}")
+            scores, allowed = cosines(rows[own], rows), allowed & present
+        elif self.scores.has_vectors():
+            vectors = self._item_vectors()
+            scores = cosines(vectors[own], vectors)
+        else:
+            scores = self._scores_for(torch.tensor([own]))
+        allowed[own] = False
+        return self._item_table(scores.masked_fill(~allowed, -torch.inf), k)
+
+    def search(self, query: str | Path | Image.Image, k: int = 10) -> pd.DataFrame:
+        """The items that fit a text, or a picture (given itself, or its file as a ``Path``), by the run's encoder. Where pictures and
+        texts share a space, the query is compared with both; otherwise with what is of its own kind.
+
+        Returns:
+            The columns ``item, rank, score``; the score is a cosine, the mean over the modalities that the item has.
+
+        Raises:
+            InputError: the run has no encoder that reads the query.
+        """
+        queries, kind = self._queries, "text" if isinstance(query, str) else "image"
+        modalities = queries.modalities(kind)
+        row, found = queries.encode(query, kind), [self._features(m) for m in modalities]
+        sums = sum(cosines(row, rows) * present for rows, present in found)
+        counts = sum(present.float() for _, present in found)
+        scores = (sums / counts.clamp_min(1)).masked_fill((counts == 0) | ~self._served.among(None), -torch.inf)
+        return self._item_table(scores, k)
+
+    def add_items(self, rows: Iterable[Mapping[str, object]] | pd.DataFrame) -> None:
+        """Adds products that the model was not trained with: they are encoded as the run's items were, and ranked at once, without
+        retraining. A token that is there already is updated.
+
+        Args:
+            rows: dictionaries or a data frame with the columns of the ``.item`` file: the item's token, its texts, and its picture as a
+                path, as bytes or as a PIL image.
+
+        Raises:
+            InputError: a row without a token, a picture that cannot be read, or a model that cannot rank such items; then none is added.
+        """
+        rows = rows.to_dict("records") if isinstance(rows, pd.DataFrame) else list(rows)
+        vectors = getattr(self.model, "item_vectors", None)
+        if vectors is None or getattr(self.model, "item_features", None) is None:
+            raise InputError(f"{self.config['model']} without item features cannot rank items that it was not trained with")
+        reader, made, id_field = self._new_item_features, [], self.config["ITEM_ID_FIELD"]
+        for row in rows:
+            token = str(row.get(id_field) or "").strip()
+            if not token:
+                raise InputError(f"a new item needs a token, in the column '{id_field}'")
+            features, present = reader.of(row, token)
+            batch = {m: values.unsqueeze(0).to(self.config["device"]) for m, values in features.items()}
+            made.append((token, vectors(batch)[0].float().cpu(), features, present))
+        self._features_at_hand()
+        for item in made:
+            self._served.add(*item)
+
+    def remove_items(self, items: Iterable[str]) -> None:
+        """Takes items out of all recommendations, searches and neighbours.
+
+        Raises:
+            InputError: an unknown item; then none is taken out.
+        """
+        self._served.remove(items)
+
+    @cached_property
+    def _queries(self) -> QueryEncoder:
+        return QueryEncoder(self.config, getattr(self.model, "item_features", None), self.dataset)
+
+    @cached_property
+    def _new_item_features(self) -> NewItemFeatures:
+        features = self.model.item_features
+        needed = not set(features.modalities) <= set(self.config["feature_files"] or {})
+        return NewItemFeatures(self.config, features, self._queries if needed else None)
+
+    def _features(self, modality: str) -> tuple[Tensor, Tensor]:
+        known = self._features_at_hand()
+        if modality not in known:
+            raise InputError(f"no features '{modality}': by may be {', '.join(['model', *known])}{nearest(modality, known)}")
+        return self._served.features(modality)
+
+    @torch.no_grad()
+    def _features_at_hand(self) -> list[str]:
+        features = getattr(self.model, "item_features", None)
+        if features is not None and not self._served.modalities:
+            for modality, rows in features.table().items():
+                self._served.keep_features(modality, rows.float().cpu(), features.present(modality).cpu())
+        return self._served.modalities
+
+    def _item_vectors(self) -> Tensor:
+        known = self.scores.vectors()[1]
+        return torch.cat([known, self._served.vectors]) if len(self._served.vectors) else known
+
+    def _scores_for(self, rows: Tensor) -> Tensor:
+        """Scores (n_rows,) for somebody who has the items in these rows. Added items count where the model has vectors."""
+        if self.scores.reads_histories:
+            known = rows[rows < self._served.n_known]
+            if not len(known):
+                raise InputError(f"{self.config['model']} knows none of the items of the history")
+            return self._with_added(self.scores.of_histories([known]), lambda: self.scores.user_vectors([known], self._item_vectors()))[0]
+        return (self.scores.user_vectors([rows], self._item_vectors()) @ self._item_vectors().T)[0]
+
+    def _with_added(self, scores: Tensor, users) -> Tensor:
+        """Scores (n, n_rows), from those of the model's items and from the vectors that ``users()`` gives."""
+        return torch.cat([scores, users() @ self._served.vectors.T], 1) if len(self._served.vectors) else scores
+
+    def _known_users(self, tokens: Sequence[str]) -> Tensor:
+        for token in tokens:
+            if token not in self._user_ids:
+                raise InputError(f"unknown user '{token}'{nearest(str(token), self._user_ids, cutoff=0.8)}; recommend_for takes the items "
+                                 "of a user that the model does not know")  # fmt: skip
+        return torch.tensor([self._user_ids[token] for token in tokens], dtype=torch.int64)
+
+    def _item_table(self, scores: Tensor, k: int) -> pd.DataFrame:
+        _, columns, values = best(scores.unsqueeze(0), _checked(k))
+        return item_table(self._served.tokens[columns], values)
+
+    def _frame(self, users: Sequence[str], scores: Tensor, k: int) -> pd.DataFrame:
+        rows, columns, values = best(scores, k)
+        ranks = torch.arange(len(rows)) - torch.searchsorted(rows, rows) + 1
+        return pd.DataFrame({"user": np.array(users, dtype=object)[rows], "item": self._served.tokens[columns], "rank": ranks.numpy(),
+                             "score": values.numpy()})  # fmt: skip
+
+
+def _checked(k: int) -> int:
+    if not isinstance(k, int | np.integer) or isinstance(k, bool) or k < 1:
+        raise InputError(f"k is {k}, and must be a whole number above 0")
+    return int(k)
