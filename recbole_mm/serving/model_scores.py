@@ -23,7 +23,7 @@ class ModelScores:
     """The scores of a trained model.
 
     Args:
-        config, model, dataset: what ``load_data_and_model`` returns, with ``dataset`` the one of a loader.
+        config, model, dataset: what ``load_data_and_model`` returns.
         histories: of the model's users.
     """
 

@@ -19,7 +19,7 @@ class UserMap:
         self.weights = weights
 
     @classmethod
-    def fitted(cls, users: Tensor, items: Tensor, histories: Histories, ridge: float = 1e-3) -> "UserMap":
+    def fitted(cls, users: Tensor, items: Tensor, histories: Histories, ridge: float = 1e-2) -> "UserMap":
         """Fits it on all users (n_users, d) who have some of the items (n_items, d). ``ridge`` is relative to the mean variance of the
         inputs."""
         known = torch.unique(histories.of(torch.arange(len(users)))[0])

@@ -20,7 +20,8 @@ class QueryEncoder:
     """Encodes queries as the items of a run are encoded.
 
     Args:
-        config, features, dataset: of the run; ``features`` are the model's.
+        config, features: of the run; ``features`` are the model's.
+        dataset: its training part.
 
     Raises:
         InputError: the run has no encoder: all its features come from files.
@@ -40,12 +41,12 @@ class QueryEncoder:
         Raises:
             InputError: there is none.
         """
-        shared = ("image", "text") if self.encoder.aligned else (kind,)
-        found = [m for m in shared if m in self.features.modalities and kind in self.encoder.modalities]
-        if not found:
-            raise InputError(f"a query by {kind} needs items with encoded {' or '.join(shared)}, and the modalities in use are "
-                             f"{', '.join(self.features.modalities)}")  # fmt: skip
-        return found
+        own = [m for m in (kind,) if m in self.features.modalities and m in self.encoder.modalities]
+        others = [m for m in ("image", "text") if self.encoder.aligned and m != kind and m in self.features.modalities]
+        if kind not in self.encoder.modalities or not own + others:
+            raise InputError(f"this run cannot be searched by {kind}: its encoder reads {', '.join(self.encoder.modalities)}, and the "
+                             f"modalities in use are {', '.join(self.features.modalities)}")  # fmt: skip
+        return own + others if kind == "text" or not own else own
 
     def encode(self, query: str | Path | Image.Image, kind: str) -> Tensor:
         """The row (d,) of a text, or of a picture that is given itself or by its file.

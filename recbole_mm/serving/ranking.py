@@ -24,6 +24,12 @@ def cosines(query: Tensor, rows: Tensor) -> Tensor:
     return torch.nn.functional.normalize(rows, dim=1) @ torch.nn.functional.normalize(query, dim=0)
 
 
+def standardised(scores: Tensor, present: Tensor, wanted: bool) -> Tensor:
+    """Scores (n,) with mean 0 and deviation 1 over the items that have them (``present``); as they are, unless ``wanted``."""
+    own = scores[present]
+    return (scores - own.mean()) / own.std(correction=0).clamp_min(1e-12) if wanted and len(own) else scores
+
+
 def item_table(items: Sequence[str], scores: Tensor) -> pd.DataFrame:
     """The columns ``item, rank, score``, the best first."""
     return pd.DataFrame({"item": list(items), "rank": range(1, len(items) + 1), "score": scores.tolist()})

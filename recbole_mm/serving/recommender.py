@@ -17,7 +17,7 @@ from recbole_mm.serving.histories import Histories
 from recbole_mm.serving.model_scores import ModelScores
 from recbole_mm.serving.new_items import NewItemFeatures
 from recbole_mm.serving.queries import QueryEncoder
-from recbole_mm.serving.ranking import best, cosines, item_table
+from recbole_mm.serving.ranking import best, cosines, item_table, standardised
 from recbole_mm.serving.served_items import ServedItems
 from recbole_mm.training.loaders import SCORES_AT_ONCE
 
@@ -36,8 +36,8 @@ class Recommender:
         users: the tokens of all users that the model knows.
     """
 
-    def __init__(self, config, model, dataset) -> None:
-        self.config, self.model, self.dataset = config, model, dataset
+    def __init__(self, config, model, dataset, training_part) -> None:
+        self.config, self.model, self.dataset, self._training_part = config, model, dataset, training_part
         self.users = user_tokens(dataset)[1:]
         self._user_ids = {token: i for i, token in enumerate(self.users, 1)}
         self.histories = Histories.of_dataset(dataset)
@@ -51,8 +51,8 @@ class Recommender:
         Raises:
             InputError: there is no such checkpoint, or it does not fit the data set or the encoder that is there now.
         """
-        config, model, _, train_data, *_ = load_data_and_model(checkpoint, model_class)
-        return cls(config, model, train_data._dataset)
+        config, model, dataset, train_data, *_ = load_data_and_model(checkpoint, model_class)
+        return cls(config, model, dataset, train_data.dataset)
 
     @property
     def items(self) -> list[str]:
@@ -139,22 +139,24 @@ class Recommender:
         return self._item_table(scores.masked_fill(~allowed, -torch.inf), k)
 
     def search(self, query: str | Path | Image.Image, k: int = 10) -> pd.DataFrame:
-        """The items that fit a text, or a picture (given itself, or its file as a ``Path``), by the run's encoder. Where pictures and
-        texts share a space, the query is compared with both; otherwise with what is of its own kind.
+        """The items that fit a text, or a picture (given itself, or its file as a ``Path``), by the run's encoder.
+
+        A text is compared with the items' texts, and also with their pictures where the two share a space; a picture is compared with
+        pictures, or with texts where items have no pictures and the two share a space.
 
         Returns:
-            The columns ``item, rank, score``; the score is a cosine, the mean over the modalities that the item has.
+            The columns ``item, rank, score``. The score is a cosine, or the mean of several, each of them standardised over the catalogue.
 
         Raises:
             InputError: the run has no encoder that reads the query.
         """
         queries, kind = self._queries, "text" if isinstance(query, str) else "image"
-        modalities = queries.modalities(kind)
-        row, found = queries.encode(query, kind), [self._features(m) for m in modalities]
-        sums = sum(cosines(row, rows) * present for rows, present in found)
-        counts = sum(present.float() for _, present in found)
-        scores = (sums / counts.clamp_min(1)).masked_fill((counts == 0) | ~self._served.among(None), -torch.inf)
-        return self._item_table(scores, k)
+        found = [self._features(m) for m in queries.modalities(kind)]
+        row = queries.encode(query, kind)
+        parts = [standardised(cosines(row, rows), present, len(found) > 1) for rows, present in found]
+        present = torch.stack([present for _, present in found])
+        scores = torch.stack(parts).masked_fill(~present, 0).sum(0) / present.sum(0).clamp_min(1)
+        return self._item_table(scores.masked_fill(~present.any(0) | ~self._served.among(None), -torch.inf), k)
 
     def add_items(self, rows: Iterable[Mapping[str, object]] | pd.DataFrame) -> None:
         """Adds products that the model was not trained with: they are encoded as the run's items were, and ranked at once, without
@@ -193,7 +195,7 @@ class Recommender:
 
     @cached_property
     def _queries(self) -> QueryEncoder:
-        return QueryEncoder(self.config, getattr(self.model, "item_features", None), self.dataset)
+        return QueryEncoder(self.config, getattr(self.model, "item_features", None), self._training_part)
 
     @cached_property
     def _new_item_features(self) -> NewItemFeatures:
@@ -241,13 +243,13 @@ class Recommender:
 
     def _item_table(self, scores: Tensor, k: int) -> pd.DataFrame:
         _, columns, values = best(scores.unsqueeze(0), _checked(k))
-        return item_table(self._served.tokens[columns], values)
+        return item_table(self._served.tokens[columns.numpy()], values)
 
     def _frame(self, users: Sequence[str], scores: Tensor, k: int) -> pd.DataFrame:
         rows, columns, values = best(scores, k)
         ranks = torch.arange(len(rows)) - torch.searchsorted(rows, rows) + 1
-        return pd.DataFrame({"user": np.array(users, dtype=object)[rows], "item": self._served.tokens[columns], "rank": ranks.numpy(),
-                             "score": values.numpy()})  # fmt: skip
+        names, items = np.array(users, dtype=object)[rows.numpy()], self._served.tokens[columns.numpy()]
+        return pd.DataFrame({"user": names, "item": items, "rank": ranks.numpy(), "score": values.numpy()})
 
 
 def _checked(k: int) -> int:
