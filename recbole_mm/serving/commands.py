@@ -1,0 +1,84 @@
+"""The commands ``recommend``, ``similar`` and ``search``: tables on the screen or in a file."""
+
+import argparse
+import sys
+from pathlib import Path
+
+import duckdb
+import pandas as pd
+from rich.console import Console
+from rich.table import Table
+
+from recbole_mm.config.plugins import load_plugins
+from recbole_mm.disk import write_whole
+from recbole_mm.errors import InputError
+from recbole_mm.serving.recommender import Recommender
+
+SHOWN = 20
+"""How many lines of a long table the screen shows."""
+
+
+def recommend(arguments: argparse.Namespace, _: list[str]) -> int:
+    """The best items of the users in a file, one token per line, or of all users."""
+    write = _writer(arguments.output)
+    recommender = _load(arguments)
+    users = _lines(arguments.users) if arguments.users else None
+    candidates = _lines(arguments.candidates) if arguments.candidates else None
+    table = recommender.recommend(users, arguments.k, not arguments.include_seen, candidates)
+    if write is None:
+        _show(table, f"{arguments.k} items per user")
+    else:
+        write_whole(Path(arguments.output), lambda file: write(table, file))
+        print(f"{arguments.output}: {len(table)} recommendations for {table['user'].nunique()} users")
+    return 0
+
+
+def similar(arguments: argparse.Namespace, _: list[str]) -> int:
+    """The items most like one."""
+    table = _load(arguments).similar(arguments.item, arguments.k, arguments.by)
+    _show(table, f"similar to {arguments.item} by {arguments.by}")
+    return 0
+
+
+def search(arguments: argparse.Namespace, _: list[str]) -> int:
+    """The items that fit a text or a picture."""
+    if (arguments.text is None) == (arguments.image is None):
+        raise InputError("give either --text or --image")
+    query = arguments.text if arguments.image is None else Path(arguments.image)
+    _show(_load(arguments).search(query, arguments.k), f"search for {query}")
+    return 0
+
+
+def _load(arguments: argparse.Namespace) -> Recommender:
+    if arguments.k < 1:
+        raise InputError(f"--k={arguments.k} must be above 0")
+    load_plugins(arguments.plugins.split(",") if arguments.plugins else None)
+    return Recommender.load(arguments.checkpoint)
+
+
+def _writer(output: str | None):
+    """What writes a table into a file of this name; None without a name."""
+    if output is None:
+        return None
+    writers = {".csv": lambda table, file: table.to_csv(file, index=False), ".parquet": lambda table, file: duckdb.from_df(table).write_parquet(str(file))}
+    if Path(output).suffix not in writers:
+        raise InputError(f"--output={output} must end in {' or '.join(writers)}")
+    return writers[Path(output).suffix]
+
+
+def _lines(file: str) -> list[str]:
+    try:
+        return [line.strip() for line in Path(file).read_text(encoding="utf-8-sig").splitlines() if line.strip()]
+    except UnicodeDecodeError as error:
+        raise InputError(f"{file} is not UTF-8") from error
+
+
+def _show(table: pd.DataFrame, title: str) -> None:
+    shown = Table(title=title, title_justify="left")
+    for column in table.columns:
+        shown.add_column(column, justify="left" if table[column].dtype == object else "right")
+    for row in table.head(SHOWN).itertuples(index=False):
+        shown.add_row(*(f"{value:.4f}" if isinstance(value, float) else str(value) for value in row))
+    Console(file=sys.stdout).print(shown)
+    if len(table) > SHOWN:
+        print(f"... and {len(table) - SHOWN} more; --output=top.csv (or .parquet) keeps all of them")
