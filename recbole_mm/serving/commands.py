@@ -60,7 +60,10 @@ def _writer(output: str | None):
     """What writes a table into a file of this name; None without a name."""
     if output is None:
         return None
-    writers = {".csv": lambda table, file: table.to_csv(file, index=False), ".parquet": lambda table, file: duckdb.from_df(table).write_parquet(str(file))}
+    writers = {
+        ".csv": lambda table, file: table.to_csv(file, index=False),
+        ".parquet": lambda table, file: duckdb.from_df(table).write_parquet(str(file)),
+    }
     if Path(output).suffix not in writers:
         raise InputError(f"--output={output} must end in {' or '.join(writers)}")
     return writers[Path(output).suffix]

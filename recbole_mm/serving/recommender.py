@@ -1,7 +1,6 @@
 """Recommender: a trained model in use. Users and items are named by their tokens, never by internal ids."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -14,9 +13,8 @@ from recbole_mm.data.tokens import item_tokens, user_tokens
 from recbole_mm.errors import InputError, nearest
 from recbole_mm.quick_start import load_data_and_model
 from recbole_mm.serving.histories import Histories
+from recbole_mm.serving.item_side import ItemSide
 from recbole_mm.serving.model_scores import ModelScores
-from recbole_mm.serving.new_items import NewItemFeatures
-from recbole_mm.serving.queries import QueryEncoder
 from recbole_mm.serving.ranking import best, cosines, item_table, standardised
 from recbole_mm.serving.served_items import ServedItems
 from recbole_mm.training.loaders import SCORES_AT_ONCE
@@ -37,12 +35,13 @@ class Recommender:
     """
 
     def __init__(self, config, model, dataset, training_part) -> None:
-        self.config, self.model, self.dataset, self._training_part = config, model, dataset, training_part
+        self.config, self.model, self.dataset = config, model, dataset
         self.users = user_tokens(dataset)[1:]
         self._user_ids = {token: i for i, token in enumerate(self.users, 1)}
         self.histories = Histories.of_dataset(dataset)
         self.scores = ModelScores(config, model, dataset, self.histories)
         self._served = ServedItems(item_tokens(dataset), getattr(dataset, "gone_items", torch.zeros(0, dtype=torch.int64)))
+        self._items = ItemSide(config, model, training_part, self.scores, self._served)
 
     @classmethod
     def load(cls, checkpoint: str | Path, model_class: type | None = None) -> "Recommender":
@@ -126,12 +125,12 @@ class Recommender:
         """
         own, allowed = int(self._served.rows([item])[0]), self._served.among(None)
         if by != "model":
-            rows, present = self._features(by)
+            rows, present = self._items.features(by)
             if not present[own]:
                 raise InputError(f"item '{item}' has no {by}")
             scores, allowed = cosines(rows[own], rows), allowed & present
         elif self.scores.has_vectors():
-            vectors = self._item_vectors()
+            vectors = self._items.vectors()
             scores = cosines(vectors[own], vectors)
         else:
             scores = self._scores_for(torch.tensor([own]))
@@ -150,8 +149,8 @@ class Recommender:
         Raises:
             InputError: the run has no encoder that reads the query.
         """
-        queries, kind = self._queries, "text" if isinstance(query, str) else "image"
-        found = [self._features(m) for m in queries.modalities(kind)]
+        queries, kind = self._items.queries, "text" if isinstance(query, str) else "image"
+        found = [self._items.features(m) for m in queries.modalities(kind)]
         row = queries.encode(query, kind)
         parts = [standardised(cosines(row, rows), present, len(found) > 1) for rows, present in found]
         present = torch.stack([present for _, present in found])
@@ -169,21 +168,7 @@ class Recommender:
         Raises:
             InputError: a row without a token, a picture that cannot be read, or a model that cannot rank such items; then none is added.
         """
-        rows = rows.to_dict("records") if isinstance(rows, pd.DataFrame) else list(rows)
-        vectors = getattr(self.model, "item_vectors", None)
-        if vectors is None or getattr(self.model, "item_features", None) is None:
-            raise InputError(f"{self.config['model']} without item features cannot rank items that it was not trained with")
-        reader, made, id_field = self._new_item_features, [], self.config["ITEM_ID_FIELD"]
-        for row in rows:
-            token = str(row.get(id_field) or "").strip()
-            if not token:
-                raise InputError(f"a new item needs a token, in the column '{id_field}'")
-            features, present = reader.of(row, token)
-            batch = {m: values.unsqueeze(0).to(self.config["device"]) for m, values in features.items()}
-            made.append((token, vectors(batch)[0].float().cpu(), features, present))
-        self._features_at_hand()
-        for item in made:
-            self._served.add(*item)
+        self._items.add(rows.to_dict("records") if isinstance(rows, pd.DataFrame) else list(rows))
 
     def remove_items(self, items: Iterable[str]) -> None:
         """Takes items out of all recommendations, searches and neighbours.
@@ -193,42 +178,14 @@ class Recommender:
         """
         self._served.remove(items)
 
-    @cached_property
-    def _queries(self) -> QueryEncoder:
-        return QueryEncoder(self.config, getattr(self.model, "item_features", None), self._training_part)
-
-    @cached_property
-    def _new_item_features(self) -> NewItemFeatures:
-        features = self.model.item_features
-        needed = not set(features.modalities) <= set(self.config["feature_files"] or {})
-        return NewItemFeatures(self.config, features, self._queries if needed else None)
-
-    def _features(self, modality: str) -> tuple[Tensor, Tensor]:
-        known = self._features_at_hand()
-        if modality not in known:
-            raise InputError(f"no features '{modality}': by may be {', '.join(['model', *known])}{nearest(modality, known)}")
-        return self._served.features(modality)
-
-    @torch.no_grad()
-    def _features_at_hand(self) -> list[str]:
-        features = getattr(self.model, "item_features", None)
-        if features is not None and not self._served.modalities:
-            for modality, rows in features.table().items():
-                self._served.keep_features(modality, rows.float().cpu(), features.present(modality).cpu())
-        return self._served.modalities
-
-    def _item_vectors(self) -> Tensor:
-        known = self.scores.vectors()[1]
-        return torch.cat([known, self._served.vectors]) if len(self._served.vectors) else known
-
     def _scores_for(self, rows: Tensor) -> Tensor:
         """Scores (n_rows,) for somebody who has the items in these rows. Added items count where the model has vectors."""
         if self.scores.reads_histories:
             known = rows[rows < self._served.n_known]
             if not len(known):
                 raise InputError(f"{self.config['model']} knows none of the items of the history")
-            return self._with_added(self.scores.of_histories([known]), lambda: self.scores.user_vectors([known], self._item_vectors()))[0]
-        return (self.scores.user_vectors([rows], self._item_vectors()) @ self._item_vectors().T)[0]
+            return self._with_added(self.scores.of_histories([known]), lambda: self.scores.user_vectors([known], self._items.vectors()))[0]
+        return (self.scores.user_vectors([rows], self._items.vectors()) @ self._items.vectors().T)[0]
 
     def _with_added(self, scores: Tensor, users) -> Tensor:
         """Scores (n, n_rows), from those of the model's items and from the vectors that ``users()`` gives."""
