@@ -36,14 +36,15 @@ class Command:
         help: what it does, for the list of commands.
         description: what it does, for its own help.
         options: its own options besides those of a run, with argparse's keyword arguments.
-        takes_run: whether it takes the keys and files of a run. Otherwise it parses its arguments itself.
+        rest: what its other arguments are: the ``settings`` of a run, which then has the options for model, data set and files too;
+            its ``own`` to parse; or ``none``.
     """
 
     function: Callable[[argparse.Namespace, list[str]], int]
     help: str
     description: str = ""
     options: Mapping[str, dict] = field(default_factory=dict)
-    takes_run: bool = True
+    rest: str = "settings"
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -52,7 +53,7 @@ def main(argv: list[str] | None = None) -> int:
     _add_version(parser)
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for name, command in COMMANDS.items():
-        _add_options(commands.add_parser(name, help=command.help, add_help=command.takes_run, **_texts(command)), command)
+        _add_options(commands.add_parser(name, help=command.help, add_help=command.rest != "own", **_texts(command)), command)
     arguments, rest = parser.parse_known_args(argv)
     return _guarded(COMMANDS[arguments.command], arguments, rest)
 
@@ -71,13 +72,13 @@ def _add_version(parser: argparse.ArgumentParser) -> None:
 
 
 def _texts(command: Command) -> dict[str, object]:
-    epilog = EPILOG.format(ours=", ".join(our_models())) if command.takes_run else None
+    epilog = EPILOG.format(ours=", ".join(our_models())) if command.rest == "settings" else None
     description, layout = textwrap.fill(command.description, 100), argparse.RawDescriptionHelpFormatter
     return {"description": description, "epilog": epilog, "formatter_class": layout, "allow_abbrev": False}
 
 
 def _add_options(parser: argparse.ArgumentParser, command: Command) -> None:
-    if command.takes_run:
+    if command.rest == "settings":
         parser.add_argument("--model", "-m", help="name of the model, for example CLIPRec or BPR")
         parser.add_argument("--dataset", "-d", help="name of the data set: the folder <data_path>/<dataset>; 'demo' is drawn on first use")
         parser.add_argument("--config_files", type=_file_list, help="YAML files, separated by spaces (quoted) or commas")
@@ -94,7 +95,9 @@ def _file_list(text: str) -> list[str] | None:
 def _guarded(command: Command, arguments: argparse.Namespace, rest: list[str]) -> int:
     """The command's exit status; 2 for bad input and 130 for an interrupt, each told in one line."""
     try:
-        if command.takes_run:
+        if command.rest == "none" and rest:
+            raise InputError(f"no option {rest[0].partition('=')[0]}{nearest(rest[0], command.options)}")
+        if command.rest == "settings":
             _check_usage(command, arguments, rest)
             rest = [*rest, *([f"--plugins={arguments.plugins}"] if arguments.plugins else [])]
         return command.function(arguments, rest)
@@ -196,6 +199,29 @@ def _prepare(_: argparse.Namespace, rest: list[str]) -> int:
     return main(rest)
 
 
+def _recommend(arguments: argparse.Namespace, rest: list[str]) -> int:
+    from recbole_mm.serving.commands import recommend
+
+    return recommend(arguments, rest)
+
+
+def _similar(arguments: argparse.Namespace, rest: list[str]) -> int:
+    from recbole_mm.serving.commands import similar
+
+    return similar(arguments, rest)
+
+
+def _search(arguments: argparse.Namespace, rest: list[str]) -> int:
+    from recbole_mm.serving.commands import search
+
+    return search(arguments, rest)
+
+
+CHECKPOINT_OPTIONS = {
+    "checkpoint": {"help": "the checkpoint of a run: saved/<model>-<dataset>-<time>-<process>.pth"},
+    "--k": {"type": int, "default": 10, "help": "how many items; default: 10"},
+    "--plugins": {"help": "modules of your own that the model needs, separated by commas"},
+}
 COMMANDS = {
     "run": Command(
         _run,
@@ -232,7 +258,42 @@ COMMANDS = {
             "--shuffle-test": {"action": "store_true", "help": "also train a small VBPR on the true features and on permuted ones"},
         },
     ),
-    "prepare": Command(_prepare, "make a data set of your own tables and pictures, or of a published data set", takes_run=False),
+    "prepare": Command(_prepare, "make a data set of your own tables and pictures, or of a published data set", rest="own"),
+    "recommend": Command(
+        _recommend,
+        "recommend items to users, from a checkpoint",
+        "Recommend items to users by the model of a checkpoint, without those that they have already.",
+        {
+            **CHECKPOINT_OPTIONS,
+            "--users": {"help": "a file with one user per line; default: all users", "metavar": "FILE"},
+            "--candidates": {"help": "a file with one item per line: the only ones to recommend", "metavar": "FILE"},
+            "--include_seen": {"action": "store_true", "help": "also recommend what the user has"},
+            "--output": {"help": "a .csv or .parquet file that gets the columns user, item, rank, score", "metavar": "FILE"},
+        },
+        rest="none",
+    ),
+    "similar": Command(
+        _similar,
+        "list the items most like one, from a checkpoint",
+        "List the items that are most like one: by the model, which knows who takes them, or by their pictures or texts.",
+        {
+            **CHECKPOINT_OPTIONS,
+            "--item": {"required": True, "help": "the item", "metavar": "TOKEN"},
+            "--by": {"default": "model", "help": "model, or a modality such as image or text; default: model"},
+        },
+        rest="none",
+    ),
+    "search": Command(
+        _search,
+        "find items by words or by a picture, from a checkpoint",
+        "Find the items that fit words or a picture, by the encoder of a checkpoint's run.",
+        {
+            **CHECKPOINT_OPTIONS,
+            "--text": {"help": "what to look for, in words"},
+            "--image": {"help": "a picture of what to look for", "metavar": "FILE"},
+        },
+        rest="none",
+    ),
 }
 
 

@@ -76,17 +76,21 @@ class Recommender:
             InputError: an unknown user or item, or a k below 1.
         """
         tokens, k = self.users if users is None else list(users), _checked(k)
-        ids, allowed = self._known_users(tokens), self._served.among(candidates)
-        frames, at_once = [pd.DataFrame(columns=["user", "item", "rank", "score"])], max(1, SCORES_AT_ONCE // len(allowed))
+        ids, banned = self._known_users(tokens), (~self._served.among(candidates)).nonzero().squeeze(1)
+        found, at_once = [], max(1, SCORES_AT_ONCE // len(self._served.allowed))
         for start in range(0, len(ids), at_once):
             part = ids[start : start + at_once]
             scores = self._with_added(self.scores.of_users(part), lambda part=part: self.scores.vectors()[0][part])
-            scores.masked_fill_(~allowed, -torch.inf)
+            scores[:, banned] = -torch.inf
             if exclude_seen:
                 places, seen = self.histories.of(part)
                 scores[places, self._served.current(seen)] = -torch.inf
-            frames.append(self._frame(tokens[start : start + at_once], scores, k))
-        return pd.concat(frames[1:] or frames, ignore_index=True)
+            rows, columns, values = best(scores, k)
+            found.append((rows + start, columns, values))
+        rows, columns, values = (torch.cat(parts).numpy() for parts in zip(*found, strict=True)) if found else [np.array([], dtype=int)] * 3
+        ranks = np.arange(len(rows)) - np.searchsorted(rows, rows) + 1
+        names = np.array(tokens, dtype=object)[rows]
+        return pd.DataFrame({"user": names, "item": self._served.tokens[columns], "rank": ranks, "score": values})
 
     def recommend_for(
         self, history: Sequence[str], k: int = 10, exclude_seen: bool = True, candidates: Iterable[str] | None = None
@@ -201,12 +205,6 @@ class Recommender:
     def _item_table(self, scores: Tensor, k: int) -> pd.DataFrame:
         _, columns, values = best(scores.unsqueeze(0), _checked(k))
         return item_table(self._served.tokens[columns.numpy()], values)
-
-    def _frame(self, users: Sequence[str], scores: Tensor, k: int) -> pd.DataFrame:
-        rows, columns, values = best(scores, k)
-        ranks = torch.arange(len(rows)) - torch.searchsorted(rows, rows) + 1
-        names, items = np.array(users, dtype=object)[rows.numpy()], self._served.tokens[columns.numpy()]
-        return pd.DataFrame({"user": names, "item": items, "rank": ranks.numpy(), "score": values.numpy()})
 
 
 def _checked(k: int) -> int:
