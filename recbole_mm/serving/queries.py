@@ -32,7 +32,7 @@ class QueryEncoder:
         if settings is None or not settings.encoder.needed:
             raise InputError("this run has no encoder to read a query with: its items have no features, or these come from files")
         self.features, self.device = features, config["device"]
-        self.encoder: ItemEncoder = features.encoder or frozen_encoder(settings, dataset).to(config["device"])
+        self.encoder: ItemEncoder = features.encoder or frozen_encoder(settings, dataset)[0].to(config["device"])
         self.encoder.eval()
 
     def modalities(self, kind: str) -> list[str]:
