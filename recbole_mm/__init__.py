@@ -7,9 +7,15 @@ from recbole_mm.compat.import_hook import install
 install()
 
 __version__ = "0.1.0"
-__all__ = ["ItemEncoder", "create_encoder", "register_backend", "run", "__version__"]
+__all__ = ["ItemEncoder", "Recommender", "create_encoder", "register_backend", "run", "__version__"]
 
-_ROOMS = {"run": "quick_start", "ItemEncoder": "encoder", "create_encoder": "encoder", "register_backend": "encoder"}
+_ROOMS = {
+    "run": "quick_start",
+    "Recommender": "serving",
+    "ItemEncoder": "encoder",
+    "create_encoder": "encoder",
+    "register_backend": "encoder",
+}
 
 
 def __getattr__(name: str) -> object:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from recbole_mm.cli import main_run
+from recbole_mm.cli import COMMANDS, main_run
 from recbole_mm.config.multimodal_config import MultiModalConfig
 from recbole_mm.data.demo import write_demo
 from recbole_mm.data.prepare.options import parse
@@ -76,6 +76,9 @@ def test_every_command_is_one(page, arguments, monkeypatch):
     command, *options = given = shlex.split(arguments, comments=True)
     if command == "prepare":
         assert f"--output={parse(options).output}" in options
+    elif command in COMMANDS and COMMANDS[command].rest == "none":
+        named = {option.partition("=")[0] for option in options if option.startswith("--")}
+        assert named <= COMMANDS[command].options.keys()
     else:
         config = configured(given)
         assert f"--model={config['model']}" in given or config["model"] == "CLIPRec"
