@@ -22,7 +22,7 @@ def check_interactions(data: AuditedData, report: Report) -> None:
         numbers["after_filtering"] = {name: kept[name] for name in ("users", "items", "interactions", "k_core")}
     if nameless:
         report.add("warning", "interactions.nameless", f"{nameless:,} interactions lack a user or an item (RecBole reads '', NA, null "
-                   "and the like as missing)", "remove them: with benchmark_filename they would all become one user or item")  # fmt: skip
+                   "and the like as missing)", "complete or remove them: every run leaves them out")  # fmt: skip
     _check_repeated(whole, user, item, numbers, report, data.config["rm_dup_inter"])
     _check_times(data, numbers, report)
     _check_item_file(data, numbers, report)
