@@ -115,7 +115,8 @@ def test_a_script_of_recboles_own_runs_and_loads_its_checkpoint(tmp_path):
 
 
 def test_where_ray_is_absent_something_stands_in_for_it_that_says_so(monkeypatch):
-    monkeypatch.setitem(sys.modules, "ray", None)
+    for name in ("ray", "ray.tune"):
+        monkeypatch.setitem(sys.modules, name, None)
     with without_ray():
         from ray import tune
     with pytest.raises(ImportError, match="ray cannot be imported"):
