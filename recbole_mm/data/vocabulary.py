@@ -28,11 +28,12 @@ class KnownVocabulary:
 
     Attributes:
         gone_items: the ids of known items that the data lack: int64 (n,).
+        first_new_item: the id of the first new item; None without any.
     """
 
     def __init__(self, config, vocabulary: Mapping[str, Sequence[str]] | None = None, new_items: bool = False) -> None:
         self.vocabulary, self.new_items = dict(vocabulary or {}), new_items
-        self.gone_items = torch.zeros(0, dtype=torch.int64)
+        self.gone_items, self.first_new_item = torch.zeros(0, dtype=torch.int64), None
         super().__init__(config)
 
     def _remap_ID_all(self) -> None:
@@ -73,6 +74,7 @@ class KnownVocabulary:
                 what = f"{_counted(len(new), 'item')} {_are(len(new))} not in the checkpoint"
                 logger.warning(f"{what}: {_named(new)}; {_they(len(new))} ranked by content")
                 self.vocabulary |= {field: [*known, *new] for field in fields}
+                self.first_new_item = len(known) + 1
                 return pd.Index([])
         return new
 

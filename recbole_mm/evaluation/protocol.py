@@ -20,7 +20,7 @@ PHASES = ("train", "valid", "test")
 
 def find_cold_items(config, dataset) -> torch.Tensor:
     """The ids of the items that ``cold_items`` names or ``cold_item_ratio`` draws: int64 (n,) in ascending order, empty without either.
-    An item's lot depends on its token and the seed alone.
+    An item's lot depends on its token and the seed alone. Beside items that a checkpoint knows, all new ones are cold.
 
     Raises:
         InputError: the file of cold items is not there, or names items that the data set does not have.
@@ -38,9 +38,10 @@ def find_cold_items(config, dataset) -> torch.Tensor:
         return torch.tensor(sorted({ids[token] for token in wanted if token}), dtype=torch.int64)
     if not config["cold_item_ratio"]:
         return torch.zeros(0, dtype=torch.int64)
-    lots = [blake2b(f"{config['seed']}\0{token}".encode()).digest() for token in tokens[1:]]
+    first_new = getattr(dataset, "first_new_item", None) or len(tokens)
+    lots = [blake2b(f"{config['seed']}\0{token}".encode()).digest() for token in tokens[1:first_new]]
     n = round(config["cold_item_ratio"] * len(lots))
-    return torch.from_numpy(np.sort(np.argsort(np.array(lots))[:n] + 1))
+    return torch.from_numpy(np.concatenate([np.sort(np.argsort(np.array(lots))[:n] + 1), np.arange(first_new, len(tokens))]))
 
 
 def hold_out(training, cold_items: torch.Tensor) -> None:

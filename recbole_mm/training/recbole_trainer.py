@@ -1,5 +1,6 @@
 """RecBole's trainers for RecBole's models, whose checkpoints are written whole and say what they were trained on."""
 
+import os
 from collections.abc import Mapping
 from functools import lru_cache
 
@@ -85,7 +86,7 @@ class RecBoleTraining:
         bring the whole data set with them; their weights are in the state."""
         other = {name: value for name, value in self.model.other_parameter().items() if not isinstance(value, torch.nn.Module)}
         return {
-            "config": plain(self.config.final_config_dict),
+            "config": {**plain(self.config.final_config_dict), "data_path": os.path.abspath(self.config["data_path"])},
             **self.trained_data,
             "epoch": max(epoch, self.start_epoch - 1),  # RecBole calls it -1 where a resumed run has nothing to train
             "cur_step": self.cur_step,

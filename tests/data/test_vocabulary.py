@@ -8,6 +8,7 @@ from recbole.utils import init_seed
 from recbole_mm.config.multimodal_config import MultiModalConfig
 from recbole_mm.data.tokens import item_tokens, user_tokens, vocabularies
 from recbole_mm.errors import InputError
+from recbole_mm.evaluation.protocol import find_cold_items
 from recbole_mm.training.loaders import create_dataset
 from tests.planted import settings
 
@@ -95,6 +96,8 @@ def test_new_items_stay_where_a_model_ranks_them_by_content(folder, caplog):
     assert dataset.tokens == ["[PAD]", *ITEMS, "i7", "i8", "i6"]
     assert len(dataset.inter_feat) == 5 and user_tokens(dataset) == ["[PAD]", "u2", "u1"]
     assert "3 items are not in the checkpoint: i6, i7, i8; they are ranked by content" in caplog.text
+    drawn = [find_cold_items(data.config.changed(cold_item_ratio=0.5), data).tolist() for data in (dataset, read(folder))]
+    assert drawn[0] == [*drawn[1], 5, 6, 7] and len(drawn[1]) == 2, "the same as in training, and the new ones"
     assert read(folder, model="CLIPRec", encoder_training="pretrained").tokens == ["[PAD]", *ITEMS]
 
 
