@@ -65,6 +65,17 @@ def wide_encoding(path: Path) -> str | None:
     return "utf-16-le" if head[1:2] == b"\0" != head[:1] else "utf-16-be" if head[:1] == b"\0" != head[1:2] else None
 
 
+def is_utf8(path: Path) -> bool:
+    """Whether a text file can be read as UTF-8."""
+    try:
+        with open_text(path) as source:
+            while source.read(CHUNK):
+                pass
+    except UnicodeError:
+        return False
+    return True
+
+
 def to_utf8(path: Path, encoding: str, scratch: Path) -> Path:
     """Writes a copy of the file in UTF-8 to the folder ``scratch``.
 

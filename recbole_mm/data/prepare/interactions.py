@@ -34,6 +34,8 @@ def load_interactions(connection: duckdb.DuckDBPyConnection, table: InputTable, 
         need_column(role, table.columns, table.path, found[role])
     if options.min_rating is not None and found["rating"] is None:
         need_column("rating", table.columns, table.path, None)
+    if options.time_format or options.time_unit != "auto":
+        need_column("time", table.columns, table.path, found["time"])
     columns = {role: column for role, column in found.items() if column is not None}
     rows = rows_where(connection, table, list(columns.values()), options.where)
     cells = {role: f"c{n}" for n, role in enumerate(columns)}

@@ -84,7 +84,8 @@ RANKS: dict[str, list[list[str]]] = {
 _RANK = {role: {name: rank for rank, names in reversed(list(enumerate(ranks))) for name in names} for role, ranks in RANKS.items()}
 _PREFIXES = """
 order orders o tbl dim fact fk src raw event transaction purchase sale sales lineitem line properties data payload attributes node main
-primary featured front default hero variant review the my dataset product item article prod ml wc shopify"""
+primary featured front default hero variant review the my dataset
+product item article prod book movie film game song track video anime recipe ml wc shopify utc unix server"""
 PREFIXES = frozenset(_PREFIXES.split())
 """Words before a name that say nothing about its role."""
 

@@ -7,7 +7,16 @@ from pathlib import Path
 import duckdb
 
 from recbole_mm.data.prepare import sql
-from recbole_mm.data.prepare.convert import DAMAGED, has_python_lines, to_json_lines, to_utf8, unpacked, wide_encoding, with_line_feeds
+from recbole_mm.data.prepare.convert import (
+    DAMAGED,
+    has_python_lines,
+    is_utf8,
+    to_json_lines,
+    to_utf8,
+    unpacked,
+    wide_encoding,
+    with_line_feeds,
+)
 from recbole_mm.data.prepare.delimited import open_delimited
 from recbole_mm.data.prepare.input_table import InputTable
 from recbole_mm.data.prepare.json_table import open_json
@@ -62,11 +71,20 @@ def _open_file(
     if kind == "parquet":
         return _parquet(connection, path, source)
     encoding = encoding or layout.encoding or (wide_encoding(source) if source.suffix != ".zst" else None) or "utf-8"
-    if encoding.lower().replace("_", "-") not in UTF8:
+    if encoding.lower().replace("_", "-") not in UTF8 and not (_of_bytes(encoding) and is_utf8(source)):
         source = to_utf8(source, encoding, scratch)
     if kind == "jsonl":
         return open_json(connection, path, to_json_lines(source, scratch) if layout.python and has_python_lines(source) else source)
     return open_delimited(path, with_line_feeds(source, scratch), kind, layout, **written)
+
+
+def _of_bytes(encoding: str) -> bool:
+    """Whether letters of an encoding are single bytes for ASCII. A text in it that can be read as UTF-8 is UTF-8: one option is for both
+    tables, which may be written by different programs."""
+    try:
+        return "a".encode(encoding) == b"a"
+    except LookupError:
+        return False
 
 
 def _kind(path: Path, name: str) -> str:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from recbole_mm.data.prepare.columns import NONE
 from recbole_mm.data.prepare.source import SOURCES
 from recbole_mm.errors import InputError, nearest
 
@@ -67,8 +68,16 @@ class Options:
             raise InputError(f"--decimal={self.decimal}: it must be . or ,")
         if self.where is not None and not self.where.strip():
             raise InputError("--where is empty; give a condition, for example --where \"status <> 'cancelled'\"")
+        if self.time_column == NONE and (self.time_format or self.time_unit != "auto"):
+            raise InputError("--time-format and --time-unit say how times are written, but --time-column=none leaves them out")
         if not re.fullmatch(r"\d+(\.\d+)? ?[KMGT]i?B", self.memory, re.IGNORECASE):
             raise InputError(f"--memory {self.memory}: it must be a size such as 2GB")
+
+    def of_items(self) -> list[str]:
+        """The options that were given and say something about the item table."""
+        given = {"image-column": self.image_column, "text-columns": self.text_columns, "keep-columns": self.keep_columns}
+        given = [f"--{name}" for name, value in given.items() if value and value not in (NONE, (NONE,))]
+        return given + ["--keep-all-items"] * self.keep_all_items
 
 
 def parse(arguments: Sequence[str]) -> Options:

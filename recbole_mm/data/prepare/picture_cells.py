@@ -5,13 +5,16 @@ import os
 import re
 import unicodedata
 from collections.abc import Iterator
+from html import unescape
 from typing import NamedTuple
 from urllib.parse import unquote
 
 from recbole_mm.data.prepare.input_table import NESTED
+from recbole_mm.data.prepare.sql import NO_NAME
 
 ENDINGS = (".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".avif", ".jfif")
 _ADDRESS = re.compile(r"(?:[a-z][a-z0-9+.-]*:)?//", re.IGNORECASE)
+_SOURCE = re.compile(r"""\bsrc\s*=\s*(["'])(.*?)\1""", re.IGNORECASE)
 _QUOTED = re.compile(r"""(["'])(.*?)\1""")
 
 
@@ -65,6 +68,10 @@ def folded(name: str) -> str:
 
 def _pieces(cell: str) -> list[str]:
     whole = cell.strip()
+    if whole in NO_NAME:
+        return []
+    if "<img" in whole.lower():
+        return [unescape(source) for _, source in _SOURCE.findall(whole)]
     if whole.startswith(NESTED) or whole[:1] + whole[-1:] in ("[]", "{}"):
         return [piece for piece in _listed(whole.removeprefix(NESTED)) if piece]
     pieces = [piece.strip(" '\"") for piece in re.split(r"[|;\t\r\n]+", whole)]

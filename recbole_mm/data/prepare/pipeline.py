@@ -99,9 +99,8 @@ def _prepare(
         item_table = open_table(connection, *items, _folder(part / WORK / "items"), **written)
         columns = item_columns(connection, item_table, source, options, summary.columns["item"])
         match_items(connection, item_table, columns.item, table, summary.columns["item"], options.max_bad_rows, summary)
-    elif options.keep_all_items or options.keep_columns:
-        option = "--keep-all-items" if options.keep_all_items else "--keep-columns"
-        raise InputError(f"{option} needs an item table; give it as --items=FILE")
+    elif of_items := options.of_items():
+        raise InputError(f"{of_items[0]} needs an item table; give it as --items=FILE")
     filter_interactions(connection, options, summary)
     choose_items(connection, options.keep_all_items, summary)
     write_interactions(connection, part / f"{name}.inter", "rating" in summary.columns, "time" in summary.columns)

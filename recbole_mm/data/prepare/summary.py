@@ -85,10 +85,10 @@ class Summary:
         if pictures.shared:
             self.notes.append(f"{pictures.shared:,} items have no picture because paths to different folders would all have meant one file")
         if pictures.missing > pictures.named / 2:
-            where = f"column {pictures.column}" if pictures.column else "files that are called like the items"
+            named = f"that the column {pictures.column} names" if pictures.column else "that are called like the items"
             self.warnings.append(
-                f"no picture for {pictures.missing:,} of {pictures.named:,} items ({where}, folder {pictures.folder}): "
-                f"{', '.join(pictures.first_missing)}; give the folder as --images"
+                f"{pictures.missing:,} of {pictures.named:,} pictures {named} are not in the folder {pictures.folder}; "
+                "give the right one as --images, after downloading them if they are on the web"
             )
 
     def write(self, file: Path) -> None:

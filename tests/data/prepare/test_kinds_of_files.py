@@ -69,6 +69,14 @@ def test_kinds(tmp_path, kind, spell, arguments):
     both(tmp_path, spell, *arguments, kind=kind)
 
 
+def test_tables_in_different_encodings(tmp_path):
+    found = Prepared(tmp_path, ORDERS.replace("u0", "Ö").to_csv(index=False), PRODUCTS.to_csv(index=False).encode("cp1252"))
+    with pytest.raises(InputError, match="products.csv.* is not UTF-8"):
+        found.make()
+    found.arguments.append("--encoding=cp1252")
+    assert found.make().titles == TITLES and "Ö" in set(found.inter["user_id"])
+
+
 def zipped(**files: str) -> bytes:
     content = io.BytesIO()
     with zipfile.ZipFile(content, "w") as archive:

@@ -66,7 +66,7 @@ def shop(tmp_path) -> Shop:
         "https://x/w_200,h_300/a.jpg", "https://x/%61.jpg",
         "https://x/a.jpg, https://x/b.jpg", '["https://x/a.jpg", "https://x/b.jpg"]', '["https://x/none.jpg", "a.jpg"]',
         "images/a.jpg|images/b.jpg",
-        '[{"src": "https://x/a.jpg", "alt": "b"}]', "file:///home/me/a.jpg", "pictures/a.jpg", "%61.jpg", "a.jpg\nb.jpg",
+        '[{"src": "https://x/a.jpg", "alt": "b"}]', "file:///home/me/a.jpg", "pictures/a.jpg", "%61.jpg", "a.jpg\nb.jpg", '<img alt="b" src="https://x/a.jpg?w=1&amp;h=2">',
     ],
 )  # fmt: skip
 def test_what_a_cell_may_look_like(shop, cell):

@@ -107,6 +107,7 @@ def test_lists_and_gaps(tmp_path):
     [
         (["--keep-columns=categry"], ["--keep-columns", "categry", "'Category'", "price"]),
         (["--decimal=;"], ["--decimal"]),
+        (["--time-column=none", "--time-format=%d"], ["--time-format", "--time-column"]),
     ],
 )
 def test_options_that_do_not_fit(shop, arguments, facts):
@@ -122,7 +123,7 @@ def test_a_column_that_was_named_and_brings_nothing_stops(tmp_path, option):
         Prepared(tmp_path, orders, products, option).make()
 
 
-@pytest.mark.parametrize("option", ["--keep-all-items", "--keep-columns=price"])
+@pytest.mark.parametrize("option", ["--keep-all-items", "--keep-columns=price", "--image-column=x", "--text-columns=x"])
 def test_options_that_need_an_item_table(tmp_path, option):
     with pytest.raises(InputError, match=f"{option.partition('=')[0]} needs an item table"):
         Prepared(tmp_path, ORDERS, None, option).make()
