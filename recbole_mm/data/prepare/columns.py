@@ -40,6 +40,12 @@ def candidates(role: str, columns: Sequence[str], more: str = "") -> list[str]:
     return sorted((column for column in columns if ranks[column] is not None), key=lambda column: ranks[column])
 
 
+def instead_of(role: str, columns: Sequence[str], chosen: str, more: str = "") -> str:
+    """In words, the other columns that have common names for a role, for example "rather than created_at"."""
+    others = [column for column in candidates(role, columns, more) if column != chosen]
+    return f"rather than {listed(others)}" if others else ""
+
+
 def need_column(role: str, columns: Sequence[str], file: Path, found: str | None) -> str:
     """Returns ``found``.
 

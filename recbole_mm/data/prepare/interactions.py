@@ -5,7 +5,7 @@ from pathlib import Path
 import duckdb
 
 from recbole_mm.data.prepare import sql
-from recbole_mm.data.prepare.columns import find_column, need_column
+from recbole_mm.data.prepare.columns import find_column, instead_of, need_column
 from recbole_mm.data.prepare.input_table import InputTable
 from recbole_mm.data.prepare.load import load
 from recbole_mm.data.prepare.numbers import LIKE_NUMBERS, decimal_sign, number
@@ -57,6 +57,9 @@ def load_interactions(connection: duckdb.DuckDBPyConnection, table: InputTable, 
             rating = number(cell, sign)
             said |= {"rating": "with a comma before the decimals"} if sign == "," else {}
             faults.append(f"CASE WHEN trim({cell}) <> '' THEN {FAULT.format(rating, sql.text('no number as rating: '), cell)} END")
+    for role, column in columns.items():
+        other = instead_of(role, table.columns, column) if asked[role] is None else ""
+        said |= {role: "; ".join(filter(None, [said.get(role), other]))} if other else {}
     fault = f"coalesce(fault, CASE WHEN passes THEN {f'coalesce({chr(44).join(faults)}, NULL)' if faults else 'NULL'} END)"
     tokens = [f"CASE WHEN passes THEN {sql.token(cells[role])} END AS {name}" for role, name in (("user", "u"), ("item", "i"))]
     query = f"SELECT {tokens[0]}, {tokens[1]}, {rating} AS rating, {time} AS time, passes, {fault} AS fault FROM ({rows})"

@@ -11,7 +11,7 @@ import duckdb
 from tqdm import tqdm
 
 from recbole_mm.data.prepare import sql
-from recbole_mm.data.prepare.columns import candidates, find_column, named_columns, need_column, text_columns
+from recbole_mm.data.prepare.columns import candidates, find_column, instead_of, named_columns, need_column, text_columns
 from recbole_mm.data.prepare.input_table import NESTED, InputTable
 from recbole_mm.data.prepare.kept_columns import kept_columns
 from recbole_mm.data.prepare.load import load
@@ -112,7 +112,11 @@ def load_items(connection: duckdb.DuckDBPyConnection, table: InputTable, columns
     }
     carried = {**columns.extra, **dict(zip(columns.keep, columns.keep, strict=True))}
     named |= {"carried along": ", ".join(dict.fromkeys(carried.values()))}
-    summary.tables.append(Table.of(table, loaded.rows, {role: column for role, column in named.items() if column}))
+    asked = {"item": ("item", options.item_column, "id"), "picture": ("image", options.image_column, "")}
+    said = {shown: instead_of(role, table.columns, named[shown], more)
+            for shown, (role, given, more) in asked.items() if named[shown] and not given}  # fmt: skip
+    used = {role: column for role, column in named.items() if column}
+    summary.tables.append(Table.of(table, loaded.rows, used, {role: words for role, words in said.items() if words}))
     summary.items_without_metadata = sql.count(connection, "SELECT count(*) FROM chosen") - found
 
 

@@ -41,14 +41,17 @@ def mentioned(table: InputTable, condition: str | None) -> list[str]:
 
 
 def _typed(connection: duckdb.DuckDBPyConnection, rows: str, cell: str) -> str:
-    """The SQL of a cell as a number or time, if all of its column are; empty ones are NULL. Numbers with zeros before them stay text."""
+    """The SQL of a cell as a number, time or truth value, if all of its column are; empty ones are NULL. Numbers with zeros before them
+    stay text."""
     value = f"CASE WHEN starts_with({cell}, {sql.text(NESTED)}) THEN substr({cell}, 2) ELSE nullif(trim({cell}), '') END"
     kinds = ("BIGINT", "DOUBLE", "TIMESTAMP")
     fits = ", ".join(f"count(TRY_CAST(v AS {kind}))" for kind in kinds)
-    total, zeros, points, *counts = connection.execute(
-        f"SELECT count(v), count(*) FILTER (regexp_matches(v, '^-?0[0-9]')), count(*) FILTER (regexp_matches(v, '[.eE]')), {fits} "
-        f"FROM (SELECT {value} AS v FROM ({rows}))"
+    total, truths, zeros, points, *counts = connection.execute(
+        "SELECT count(v), count(*) FILTER (lower(v) IN ('true', 'false')), count(*) FILTER (regexp_matches(v, '^-?0[0-9]')), "
+        f"count(*) FILTER (regexp_matches(v, '[.eE]')), {fits} FROM (SELECT {value} AS v FROM ({rows}))"
     ).fetchone()
+    if total and truths == total:
+        return f"TRY_CAST({value} AS BOOLEAN)"
     for kind, number in zip(kinds, counts, strict=True):
         if total and number == total and not (zeros and kind != "TIMESTAMP") and not (points and kind == "BIGINT"):
             return f"TRY_CAST({value} AS {kind})"

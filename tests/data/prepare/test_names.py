@@ -67,6 +67,14 @@ def test_texts_keep_their_order():
     assert candidates("text", ["detail_desc", "brand", "prod_name", "Title"]) == ["Title", "prod_name", "detail_desc"]
 
 
+def test_what_was_decided_is_said(tmp_path):
+    orders = rows("customer_email,customer_id,product_id,created_at,order_date", "a@x,c1,p1,2024-01-02,2024-01-01")
+    products = rows("product_id,sku,title,image_url,image", "p1,s1,Name,https://x/a.jpg,a.jpg")
+    tables = Prepared(tmp_path, orders, products).make().summary.tables
+    assert tables[0].said == {"user": "rather than customer_email", "time": "dates; rather than created_at"}
+    assert tables[1].said == {"item": "rather than sku", "picture": "rather than image_url"}
+
+
 def test_what_was_used_and_what_was_not(tmp_path):
     orders = rows("t_dat,customer_id,article_id,price", *(f"2024-03-{d:02},c{d % 3},010{d % 5},9.5" for d in range(1, 20)))
     products = rows("article_id,prod_name,detail_desc,colour", *(f"010{n},Name {n},Long {n},red" for n in range(5)))

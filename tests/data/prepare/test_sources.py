@@ -12,7 +12,6 @@ from PIL import Image
 from safetensors import safe_open
 
 from recbole_mm.cli import main
-from recbole_mm.config.known_keys import known_keys
 from recbole_mm.config.multimodal_config import MultiModalConfig
 from recbole_mm.data.atomic_file import read_atomic_file
 from recbole_mm.data.prepare.options import parse
@@ -152,8 +151,7 @@ def test_mmrec_keeps_the_split_and_the_rows(tmp_path, source, mapping):
     test = pd.read_csv(output / "x.test.inter", sep="\t", dtype=str)
     assert set(test["item_id:token"]) == {names[3]} and test["user_id:token"][0] == ("A0" if mapping else "0")
 
-    own = {key: value for key, value in settings.items() if key in known_keys()}
-    keys = {**own, "data_path": str(tmp_path / "data"), "use_gpu": False, "state": "WARNING"}
+    keys = {"data_path": str(tmp_path / "data"), "use_gpu": False, "state": "WARNING"}
     dataset = create_dataset(MultiModalConfig("BPR", "x", config_dict=keys))
     assert dataset.inter_num == len(PAIRS) and dataset.item_num == N_ITEMS + 2 and dataset.file_size_list == [12, 6, 6]
 

@@ -41,6 +41,11 @@ def test_where(shop, condition, left):
     assert summary.rows == summary.interactions + sum(summary.dropped.values())
 
 
+def test_truth_values(tmp_path):
+    orders = rows("user,item,cancelled", "u,i,True", "v,i,False", "w,i,")
+    assert list(Prepared(tmp_path, orders, None, "--where=NOT cancelled").make().inter["user_id"]) == ["v"]
+
+
 @pytest.mark.parametrize(
     ("condition", "facts"),
     [
