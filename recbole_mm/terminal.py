@@ -35,9 +35,9 @@ def say(what: RenderableType, text: str | None = None, result: bool = False) -> 
     logging.getLogger("recbole_mm").info(text or plain(what), extra={"shown": what, "result": result})
 
 
-def labelled(label: str, text: str) -> str:
+def labelled(label: str, text: str) -> Text:
     """A line of a list: a label, and what it says."""
-    return f"  {label:{LABEL - 2}}{text}"
+    return Text.assemble((f"  {label:{LABEL - 2}}", "dim"), text)
 
 
 def plain(what: RenderableType, encoding: str = "utf-8") -> str:

@@ -5,6 +5,7 @@ from importlib.metadata import version
 
 import torch
 from recbole.utils import ModelType
+from rich.text import Text
 
 from recbole_mm.config.modalities import ModalitySources
 from recbole_mm.config.registry import is_ours
@@ -25,7 +26,8 @@ TUNING = {"full": "all of it", "last_k": "its last blocks", "bitfit": "its biase
 
 def tell_run(config) -> None:
     """Says what is run on what."""
-    say(f"{config['model']}{'' if is_ours(config.model_class) else ' (a model of RecBole)'} on {config['dataset']}")
+    whose = "" if is_ours(config.model_class) else " (a model of RecBole)"
+    say(Text(f"{config['model']}{whose} on {config['dataset']}", "bold"))
 
 
 def tell_data(dataset) -> None:
@@ -105,7 +107,7 @@ def _device(device: torch.device) -> str:
     return f"{device}, {threads} thread{'s' if threads > 1 else ''}"
 
 
-def _changed(config) -> list[str]:
+def _changed(config) -> list[Text]:
     """The settings that are not at their defaults, on a few lines; [] without any."""
     defaults = config.internal_config_dict
     changed = {

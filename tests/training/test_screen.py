@@ -96,6 +96,19 @@ def test_the_log_file_has_everything(shop, capsys):
     assert re.search(r"^warning: encoder_warmup_steps .*$", shown, re.MULTILINE) and "WARNING  encoder_warmup_steps" in log
 
 
+def test_notices_come_after_what_is_run_on_what(shop, capsys):
+    run("BPR", shop.name, config_dict=settings(shop, epochs=1, state="INFO"))
+    shown = capsys.readouterr().out
+    (notice,) = re.findall(r"^warning: not used: .*encoder.*$", shown, re.MULTILINE)
+    assert shown.index("  machine ") < shown.index(notice) < shown.index("epoch 1/1")
+
+
+def test_a_run_that_cannot_start_ends_in_one_line(shop, capsys):
+    assert main_run(arguments(shop, encoder="opn_clip:tiny")) == 2
+    (error,) = capsys.readouterr().err.splitlines()
+    assert error.startswith("error: ")
+
+
 def test_state_decides_what_is_logged_at_all(shop, capsys):
     assert main_run(arguments(shop, state="WARNING", encoder_warmup_steps=1000)) == 0
     (line,) = capsys.readouterr().out.splitlines()
