@@ -7,6 +7,7 @@ import pandas as pd
 from recbole.utils import FeatureSource, FeatureType
 
 from recbole_mm.data.atomic_file import AtomicFile, read_atomic_file
+from recbole_mm.data.list_columns import ListTable
 from recbole_mm.data.loaded_columns import columns_to_read, feature_type, id_columns, needed_columns
 from recbole_mm.data.typed_cells import is_missing, line_numbers, number_lists, numbers, rows_with, token_lists, tokens
 from recbole_mm.errors import InputError
@@ -53,7 +54,7 @@ class CheckedFiles:
             self.interaction_columns = frozenset(file.kinds)
             self.read_for_filters = frozenset(column for column, reason in reasons.items() if reason == "val_interval")
             self._say_what_is_empty(file, [column for column, kind in types.items() if kind == FeatureType.FLOAT], rows)
-        return pd.DataFrame({column: self._read_column(file, column, kind, rows, source) for column, kind in types.items()})
+        return ListTable({column: self._read_column(file, column, kind, rows, source) for column, kind in types.items()})
 
     def _rows_with_ids(self, file: AtomicFile, fields: Sequence[str]) -> list[int]:
         rows, said = rows_with(file, fields)
@@ -95,6 +96,10 @@ class CheckedFiles:
         if kind in (FeatureType.FLOAT, FeatureType.FLOAT_SEQ):
             self.field2bucketnum[column] = 2
         return values
+
+    def _user_item_feat_preparation(self) -> None:
+        super()._user_item_feat_preparation()
+        self.user_feat, self.item_feat = (None if table is None else ListTable(table) for table in (self.user_feat, self.item_feat))
 
     def _fill_nan(self) -> None:
         """As RecBole's method: a missing token becomes the padding, a missing number the mean of the others, a missing list an empty one.
