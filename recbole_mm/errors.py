@@ -3,10 +3,14 @@
 import difflib
 import logging
 import sys
+import sysconfig
 import traceback
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+PACKAGE = Path(__file__).resolve().parent
+STANDARD_LIBRARY = sysconfig.get_paths()["stdlib"]
 
 
 class InputError(ValueError):
@@ -61,28 +65,40 @@ def recbole_complaints(kinds: tuple[type[Exception], ...] = (ValueError, NotImpl
 
 
 @contextmanager
-def recboles_own_failures(model_class: type) -> Iterator[None]:
-    """Turns whatever one of RecBole's own models raises into an InputError, since its user can change nothing but the settings and the
-    data. The traceback goes into the run's log file; the commands show it with ``--state=DEBUG``. With other models, nothing is changed.
+def recboles_own_failures() -> Iterator[None]:
+    """Turns whatever is raised inside of RecBole into an InputError, since a user can change nothing but the settings and the data. The
+    traceback goes into the run's log file; the commands show it with ``--state=DEBUG``. What is raised by this package or by a model of a
+    user's own, or by a library that these call, stays as it is.
 
     Raises:
-        InputError: the model raised something; the line says what, and where.
+        InputError: the line says what was raised, and where.
     """
     try:
         yield
     except InputError:
         raise
     except Exception as error:
-        if model_class.__module__.partition(".")[0] != "recbole":
+        place = _place_in_recbole(error)
+        if place is None:
             raise
         if isinstance(error, ModuleNotFoundError) and error.name:
             package = error.name.partition(".")[0]
-            raise InputError(f"model {model_class.__name__} needs the package {package}, which is not installed") from error
+            raise InputError(f"RecBole's {Path(place.filename).stem} needs the package {package}, which is not installed") from error
         _log_traceback()
-        places = [frame for frame in traceback.extract_tb(error.__traceback__) if f"{Path('/')}recbole{Path('/')}" in frame.filename]
-        where = f" ({Path(places[-1].filename).name}, line {places[-1].lineno})" if places else ""
-        raise InputError(f"RecBole's {model_class.__name__} does not work with these settings or this data: {type(error).__name__}: "
-                         f"{one_line(error)}{where}; --state=DEBUG shows the traceback") from error  # fmt: skip
+        raise InputError(f"RecBole does not work with these settings or this data: {type(error).__name__}: {one_line(error)} "
+                         f"({Path(place.filename).name}, line {place.lineno}); --state=DEBUG shows the traceback") from error  # fmt: skip
+
+
+def _place_in_recbole(error: BaseException) -> traceback.FrameSummary | None:
+    """The innermost line of code outside of libraries, if it is RecBole's. A batch or a configuration raises for whoever asks it."""
+    recbole, innermost = Path(getattr(sys.modules.get("recbole"), "__file__", None) or "/no/such").parent, None
+    for frame in traceback.extract_tb(error.__traceback__):
+        file = Path(frame.filename)
+        if file.is_relative_to(recbole) and file.stem not in ("interaction", "configurator"):
+            innermost = frame
+        elif file.is_relative_to(PACKAGE) or not ("site-packages" in file.parts or file.is_relative_to(STANDARD_LIBRARY)):
+            innermost = None
+    return innermost
 
 
 def _log_traceback() -> None:

@@ -93,7 +93,7 @@ def run_command(
     if starts_others(config["nproc"]):
         arguments = (model, dataset, config_file_list, command_line, config_dict, saved)
         return launch(config["nproc"], config["use_gpu"], run_command, arguments)
-    with recboles_own_failures(config.model_class):
+    with recboles_own_failures():
         return _train(config, saved=saved, verbose=Ranks.current().rank == 0)
 
 
@@ -110,7 +110,7 @@ def objective_function(config_dict: dict | None = None, config_file_list: list[s
     _check_encoder(config)
     if starts_others(config["nproc"]):
         return launch(config["nproc"], config["use_gpu"], objective_function, (config_dict, config_file_list, saved))
-    with recboles_own_failures(config.model_class):
+    with recboles_own_failures():
         return {"model": config["model"], **_train(config, saved=saved, verbose=False)}
 
 

@@ -4,7 +4,6 @@ import os
 import sys
 from collections.abc import Mapping, Sequence
 from copy import copy
-from logging import getLogger
 from pathlib import Path
 from types import MappingProxyType
 
@@ -13,15 +12,16 @@ from recbole.config import Config
 from recbole.utils import EvaluatorType, InputType, ModelType
 
 from recbole_mm.config.checks import PICKLES, check_recboles_values, check_values
+from recbole_mm.config.config_files import read_config_files
 from recbole_mm.config.data_keys import check_data_keys, default_columns, sequential_order, with_features
 from recbole_mm.config.keys import KEYS
 from recbole_mm.config.kinds import EVERY_MODEL, NAMES
 from recbole_mm.config.known_keys import check_keys, foreign_facts, foreign_keys, known_keys, our_keys
 from recbole_mm.config.model_keys import declared_keys
+from recbole_mm.config.negatives import settle_negatives
 from recbole_mm.config.parse import parse_container, parse_scalar, parse_settings
 from recbole_mm.config.plugins import load_plugins, plugin_paths
 from recbole_mm.config.properties import properties_dir, recbole_properties
-from recbole_mm.config.recbole_kinds import wants_negatives
 from recbole_mm.config.registry import get_model, is_ours, require_dataset, require_model
 from recbole_mm.errors import InputError, listed, recbole_complaints
 from recbole_mm.parallel.device import choose_device
@@ -106,20 +106,7 @@ class MultiModalConfig(Config):
         return other
 
     def _load_config_files(self, file_list: list[str] | None) -> dict:
-        merged = {}
-        for file in file_list or []:
-            try:
-                content = yaml.load(Path(file).read_text(encoding="utf-8"), Loader=self.yaml_loader)
-            except OSError as error:
-                raise InputError(f"config file {file}: {error.strerror}") from error
-            except UnicodeDecodeError as error:
-                raise InputError(f"config file {file} is not UTF-8") from error
-            except yaml.YAMLError as error:
-                raise InputError(f"config file {file} is not valid YAML: {' '.join(str(error).split())}") from error
-            if content is not None and not isinstance(content, dict):
-                raise InputError(f"config file {file} must hold `key: value` lines")
-            merged.update(content or {})
-        return merged
+        return read_config_files(file_list or [], self.yaml_loader)
 
     def _convert_config_dict(self, config_dict: dict) -> dict:
         """Turns strings (of the command line, or of hyper-tuning) into values, and paths into strings. Nothing is evaluated."""
@@ -258,31 +245,10 @@ class MultiModalConfig(Config):
         if ours and final["encoder"] and ":" not in str(final["encoder"]):
             backend = str(self._defaults_below_data_set(self.model_class)["encoder"]).partition(":")[0]
             final["encoder"] = f"{backend}:{final['encoder']}"
-        if not wants_negatives(final["train_neg_sample_args"]):
-            final["train_neg_sample_args"] = None
-        in_batch = ours and final.get("loss_type") == "SSM"
-        if in_batch or self._softmax_over_items():
-            self._leave_negatives_out()
+        self.notices = [*self.notices, *settle_negatives(final, self.external_config_dict, self.model_class)]
         super()._set_default_parameters()
-        if in_batch:
+        if ours and final.get("loss_type") == "SSM":
             final["MODEL_INPUT_TYPE"] = InputType.POINTWISE
-
-    def _softmax_over_items(self) -> bool:
-        """Is it one of RecBole's sequential models with a loss over all items at once, with which RecBole wants no negatives?"""
-        decided = is_ours(self.model_class) or hasattr(self.model_class, "input_type") or self.model_class.type != ModelType.SEQUENTIAL
-        return not decided and self.final_config_dict.get("loss_type") == "CE"
-
-    def _leave_negatives_out(self) -> None:
-        final, loss = self.final_config_dict, self.final_config_dict["loss_type"]
-        wanted = final["train_neg_sample_args"] is not None
-        if wanted and loss == "SSM" and "train_neg_sample_args" in self.external_config_dict:
-            getLogger().warning("loss_type SSM takes its negatives from the batch: train_neg_sample_args is not used")
-        elif wanted and loss == "CE" and "train_neg_sample_args" in self.external_config_dict:
-            raise InputError(f"{self.model} with loss_type: CE compares with all items and takes no negatives: leave train_neg_sample_args "
-                             "out, or set loss_type: BPR")  # fmt: skip
-        elif wanted and loss == "CE":
-            self.notices = [*self.notices, f"{self.model} with loss_type: CE takes no negatives: train_neg_sample_args is set to none"]
-        final["train_neg_sample_args"] = None
 
     def _init_device(self) -> None:
         given, several = "gpu_id" in self.external_config_dict, is_ours(self.model_class)

@@ -21,12 +21,12 @@ from recbole_mm.config.kinds import (
     is_number,
     is_whole,
 )  # fmt: skip
+from recbole_mm.config.negatives import NEGATIVES
 from recbole_mm.config.parse import parse_scalar
 from recbole_mm.config.properties import recbole_properties
 
 LEARNERS = ("adam", "adamw", "sgd", "adagrad", "rmsprop")
 STATES = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
-DISTRIBUTIONS = ("uniform", "popularity", "none", "None")
 LARGEST_SEED = 2**32 - 1
 SWITCHES = ("error_if_nonfinite", "foreach")
 CLIPPING_OPTIONS = ("max_norm", "norm_type", *SWITCHES)
@@ -51,29 +51,9 @@ def is_topk(value: object) -> bool:
     return all(is_whole(k) and k > 0 for k in value) and bool(value) if isinstance(value, list) else is_whole(value) and value > 0
 
 
-NEGATIVES_HOLD = {
-    "distribution": (lambda v: v is None or v in DISTRIBUTIONS), "sample_num": lambda v: is_whole(v) and v > 0 or v == "none",
-    "alpha": lambda v: is_amount(v) or v == "none", "dynamic": lambda v: isinstance(v, bool), "candidate_num": is_whole,
-}  # fmt: skip
-
-
-def is_negatives(value: object) -> bool:
-    """Is it empty, or a mapping that RecBole's samplers understand?"""
-    if value is None or value == "None":
-        return True
-    known = isinstance(value, Mapping) and set(value) <= set(NEGATIVES_HOLD)
-    fits = known and all(NEGATIVES_HOLD[key](given) for key, given in value.items())
-    return fits and not (value.get("dynamic") and value.get("candidate_num", 0) < 1)
-
-
 def is_columns(value: object) -> bool:
     """Is it empty, or does it map files to all (``~`` or ``*``) or some of their columns?"""
     return value is None or isinstance(value, Mapping) and all(c is None or c == "*" or NAMES.accepts(c) for c in value.values())
-
-
-def wants_negatives(value: Mapping | str | None) -> bool:
-    """Do these ``train_neg_sample_args`` ask for negatives? ``none`` is written in several ways."""
-    return value not in (None, "None") and value.get("distribution", "uniform") not in (None, "none", "None")
 
 
 CLIPPING = Kind("dict", "a mapping such as {max_norm: 1.0} (if wanted also norm_type, which is positive, and error_if_nonfinite and "
@@ -86,8 +66,10 @@ TOPK = Kind("list", "a positive whole number, or a list of them such as [10, 20]
 METRIC = Kind("str", "a metric's name, such as Recall@10", is_name)
 METRICS = Kind("list", "a list of metrics such as [Recall, NDCG]", lambda v: is_name(v) or NAMES.accepts(v) and bool(v))
 DATA_PATH = Kind("str", "the folder that holds the data sets' folders", is_name)
-NEGATIVES = Kind("dict", "a mapping such as {distribution: uniform, sample_num: 1} (if wanted also alpha, and dynamic: True with a "
-                 f"positive candidate_num; distribution is one of {', '.join(DISTRIBUTIONS[:3])}), or ~", is_negatives)  # fmt: skip
+TRANSFORM = choice("mask_itemseq", "inverse_itemseq", "crop_itemseq", "reorder_itemseq", "user_defined")
+BUCKETS = Kind("dict", "a mapping from column to its buckets, such as {age: {method: ED, bucket: 10}}",
+               lambda v: isinstance(v, Mapping) and all(isinstance(way, Mapping) and "method" in way for way in v.values()))  # fmt: skip
+SUFFIXES = Kind("list", "a suffix of feature files, or a list of them", lambda v: is_name(v) or NAMES.accepts(v))
 COLUMNS = Kind("dict", "a mapping from file to its columns, such as {inter: [user_id, item_id]}, or ~", is_columns)
 
 COMMON_KINDS: Mapping[str, Kind] = {
@@ -99,8 +81,9 @@ COMMON_KINDS: Mapping[str, Kind] = {
     "valid_metric_bigger": SWITCH, "metric_decimal_place": WHOLE, "embedding_size": COUNT, "field_separator": NAME, "seq_separator": NAME,
     "USER_ID_FIELD": NAME, "ITEM_ID_FIELD": NAME, "RATING_FIELD": NAME, "TIME_FIELD": NAME, "LABEL_FIELD": NAME, "NEG_PREFIX": NAME,
     "ITEM_LIST_LENGTH_FIELD": NAME, "LIST_SUFFIX": NAME, "POSITION_FIELD": NAME, "MAX_ITEM_LIST_LENGTH": COUNT, "load_col": COLUMNS,
-    "unload_col": COLUMNS, "filter_inter_by_user_or_item": SWITCH, "rm_dup_inter": choice("first", "last"), "encoding": NAME,
-    "tail_ratio": AMOUNT,
+    "unload_col": COLUMNS, "unused_col": COLUMNS, "transform": TRANSFORM, "discretization": BUCKETS, "additional_feat_suffix": SUFFIXES,
+    "filter_inter_by_user_or_item": SWITCH, "rm_dup_inter": choice("first", "last"), "encoding": NAME,
+    "tail_ratio": AMOUNT, "numerical_features": NAMES,
 }  # fmt: skip
 """The keys that are read whatever the model."""
 

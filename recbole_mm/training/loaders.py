@@ -18,7 +18,7 @@ from recbole_mm.data.check_dataset import check_dataset
 from recbole_mm.data.dataset import MultiModalDataset
 from recbole_mm.data.demo import write_demo
 from recbole_mm.data.reading import recbole_dataset
-from recbole_mm.errors import recbole_complaints
+from recbole_mm.errors import recbole_complaints, recboles_own_failures
 from recbole_mm.evaluation.protocol import PHASES, find_cold_items, hold_out, masked_by_training, training_items_sampler
 from recbole_mm.parallel.ranks import Ranks
 
@@ -39,7 +39,7 @@ def create_dataset(config: MultiModalConfig, vocabulary: Mapping[str, Sequence[s
         InputError: a folder, file or column is not there.
     """
     find_dataset(config)
-    with recbole_complaints():
+    with recboles_own_failures(), recbole_complaints():
         if is_ours(config.model_class):
             return MultiModalDataset(config, vocabulary, new_items=config.model_class.ranks_new_items(config))
         return recbole_dataset(config["model"], config["MODEL_TYPE"])(config, vocabulary)
@@ -59,7 +59,7 @@ def data_preparation(config: MultiModalConfig, dataset) -> tuple:
     if config["eval_batch_size"] == "auto":
         config["eval_batch_size"] = _auto_eval_batch_size(config, dataset.item_num)
     check_against_data(config, dataset)
-    with recbole_complaints():
+    with recboles_own_failures(), recbole_complaints():
         dataset.cold_items = find_cold_items(config, dataset)
         train_data, valid_data, test_data = _loaders(config, dataset)
         if config["mask_valid_items"] is False and isinstance(test_data, FullSortEvalDataLoader):

@@ -11,7 +11,8 @@ from recbole_mm.model.cliprec import CLIPRec
 
 ALL = {**KEYS, **declared_keys(CLIPRec)}
 MAY_BE_EMPTY = ["clip_grad_norm", *(name for name, key in ALL.items() if key.default is None or key.may_be_empty)]
-RECBOLES_EMPTY = ["train_neg_sample_args", "load_col", "unload_col", "rm_dup_inter", "encoding", "tail_ratio"]
+RECBOLES_EMPTY = ["train_neg_sample_args", "load_col", "unload_col", "rm_dup_inter", "encoding", "tail_ratio", "unused_col", "transform",
+                  "discretization", "additional_feat_suffix"]  # fmt: skip
 NEVER_EMPTY = [name for name in dict.fromkeys([*ALL, *COMMON_KINDS]) if name not in (*MAY_BE_EMPTY, *RECBOLES_EMPTY)]
 
 

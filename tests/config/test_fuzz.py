@@ -3,6 +3,7 @@
 import random
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 import pytest
@@ -27,6 +28,8 @@ OWN = {
     "BPR": {},
     "SASRec": {"hidden_size": 8, "inner_size": 8, "n_layers": 1},
     "LightGCN": {"n_layers": 1},
+    "NeuMF": {"mlp_hidden_size": [8]},
+    "FM": {"eval_args": {"mode": "labeled"}, "metrics": ["AUC"], "valid_metric": "AUC", "threshold": {"rating": 3}},
 }
 VALUES = (
     0, -1, 1, 3, 1.5, 10**12, float("inf"), float("nan"), "abc", "", "a: b", "[1", "{x", "~", None, True, False, [], [0], [-1, 2], ["x"],
@@ -50,7 +53,7 @@ def edited(draw: random.Random) -> Edited:
     model = draw.choice(list(OWN))
     case = Edited(model, {**WORKING, **OWN[model]}, [])
     for _ in range(draw.choice((1, 1, 2, 3))):
-        draw.choice((_other_value, _other_value, _new_key, _on_the_command_line, _left_out, _misspelt, _inside, _of_nobody))(case, draw)
+        draw.choices(EDITS_OF, (2, 1, 1, 1, 1, 2, 1, 9))[0](case, draw)
     return case
 
 
@@ -92,10 +95,38 @@ def _of_nobody(case: Edited, draw: random.Random) -> None:
         case.command_line.append(f"--{key}={draw.choice(VALUES)}")
 
 
+def _near(case: Edited, draw: random.Random) -> None:
+    """Another value of the kind that a key of the model has by default."""
+    defaults = default_values(case.model)
+    key = draw.choice(sorted(defaults))
+    value = {**defaults, **case.file}[key]
+    if isinstance(value, bool):
+        near = [not value]
+    elif isinstance(value, int | float):
+        near = [0, 1, 2, 3, 7, 20, 0.1, 0.5, 1.0, -1, value * 2]
+    elif isinstance(value, str):
+        near = [value + "x", value.upper(), *NEAR_WORDS]
+    else:
+        near = [None, [3], ["title"], [8, 4], *VALUES[:5], {"RS": [8, 1, 1]}, {"distribution": "popularity"}]
+    case.file[key] = draw.choice(near)
+
+
+EDITS_OF = (_other_value, _new_key, _on_the_command_line, _left_out, _misspelt, _inside, _of_nobody, _near)
+NEAR_WORDS = ("none", "sum", "mean", "relu", "BPR", "CE", "SSM", "cosine", "adagrad", "uni5", "MRR@3", "title", "rating", "timestamp")
+LEFT_ALONE = {
+    "model", "dataset", "data_path", "nproc", "resume", "cache_dir", "checkpoint_dir", "plugins", "epochs", "pretrain_epochs",
+    "finetune_epochs", "gpu_id", "local_rank", "worker", "device", "encoder_compile", "MODEL_TYPE", "MODEL_INPUT_TYPE", "eval_type",
+}  # fmt: skip
+
+
+@lru_cache
+def default_values(model: str) -> dict:
+    return {key: value for key, value in MultiModalConfig(model, "tiny", None, None, []).final_config_dict.items() if key not in LEFT_ALONE}
+
+
 def _any_key(draw: random.Random) -> str:
-    left_out = {"model", "dataset", "data_path", "nproc", "resume", "cache_dir", "checkpoint_dir", "plugins"}
     keys = draw.choice((COMMON_KINDS, KEYS, known_keys()))
-    return draw.choice(sorted(set(keys) - left_out))
+    return draw.choice(sorted(set(keys) - LEFT_ALONE))
 
 
 def write_shop(folder: Path, users: int = 16, items: int = 12) -> Path:
