@@ -42,6 +42,8 @@ def _parts(cell: str) -> tuple[str, str] | None:
 def _fault(line: str, cell: str, separator: str) -> str:
     """Why a cell of a header is not ``name:type``: the cells have another separator, or no types, or both."""
     said = f"header cell {unquoted(cell.strip())!r} is not name:type"
+    if not cell.strip():
+        return f"{said}: the line begins or ends with a separator, or has two of them in a row"
     for other, name in SEPARATORS.items():
         cells = [_parts(part) for part in line.split(other)]
         if other != separator and len(cells) > 1 and all(parts and parts[1].lower() in KINDS for parts in cells):

@@ -64,13 +64,13 @@ def check_parts(config, kinds: Mapping[Path, Mapping[str, str]]) -> None:
 
 def _check_filter(config, column: str, interactions: Mapping[str, str]) -> None:
     """A filter of users or items works on files that are read, which no filter asks for: all their rows join the catalogue."""
-    found = {suffix: kinds for suffix in OF_ROWS if column in (kinds := _kinds(config, suffix) or {})}
     loaded = config["load_col"] or dict.fromkeys(OF_ROWS, "*")
+    found = [suffix for suffix in dict.fromkeys((*OF_ROWS, *loaded)) if column in (_kinds(config, suffix) or {})]
     if not found:
         known = [*interactions, *(name for suffix in OF_ROWS for name in _kinds(config, suffix) or ())]
         raise InputError(f"val_interval: no file has a column '{column}'{nearest(column, known)}; there are {listed(dict.fromkeys(known))}")
     if not any(suffix in loaded for suffix in found):
-        suffix = next(iter(found))
+        suffix = found[0]
         ids = config["ITEM_ID_FIELD" if suffix == "item" else "USER_ID_FIELD"]
         columns = {**loaded, suffix: [ids, column]}
         written = ", ".join(f"{name}: [{', '.join(names)}]" if names != "*" else f"{name}: '*'" for name, names in columns.items())

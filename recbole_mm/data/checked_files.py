@@ -7,8 +7,9 @@ import pandas as pd
 from recbole.utils import FeatureSource, FeatureType
 
 from recbole_mm.data.atomic_file import AtomicFile, read_atomic_file
+from recbole_mm.data.check_columns import OF_ROWS
 from recbole_mm.data.list_columns import ListTable
-from recbole_mm.data.loaded_columns import columns_to_read, feature_type, id_columns, needed_columns
+from recbole_mm.data.loaded_columns import columns_to_read, feature_type, filtered_columns, id_columns, needed_columns
 from recbole_mm.data.typed_cells import is_missing, line_numbers, number_lists, numbers, rows_with, token_lists, tokens
 from recbole_mm.errors import InputError
 
@@ -49,12 +50,18 @@ class CheckedFiles:
         besides = [f"{column} (for {reason})" for column, reason in reasons.items() if reason != "load_col"]
         if besides:
             self.logger.info(f"{file.path}: read besides load_col: {', '.join(besides)}")
-        rows = self._rows_with_ids(file, list(id_columns(self.config, suffix).values()))
+        ids = list(id_columns(self.config, suffix).values())
+        rows = self._rows_with_ids(file, ids)
+        repeated = len(rows) - len({file.columns[ids[0]][row] for row in rows}) if suffix in OF_ROWS else 0
+        if repeated:
+            self.logger.warning(f"{file.path}: {repeated:,} of {len(rows):,} rows repeat the {ids[0]} of an earlier one, which counts")
         if suffix == INTERACTIONS:
             self.interaction_columns = frozenset(file.kinds)
             self.read_for_filters = frozenset(column for column, reason in reasons.items() if reason == "val_interval")
             self._say_what_is_empty(file, [column for column, kind in types.items() if kind == FeatureType.FLOAT], rows)
-        return ListTable({column: self._read_column(file, column, kind, rows, source) for column, kind in types.items()})
+        return ListTable(
+            {column: self._read_column(file, column, kind, rows, source, needed.get(column)) for column, kind in types.items()}
+        )
 
     def _rows_with_ids(self, file: AtomicFile, fields: Sequence[str]) -> list[int]:
         rows, said = rows_with(file, fields)
@@ -69,17 +76,17 @@ class CheckedFiles:
         for column in columns:
             lines = [file.lines[row] for row in rows if is_missing(file.columns[column][row])]
             if lines and len(lines) < len(rows):
-                instead = "are left out by the filter" if column in (self.config["val_interval"] or ()) else "get the mean of the others"
+                instead = "are left out by the filter" if column in filtered_columns(self.config) else "get the mean of the others"
                 self.logger.warning(f"{file.path}: {len(lines):,} of {len(rows):,} rows have no {column} and {instead}: "
                                     f"{line_numbers(lines)}")  # fmt: skip
 
     def _read_column(
-        self, file: AtomicFile, column: str, kind: FeatureType, rows: Sequence[int], source: FeatureSource | str
+        self, file: AtomicFile, column: str, kind: FeatureType, rows: Sequence[int], source: FeatureSource | str, key: str | None
     ) -> np.ndarray | pd.Series:
         """The values of a column in the given rows, after its type, source and length are noted as RecBole notes them."""
         separator, length = self.config["seq_separator"], 1
         if kind == FeatureType.FLOAT:
-            values = numbers(file, column, rows)
+            values = numbers(file, column, rows, key)
         else:
             cells = [file.columns[column][row] for row in rows]
             if kind == FeatureType.TOKEN:

@@ -21,6 +21,9 @@ class CheckedFilters:
 
     def _set_alias(self, alias_name: str, default_value: Sequence[str]) -> None:
         """The histories in the benchmark files of a sequential model hold items."""
+        for column in self.config[f"alias_of_{alias_name}"] or ():
+            if column in self.field2type and self.field2type[column] not in (FeatureType.TOKEN, FeatureType.TOKEN_SEQ):
+                raise InputError(f"alias_of_{alias_name}: {column} is {self.field2type[column].value}, and ids are tokens; leave it out")
         histories = list_column(self.config)
         more = [histories] if alias_name == "item_id" and histories in self.field2type else []
         super()._set_alias(alias_name, [*default_value, *more])

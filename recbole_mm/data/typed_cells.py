@@ -27,8 +27,11 @@ def tokens(cells: Sequence[str]) -> np.ndarray:
     return np.array([np.nan if is_missing(cell) else cell for cell in cells], dtype=object)
 
 
-def numbers(file: AtomicFile, name: str, rows: Sequence[int]) -> np.ndarray:
+def numbers(file: AtomicFile, name: str, rows: Sequence[int], key: str | None = None) -> np.ndarray:
     """A column of type ``float`` in the given rows: float64 (n,).
+
+    Args:
+        key: the key that needs numbers in this column, if one does.
 
     Raises:
         InputError: a cell is no finite number, or all of them are missing.
@@ -38,11 +41,13 @@ def numbers(file: AtomicFile, name: str, rows: Sequence[int]) -> np.ndarray:
     values = read.to_numpy(dtype=np.float64, na_value=np.nan)
     odd = [at for at in np.flatnonzero(~np.isfinite(values)).tolist() if not is_missing(cells[at])]
     if odd:
-        hint = " (decimals are written with a point)" if cells[odd[0]].replace(",", "", 1).strip().lstrip("-").isdigit() else ""
-        raise InputError(f"{file.path}: line {file.lines[rows[odd[0]]]}: {name} {cells[odd[0]]!r} is no number{hint}; correct it"
-                         f"{f' and {len(odd) - 1:,} more' * (len(odd) > 1)}, or write {name}:token in the header")  # fmt: skip
+        first, more = odd[0], f" and {len(odd) - 1:,} more" * (len(odd) > 1)
+        hint = " (decimals are written with a point)" if cells[first].replace(",", "", 1).strip().lstrip("-").isdigit() else ""
+        instead = f"write {name}:token in the header" if key is None else "make the data set by recbole-mm prepare, which reads dates"
+        also = "" if key not in (None, "TIME_FIELD") else f", or {instead}"
+        raise InputError(f"{file.path}: line {file.lines[rows[first]]}: {name} {cells[first]!r} is no number{hint}; correct it{more}{also}")
     if len(values) and np.isnan(values).all():
-        raise InputError(f"{file.path}: {name} is empty in every row; fill it in, or leave it out (load_col)")
+        raise InputError(f"{file.path}: {name} is empty in every row; fill it in{'' if key else ', or leave it out (load_col)'}")
     return values
 
 

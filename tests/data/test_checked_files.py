@@ -173,3 +173,17 @@ def test_cells_in_quotes(tmp_path):
     rows = [[f'"{cell}"' for cell in row] for row in interactions()]
     first, second = read(write(tmp_path / "shop")), read(write(tmp_path / "other" / "shop", rows))
     assert pairs(first) == pairs(second)
+
+
+def test_dates_where_times_are_needed_name_what_reads_them(tmp_path):
+    folder = write(tmp_path / "shop", [["u1", "i1", "1", "2024-01-01"], ["u1", "i2", "1", "2024-01-02"]])
+    with pytest.raises(InputError, match="line 2: timestamp '2024-01-01' is no number; correct it and 1 more, or .*recbole-mm prepare"):
+        read(folder, "SASRec")
+
+
+def test_a_second_row_of_a_user_is_told_and_does_not_count(tmp_path, caplog):
+    folder = write(tmp_path / "shop")
+    write(folder, [[f"u{u % 6}", str(u)] for u in range(8)], "user_id:token\tage:float", "user")
+    dataset = read(folder, load_col={"inter": "*", "user": "*"})
+    assert dataset.user_feat["age"][1:].tolist() == [0, 1, 2, 3, 4, 5]
+    assert "2 of 8 rows repeat the user_id of an earlier one" in caplog.text
