@@ -53,7 +53,9 @@ def need_column(role: str, columns: Sequence[str], file: Path, found: str | None
         InputError: it is None; the message says how to name the column.
     """
     if found is None:
-        raise InputError(f"{file}: no column looks like the {role} among {listed(columns)}; say which with --{role}-column=NAME")
+        hint = ", or what separates the cells with --delimiter" if len(columns) == 1 else ""
+        hint = "; the first line must name the columns" if any(column.replace(".", "").isdecimal() for column in columns) else hint
+        raise InputError(f"{file}: no column looks like the {role} among {listed(columns)}; say which with --{role}-column=NAME{hint}")
     return found
 
 

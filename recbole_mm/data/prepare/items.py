@@ -117,7 +117,7 @@ def load_items(connection: duckdb.DuckDBPyConnection, table: InputTable, columns
             for shown, (role, given, more) in asked.items() if named[shown] and not given}  # fmt: skip
     used = {role: column for role, column in named.items() if column}
     summary.tables.append(Table.of(table, loaded.rows, used, {role: words for role, words in said.items() if words}))
-    summary.items_without_metadata = sql.count(connection, "SELECT count(*) FROM chosen") - found
+    summary.count_lacking(sql.count(connection, "SELECT count(*) FROM chosen") - found)
 
 
 def find_pictures(connection: duckdb.DuckDBPyConnection, pictures: Pictures, columns: ItemColumns | None, options: Options) -> None:

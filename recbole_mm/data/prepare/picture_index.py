@@ -76,7 +76,7 @@ class PictureIndex:
         if "/" in token or split_name(token)[1]:
             match = self.find(picture_path(token))
             return match and match._replace(way=BY_ITEM)
-        number = _number(token)
+        number = _number(re.sub(r"\.0+$", "", token))
         if self._by_number is None:
             self._by_number = {}
             for stem, paths in self._by_stem.items():

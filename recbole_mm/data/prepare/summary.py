@@ -91,6 +91,12 @@ class Summary:
                 "give the right one as --images, after downloading them if they are on the web"
             )
 
+    def count_lacking(self, number: int) -> None:
+        """Takes over how many items have no row in the item table. If these are most, that is a warning."""
+        self.items_without_metadata = number
+        if number > self.items / 2:
+            self.warnings.append(f"{number:,} of {self.items:,} items have no row in the item table: does it belong to these interactions?")
+
     def write(self, file: Path) -> None:
         """Writes all of it as JSON, but for the names of the files, so that the same tables give the same report."""
         tables = [{key: value for key, value in asdict(table).items() if key != "file"} for table in self.tables]

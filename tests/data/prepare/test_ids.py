@@ -65,6 +65,11 @@ def test_typed_columns(tmp_path, kind):
     assert found.make().titles == {str(n): f"title {n}" for n in range(7)}
 
 
+def test_an_item_table_with_few_of_the_items_is_a_warning(tmp_path):
+    warnings = shop(tmp_path, [f"A{n}" for n in range(10)], ["A1", "17", "18"]).make().summary.warnings
+    assert len(warnings) == 1 and "9 of 10 items" in warnings[0]
+
+
 @pytest.mark.parametrize(
     ("ordered", "listed", "facts"),
     [

@@ -120,6 +120,8 @@ def test_several_files(tmp_path):
         ("orders.json", "[]", ["orders.json", "array of objects"]),
         ("orders.json", '"text"', ["orders.json", "array of objects"]),
         ("orders.csv", ",,\n1,2,3\n", ["line 1", "no names"]),
+        ("orders.csv", "196,242,3.0\n197,3,4\n", ["196, 242", "first line must name the columns"]),
+        ("orders.csv", "user item\nu i\n", ["user item", "--delimiter"]),
         ("orders.csv", "user,item\nu,Caf\u00e9\n".encode("cp1252"), ["UTF-8", "--encoding", "cp1252"]),
     ],
 )
