@@ -1,6 +1,6 @@
 """Finds the columns of a table: by the options, by the kind of source, or by common names."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from recbole_mm.data.prepare.names import rank
@@ -40,9 +40,9 @@ def candidates(role: str, columns: Sequence[str], more: str = "") -> list[str]:
     return sorted((column for column in columns if ranks[column] is not None), key=lambda column: ranks[column])
 
 
-def instead_of(role: str, columns: Sequence[str], chosen: str, more: str = "") -> str:
-    """In words, the other columns that have common names for a role, for example "rather than created_at"."""
-    others = [column for column in candidates(role, columns, more) if column != chosen]
+def instead_of(role: str, columns: Sequence[str], used: Iterable[str], more: str = "") -> str:
+    """In words, the columns that have common names for a role but are not used, for example "rather than created_at"."""
+    others = [column for column in candidates(role, columns, more) if column not in used]
     return f"rather than {listed(others)}" if others else ""
 
 

@@ -18,11 +18,12 @@ from recbole_mm.errors import InputError
 
 RATING_SAMPLE = 10_000
 """How many rows tell whether a column that nobody has named holds ratings."""
-FAULT = "CASE WHEN {0} IS NULL THEN {1} || left(coalesce({2}, ''), 40) END"
+FAULT = "CASE WHEN {0} IS NULL THEN {1} || coalesce(nullif(left(trim({2}), 40), ''), '(empty)') END"
 
 
 def load_interactions(connection: duckdb.DuckDBPyConnection, table: InputTable, source: Source, options: Options, summary: Summary) -> None:
-    """Creates the table ``raw`` in the order of the file, with the columns u and i (tokens), rating, time (in seconds) and fault.
+    """Creates the table ``raw`` in the order of the file, with the columns u and i (tokens), rating, time (in seconds), passes
+    (whether ``--where`` lets it) and fault.
 
     Raises:
         InputError: there is no column of users or items, a minimum rating is asked for without ratings, or too many rows cannot be read.
@@ -41,34 +42,31 @@ def load_interactions(connection: duckdb.DuckDBPyConnection, table: InputTable, 
     cells = {role: f"c{n}" for n, role in enumerate(columns)}
     passing = f"SELECT * FROM ({rows}) WHERE passes"
     said: dict[str, str] = {}
-    time, rating, faults = "NULL::DOUBLE", "NULL::DOUBLE", []
+    time, rating, faults = "NULL::DOUBLE", "NULL::DOUBLE", ["fault"]
     with sql.complaints(table.path):
         if "time" in cells:
-            cell = cells["time"]
-            read = times(connection, passing, cell, columns["time"], options.time_unit, options.time_format, options.decimal)
+            read = times(connection, passing, cells["time"], columns["time"], options.time_unit, options.time_format, options.decimal)
             time, said["time"] = read.seconds, read.said
-            faults.append(FAULT.format(time, "'no number, date or date and time: '", cell))
+            faults.append(FAULT.format(time, "'no time that can be read (see --time-format): '", cells["time"]))
         if "rating" in cells and asked["rating"] is None and known["rating"] is None and _no_numbers(connection, passing, cells["rating"]):
             summary.notes.append(f"the column {columns.pop('rating')} holds few numbers, so it is not used as the rating")
-            del cells["rating"]
-        if "rating" in cells:
-            cell = cells["rating"]
-            sign = decimal_sign(connection, passing, cell, columns["rating"], options.decimal)
-            rating = number(cell, sign)
-            said |= {"rating": "with a comma before the decimals"} if sign == "," else {}
-            faults.append(f"CASE WHEN trim({cell}) <> '' THEN {FAULT.format(rating, sql.text('no number as rating: '), cell)} END")
-    for role, column in columns.items():
-        other = instead_of(role, table.columns, column) if asked[role] is None else ""
-        said |= {role: "; ".join(filter(None, [said.get(role), other]))} if other else {}
-    fault = f"coalesce(fault, CASE WHEN passes THEN {f'coalesce({chr(44).join(faults)}, NULL)' if faults else 'NULL'} END)"
+        if "rating" in columns:
+            sign = decimal_sign(connection, passing, cells["rating"], columns["rating"], options.decimal)
+            rating, said["rating"] = number(cells["rating"], sign), "with a comma before the decimals" if sign == "," else ""
+            fault = FAULT.format(rating, "'no number as rating: '", cells["rating"])
+            faults.append(f"CASE WHEN trim({cells['rating']}) <> '' THEN {fault} END")
+    for role in columns:
+        other = instead_of(role, table.columns, columns.values()) if asked[role] is None else ""
+        said[role] = "; ".join(filter(None, [said.get(role), other]))
+    fault = ", ".join([faults[0], *(f"CASE WHEN passes THEN {one} END" for one in faults[1:])])
     tokens = [f"CASE WHEN passes THEN {sql.token(cells[role])} END AS {name}" for role, name in (("user", "u"), ("item", "i"))]
-    query = f"SELECT {tokens[0]}, {tokens[1]}, {rating} AS rating, {time} AS time, passes, {fault} AS fault FROM ({rows})"
+    query = f"SELECT {', '.join(tokens)}, {rating} AS rating, {time} AS time, passes, coalesce({fault}, NULL) AS fault FROM ({rows})"
     loaded = load(connection, table, "raw", query, options.max_bad_rows)
-    summary.columns, summary.rows = columns, loaded.rows
     if options.rating_column and "rating" in columns and not sql.count(connection, "SELECT count(rating) FROM raw"):
         raise InputError(f"--rating-column={options.rating_column}: {table.path} has no ratings in this column")
-    asked_for = {"--where": ", ".join(mentioned(table, options.where))} if options.where else {}
-    summary.tables.append(Table.of(table, loaded.rows, columns | asked_for, said))
+    summary.columns, summary.rows = columns, loaded.rows
+    condition = {"--where": ", ".join(mentioned(table, options.where))} if options.where else {}
+    summary.tables.append(Table.of(table, loaded.rows, columns | condition, {role: words for role, words in said.items() if words}))
     summary.drop("unreadable", loaded.bad)
     summary.first_unreadable += [loaded.first_bad] if loaded.bad else []
     summary.drop("left out by --where", sql.count(connection, "SELECT count(*) FROM raw WHERE fault IS NULL AND NOT passes"))

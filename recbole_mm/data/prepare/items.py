@@ -113,7 +113,7 @@ def load_items(connection: duckdb.DuckDBPyConnection, table: InputTable, columns
     carried = {**columns.extra, **dict(zip(columns.keep, columns.keep, strict=True))}
     named |= {"carried along": ", ".join(dict.fromkeys(carried.values()))}
     asked = {"item": ("item", options.item_column, "id"), "picture": ("image", options.image_column, "")}
-    said = {shown: instead_of(role, table.columns, named[shown], more)
+    said = {shown: instead_of(role, table.columns, wanted, more)
             for shown, (role, given, more) in asked.items() if named[shown] and not given}  # fmt: skip
     used = {role: column for role, column in named.items() if column}
     summary.tables.append(Table.of(table, loaded.rows, used, {role: words for role, words in said.items() if words}))

@@ -73,6 +73,11 @@ def test_times_that_could_mean_two_things(tmp_path, cells, facts):
     assert all(fact in str(stopped.value) for fact in facts), stopped.value
 
 
+def test_a_time_that_is_empty_is_said_to_be(tmp_path):
+    with pytest.raises(InputError, match=r"1 of 2 rows .*row 2: no time .*--time-format.*\(empty\)"):
+        stamps(tmp_path, "31.12.2024", "")
+
+
 def test_a_format_that_is_none(tmp_path):
     with pytest.raises(InputError, match="--time-format=%Q"):
         stamps(tmp_path, "2024", arguments=("--time-format=%Q",))
