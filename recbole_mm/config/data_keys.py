@@ -38,6 +38,11 @@ def check_data_keys(settings: Mapping) -> None:
         raise InputError("; ".join(complaints))
 
 
+def separators(settings: Mapping) -> dict[str, str]:
+    """The keys of separators that hold a tab as two characters, which is how shells and single quotes in YAML pass it on."""
+    return {key: "\t" for key in ("field_separator", "seq_separator") if settings.get(key) == r"\t"}
+
+
 def default_columns(load_col: object, settings: Mapping) -> object:
     """RecBole's own ``load_col`` under the names that the fields have in the settings. A file of which ``unload_col`` leaves columns out is
     read but for these."""

@@ -13,7 +13,7 @@ from recbole.utils import EvaluatorType, InputType, ModelType
 
 from recbole_mm.config.checks import PICKLES, check_recboles_values, check_values
 from recbole_mm.config.config_files import read_config_files
-from recbole_mm.config.data_keys import check_data_keys, default_columns, sequential_order, with_features
+from recbole_mm.config.data_keys import check_data_keys, default_columns, separators, sequential_order, with_features
 from recbole_mm.config.keys import KEYS
 from recbole_mm.config.kinds import EVERY_MODEL, NAMES
 from recbole_mm.config.known_keys import check_keys, foreign_facts, foreign_keys, known_keys, our_keys
@@ -208,6 +208,7 @@ class MultiModalConfig(Config):
         """``load_col`` follows the names of the fields, and a sequential model is split by time, unless somebody says otherwise."""
         final = super()._get_final_config_dict()
         given = {**self.data_set_config_dict, **self.external_config_dict}
+        final.update(separators(final))
         if "load_col" not in given:
             final["load_col"] = with_features(default_columns(final["load_col"], final), final)
         if final["MODEL_TYPE"] == ModelType.SEQUENTIAL:

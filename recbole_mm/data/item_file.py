@@ -5,11 +5,12 @@ from logging import getLogger
 from pathlib import Path
 
 from recbole_mm.data.atomic_file import read_atomic_file
+from recbole_mm.data.typed_cells import rows_with
 from recbole_mm.errors import InputError
 
 
 class ItemFile:
-    """The columns of an ``.item`` file.
+    """The columns of an ``.item`` file. Rows without an item are left out, and the log counts them.
 
     Attributes:
         columns: the values of every column, by its name, in the order of the rows.
@@ -21,9 +22,13 @@ class ItemFile:
 
     def __init__(self, path: Path, id_field: str, separator: str, encoding: str) -> None:
         self.path = path
-        self.columns = read_atomic_file(path, separator, encoding).columns
-        if id_field not in self.columns:
-            raise InputError(f"{path} has no column '{id_field}' (ITEM_ID_FIELD); it has {', '.join(self.columns)}")
+        file = read_atomic_file(path, separator, encoding)
+        if id_field not in file.columns:
+            raise InputError(f"{path} has no column '{id_field}' (ITEM_ID_FIELD); it has {', '.join(file.columns)}")
+        rows, said = rows_with(file, [id_field])
+        if said:
+            getLogger().warning(said)
+        self.columns = {name: [cells[row] for row in rows] for name, cells in file.columns.items()} if said else file.columns
         self.ids = self.columns[id_field]
 
     @classmethod

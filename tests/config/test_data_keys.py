@@ -41,6 +41,10 @@ def test_what_cannot_be(tmp_path, model, keys, says):
     assert "\n" not in str(caught.value)
 
 
+def test_a_tab_written_as_two_characters_is_a_tab(tmp_path):
+    assert config(tmp_path, field_separator=r"\t", seq_separator=",")["field_separator"] == "\t"
+
+
 @pytest.mark.parametrize("model", ["BPR", "CLIPRec", "SASRec"])
 def test_the_columns_follow_the_fields_unless_they_are_given(tmp_path, model):
     assert config(tmp_path, model)["load_col"] == {"inter": ["user_id", "item_id"]}

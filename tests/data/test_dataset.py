@@ -94,6 +94,15 @@ def test_an_item_may_have_one_row_only(tmp_path, capsys):
     assert "shop.item has item i7 more than once" in error
 
 
+def test_rows_without_an_item_are_left_out(tmp_path, caplog):
+    folder = write_planted(tmp_path / "shop")
+    lines = (folder / "shop.item").read_text().splitlines()
+    (folder / "shop.item").write_text("\n".join([*lines[:3], "\tone\t\t1.png", *lines[3:], "NA\ttwo\t\t2.png"]) + "\n")
+    dataset = create_dataset(MultiModalConfig("CLIPRec", "shop", config_dict=run_settings(folder)))
+    assert len(dataset.content) == 49 and "two" not in dataset.content.texts(range(49))
+    assert "2 of 50 rows have no item_id (empty, 'NA') and are left out: lines 4, 51" in caplog.text
+
+
 def test_a_picture_that_is_a_link_out_of_the_folder_is_named_with_its_item(tmp_path, capsys):
     folder = write_planted(tmp_path / "shop")
     (folder / "images" / "5.png").rename(tmp_path / "5.png")
