@@ -5,6 +5,7 @@ import logging
 import numpy as np
 import pytest
 
+from recbole_mm.cli import main_run
 from recbole_mm.data.typed_cells import MISSING
 from recbole_mm.errors import InputError
 from recbole_mm.training.loaders import create_dataset
@@ -187,3 +188,11 @@ def test_a_second_row_of_a_user_is_told_and_does_not_count(tmp_path, caplog):
     dataset = read(folder, load_col={"inter": "*", "user": "*"})
     assert dataset.user_feat["age"][1:].tolist() == [0, 1, 2, 3, 4, 5]
     assert "2 of 8 rows repeat the user_id of an earlier one" in caplog.text
+
+
+@pytest.mark.parametrize("model", ["BPR", "CLIPRec"])
+def test_the_command_says_it_in_one_line_and_writes_nothing(tmp_path, capsys, model):
+    write(tmp_path / "data" / "shop", separator=",")
+    assert main_run([f"--model={model}", "--dataset=shop", f"--data_path={tmp_path / 'data'}", "--use_gpu=False"]) == 2
+    (error,) = capsys.readouterr().err.splitlines()
+    assert error.startswith("error: ") and "field_separator: ','" in error and [path.name for path in tmp_path.iterdir()] == ["data"]
