@@ -260,5 +260,7 @@ def start(config: MultiModalConfig, silent: bool = False, held: bool = False) ->
         raise InputError("nproc works with run alone; start the other commands under torchrun to share their work among processes")
     init_seed(config["seed"], config["reproducibility"])
     start_log(config, silent, held)
+    if config.data_set_settings and not held:
+        getLogger().info(f"settings of the data set: {config.data_set_settings}")
     for notice in config.notices if Ranks.current().rank == 0 else ():
         getLogger().warning(notice)

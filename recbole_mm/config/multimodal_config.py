@@ -23,7 +23,7 @@ from recbole_mm.config.parse import parse_container, parse_scalar, parse_setting
 from recbole_mm.config.plugins import load_plugins, plugin_paths
 from recbole_mm.config.properties import properties_dir, recbole_properties
 from recbole_mm.config.registry import get_model, is_ours, require_dataset, require_model
-from recbole_mm.errors import InputError, listed, recbole_complaints
+from recbole_mm.errors import InputError, recbole_complaints
 from recbole_mm.parallel.device import choose_device
 
 NOT_IN_A_DATA_SET = {"model", "dataset", "data_path", "config_files", "plugins", "resume", "trust_remote_code", "nproc"}
@@ -46,6 +46,7 @@ class MultiModalConfig(Config):
     Attributes:
         notices: warnings for the run's log.
         data_set_config_dict: what the data set's own file says.
+        data_set_settings: that file and its keys, for the run's log; "" without one.
 
     Raises:
         InputError: no or unknown model, no dataset, unknown or contradictory key, a config file that cannot be read.
@@ -53,6 +54,7 @@ class MultiModalConfig(Config):
 
     notices: Sequence[str] = ()
     data_set_config_dict: Mapping[str, object] = MappingProxyType({})
+    data_set_settings: str = ""
 
     def __init__(
         self,
@@ -199,9 +201,11 @@ class MultiModalConfig(Config):
             raise InputError(f"{path}: {error}") from error
         foreign = foreign_keys(settings, model_class)
         used = {key: value for key, value in settings.items() if key not in foreign}
-        unused = f"; not used: {', '.join(key for key in content if key not in used)}" if len(used) < len(content) else ""
-        if content:
-            self.notices = [*self.notices, f"settings of the data set, from {path}: {listed(used)}{unused}"]
+        unused = [key for key in content if key not in used]
+        if unused:
+            self.notices = [*self.notices, f"{path}: not used by {model_class.__name__}: {', '.join(unused)}"]
+        if used:
+            self.data_set_settings = f"{path}: {', '.join(used)}"
         return used
 
     def _get_final_config_dict(self) -> dict:

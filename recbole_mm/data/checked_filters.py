@@ -9,7 +9,7 @@ from recbole_mm.config.intervals import INTERVALS, is_interval
 from recbole_mm.config.labels import is_tested_on_labels, learns_from_labels
 from recbole_mm.data.loaded_columns import filtered_columns, list_column
 from recbole_mm.errors import InputError, listed
-from recbole_mm.terminal import say
+from recbole_mm.terminal import labelled, say
 
 FILTERS = ("rm_dup_inter", "val_interval", "user_inter_num_interval", "item_inter_num_interval")
 PARTS = ("training", "validation", "test")
@@ -83,7 +83,7 @@ class CheckedFilters:
         if not left:
             raise InputError(f"{keys}: none of the {before:,} interactions is left; let the filter pass more")
         if left < before:
-            say(f"{keys}: {before - left:,} of {before:,} interactions are left out")
+            say(labelled("filter", f"{keys}: {before - left:,} of {before:,} interactions are left out"))
 
     def _set_label_by_threshold(self) -> None:
         threshold = self.config["threshold"]

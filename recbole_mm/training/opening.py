@@ -28,6 +28,8 @@ def tell_run(config) -> None:
     """Says what is run on what."""
     whose = "" if is_ours(config.model_class) else " (a model of RecBole)"
     say(Text(f"{config['model']}{whose} on {config['dataset']}", "bold"))
+    if config.data_set_settings:
+        say(labelled("its settings", config.data_set_settings))
 
 
 def tell_data(dataset) -> None:

@@ -36,22 +36,24 @@ def test_it_stands_above_property_files_and_below_config_files(place):
 def test_it_is_named_and_names_fields(place, model):
     read = config(place, "ITEM_ID_FIELD: product\ntext_field: name, brand\n", model)
     assert read["load_col"] == {"inter": ["user_id", "product"]}
-    (notice,) = (notice for notice in read.notices if "settings of the data set" in notice)
-    assert str(place / "shop" / "shop.yaml") in notice and "ITEM_ID_FIELD" in notice
+    file = place / "shop" / "shop.yaml"
     if model == "CLIPRec":
-        assert read["text_field"] == ["name", "brand"] and "not used" not in notice
+        assert read["text_field"] == ["name", "brand"] and not read.notices
+        assert read.data_set_settings == f"{file}: ITEM_ID_FIELD, text_field"
     else:
-        assert "not used: text_field" in notice
+        assert f"{file}: not used by {model}: text_field" in read.notices
+        assert read.data_set_settings == f"{file}: ITEM_ID_FIELD"
 
 
 def test_keys_of_other_models_and_of_the_run_itself_are_left_aside(place):
     read = config(place, "model: LightGCN\ndataset: other\ndata_path: /x\nn_layers: 9\nplugins: [mine.py]\nepochs: 7")
     assert (read["model"], read["dataset"], read["data_path"], read["epochs"]) == ("BPR", "shop", str(place / "shop"), 7)
-    assert "epochs; not used: model, dataset, data_path, n_layers, plugins" in read.notices[-1]
+    assert "not used by BPR: model, dataset, data_path, n_layers, plugins" in read.notices[-1]
 
 
 def test_an_empty_one_is_none(place):
-    assert not config(place, "# nothing yet\n").notices
+    read = config(place, "# nothing yet\n")
+    assert not read.notices and not read.data_set_settings
 
 
 @pytest.mark.parametrize(
