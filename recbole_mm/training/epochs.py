@@ -2,15 +2,18 @@
 
 import re
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 import recbole.trainer.trainer as recboles
 from recbole.utils import ModelType
 
 from recbole_mm.parallel.ranks import Ranks
-from recbole_mm.terminal import WIDTH, Bar, say
+from recbole_mm.terminal import Bar, say
 from recbole_mm.training.cost import CostAccount
 from recbole_mm.training.health import alarms, health_values
+
+ROOM = 60
+"""How many columns of a line the losses of an epoch may take."""
 
 
 class TellsEpochs:
@@ -30,8 +33,8 @@ class TellsEpochs:
     _told: "EpochTable | None" = None
 
     def fit(self, train_data, valid_data=None, verbose: bool = True, *args, **kwargs) -> tuple:
-        self._told = EpochTable(self.epochs) if verbose else None
         self._batches, self._validates = len(train_data), bool(valid_data) and self.eval_step > 0
+        self._told = EpochTable(self.epochs, self.valid_metric if self._validates else None) if verbose else None
         if verbose and 0 < self.start_epoch < self.epochs:
             say(f"goes on with epoch {self.start_epoch + 1} of {self.epochs}")
         found = super().fit(train_data, valid_data, verbose, *args, **kwargs)
@@ -46,7 +49,7 @@ class TellsEpochs:
         """RecBole's first stage of two (S3Rec, RaCT), which has epochs of its own and no validation."""
         self._validates = False
         if self._told is not None:
-            self._told.epochs = self.pretrain_epochs
+            self._told = EpochTable(self.pretrain_epochs, None)
         return super().pretrain(*args, **kwargs)
 
     def measure_health(self) -> Mapping[str, object]:
@@ -63,7 +66,7 @@ class TellsEpochs:
         for role, rate in self._rates().items():
             self.tensorboard.add_scalar(f"learning_rate/{role}", rate, epoch_idx)
         if not self._validates or (epoch_idx + 1) % self.eval_step:
-            self._tell({}, best=False)
+            self._tell(None, best=False)
 
     def _valid_epoch(self, valid_data, show_progress: bool = False) -> tuple:
         start = time.time()
@@ -76,10 +79,10 @@ class TellsEpochs:
             self.tensorboard.add_scalar(f"valid/{name}", value, self._epoch)
         for name, value in health_values(self.health).items():
             self.tensorboard.add_scalar(f"health/{name}", value, self._epoch)
-        self._tell({self.valid_metric: score}, best)
+        self._tell(score, best)
         return score, result
 
-    def _tell(self, score: Mapping[str, float], best: bool) -> None:
+    def _tell(self, score: float | None, best: bool) -> None:
         if self._told is not None:
             losses = {} if self.config["MODEL_TYPE"] == ModelType.TRADITIONAL else self._losses
             self._told.row(self._epoch + 1, losses, score, best, self._seconds, alarms(self.health))
@@ -118,44 +121,49 @@ class TellsRecBolesEpochs(TellsEpochs):
 
 
 class EpochTable:
-    """A table on the screen that grows by a line per epoch. The log has each line with the names of its numbers."""
+    """A table on the screen that grows by a line per epoch. The log has each line with the names of its numbers.
 
-    def __init__(self, epochs: int) -> None:
-        self.epochs, self.widths = epochs, None
+    Args:
+        epochs: how many epochs there are at most.
+        metric: the metric that selects the epoch; None without validation.
+    """
 
-    def row(
-        self, epoch: int, losses: Mapping[str, float], score: Mapping[str, float], best: bool, seconds: float, alarms: list[str]
-    ) -> None:
+    def __init__(self, epochs: int, metric: str | None) -> None:
+        self.epochs, self.metric, self.widths = epochs, metric, []
+
+    def row(self, epoch: int, losses: Mapping[str, float], score: float | None, best: bool, seconds: float, alarms: list[str]) -> None:
         """Adds an epoch.
 
         Args:
             epoch: its number, from 1.
-            losses: by name; ``total`` is shown where there are no others.
-            score: the metric that selects the epoch and its value; {} without validation.
-            best: whether it is the best one so far.
+            losses: by name; ``total`` is shown where there are no others, or too many of them.
+            score: its validation score; None for an epoch that is not validated.
+            best: whether that is the best one so far.
             alarms: what is wrong with the model, in a few words each.
         """
-        parts = {name: value for name, value in losses.items() if name != "total"}
-        wide = sum(len(name) + 4 for name in parts) > WIDTH // 2 + 10
-        columns = {"loss": losses["total"]} if losses and (wide or not parts) else {_heading(name): value for name, value in parts.items()}
-        cells = [f"epoch {epoch:>{len(str(self.epochs))}}/{self.epochs}", *map(_number, columns.values())]
-        heads = ["", *columns]
-        for metric, value in score.items():
-            heads, cells = [*heads, f"{metric}  "], [*cells, f"{value:.4f} {'*' if best else ' '}"]
-        heads, cells = [*heads, "time"], [*cells, _duration(seconds)]
+        numbered = f"epoch {epoch:>{len(str(self.epochs))}}/{self.epochs}"
+        cells = {"": numbered, **{name: _number(value) for name, value in _shown(losses).items()}}
+        if self.metric:
+            cells[f"{self.metric}  "] = "" if score is None else f"{score:.4f} {'*' if best else ' '}"
+        cells["time"] = _duration(seconds)
+        if not self.widths:
+            self.widths = [max(len(head), len(cell), 7) for head, cell in cells.items()]
+            say(self._line(cells) + ("  * best so far" if self.metric else ""), text="epochs (losses are means over the batches):")
         named = [f"loss/{name} {_number(value)}" for name, value in losses.items()]
-        named += [f"valid/{metric} {value:.4f}{' (the best so far)' if best else ''}" for metric, value in score.items()]
+        named += [] if score is None else [f"valid/{self.metric} {score:.4f}{' (the best so far)' if best else ''}"]
         log = f"epoch {epoch}/{self.epochs}: {', '.join([*named, _duration(seconds), *alarms])}"
-        if self.widths is None:
-            self.widths = [max(len(head), len(cell), 7) for head, cell in zip(heads, cells, strict=True)]
-            heading = "  ".join(head.rjust(width) for head, width in zip(heads, self.widths, strict=True))
-            say(heading + ("  * best so far" if score else ""), text="epochs (losses are means over the batches):")
-        line = "  ".join(cell.rjust(width) for cell, width in zip(cells, self.widths, strict=False))
-        say("  ".join([line, *alarms]), text=log)
+        say("  ".join([self._line(cells.values()), *alarms]), text=log)
+
+    def _line(self, cells: Iterable[str]) -> str:
+        return "  ".join(cell.rjust(width) for cell, width in zip(cells, self.widths, strict=True))
 
 
-def _heading(name: str) -> str:
-    return f"loss {name}" if name.isdigit() else name
+def _shown(losses: Mapping[str, float]) -> dict[str, float]:
+    """The losses that there is room for: heading -> value."""
+    parts = {f"loss {name}" if name.isdigit() else name: value for name, value in losses.items() if name != "total"}
+    if not parts or sum(len(name) + 2 for name in parts) > ROOM:
+        return {"loss": losses["total"]} if losses else {}
+    return parts
 
 
 def _number(value: float) -> str:

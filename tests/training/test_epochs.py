@@ -63,8 +63,10 @@ def test_the_best_epoch_is_marked_and_stopping_is_told(shop, monkeypatch):
 
 def test_epochs_without_validation_have_lines(shop, capsys):
     run("BPR", shop.name, config_dict=settings(shop, epochs=3, encoder=None, eval_step=2, state="INFO"))
-    rows = [row for _, _, row in ROW.findall(capsys.readouterr().out)]
-    assert [len(re.findall(r"\d+\.\d{4}", row)) for row in rows] == [1, 2, 1]
+    shown = capsys.readouterr().out
+    rows = [row for _, _, row in ROW.findall(shown)]
+    assert [len(re.findall(r"\d+\.\d{4}", row)) for row in rows] == [1, 2, 1] and all(row.endswith(" s") for row in rows)
+    assert re.search(r"^ +loss +recall@10 +time", shown, re.MULTILINE)
 
 
 @pytest.mark.parametrize("name", [name for name in our_models() if name not in ("VLMoRec", "BEiT3Rec")])
@@ -108,5 +110,5 @@ def test_many_losses_are_shown_as_one(monkeypatch):
     told = []
     monkeypatch.setattr("recbole_mm.training.epochs.say", lambda what, text=None: told.append((what, text)))
     losses = {f"a_part_of_the_loss_{n}": 1.0 for n in range(8)}
-    EpochTable(10).row(1, {**losses, "total": 8.0}, {"recall@10": 0.5}, True, 75.0, [])
+    EpochTable(10, "recall@10").row(1, {**losses, "total": 8.0}, 0.5, True, 75.0, [])
     assert all(len(line) < 100 for line, _ in told) and "8.0000" in told[1][0] and "a_part_of_the_loss_7 1.0000" in told[1][1]
