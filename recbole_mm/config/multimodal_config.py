@@ -66,7 +66,7 @@ class MultiModalConfig(Config):
     ) -> None:
         self._command_line = command_line
         files = [config_file_list] if isinstance(config_file_list, str) else config_file_list
-        with recbole_complaints((ValueError, NotImplementedError, RuntimeError, TypeError, KeyError)):
+        with recbole_complaints():
             super().__init__(model, dataset, files, dict(config_dict or {}))
         check_values(self)
 
