@@ -49,7 +49,7 @@ class Command:
 
 def main(argv: list[str] | None = None) -> int:
     """Runs a command. Returns the exit status: 0, 1 for an audit that found errors, 2 for bad input (told in one line)."""
-    parser = argparse.ArgumentParser(prog="recbole-mm", description="RecBole for items with pictures and texts.")
+    parser = argparse.ArgumentParser(prog="recbole-mm", description="RecBole for items with pictures and texts.", allow_abbrev=False)
     _add_version(parser)
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for name, command in COMMANDS.items():

@@ -1,11 +1,25 @@
 """Settings that the data set at hand cannot meet. They are known once it has been read."""
 
 from collections.abc import Mapping
+from pathlib import Path
 
-from recbole.utils import EvaluatorType
+from recbole.utils import EvaluatorType, ModelType
 
 from recbole_mm.config.labels import is_tested_on_labels, learns_from_labels
 from recbole_mm.errors import InputError
+
+
+def check_files(config: Mapping) -> None:
+    """Checks that the files are there that only some of RecBole's models need.
+
+    Raises:
+        InputError: there is no knowledge graph, and the model reads one.
+    """
+    folder, name = Path(config["data_path"]), config["dataset"]
+    absent = [file for file in (f"{name}.kg", f"{name}.link") if not (folder / file).is_file()]
+    if config["MODEL_TYPE"] == ModelType.KNOWLEDGE and absent:
+        raise InputError(f"{config['model']} needs a knowledge graph, and there is no {' and no '.join(absent)} in {folder}: a .kg file "
+                         "holds head_id, relation_id, tail_id, a .link file item_id, entity_id (all of type token)")  # fmt: skip
 
 
 def check_against_data(config: Mapping, dataset) -> None:

@@ -1,7 +1,7 @@
 """Checks of the keys that say how a model is evaluated: metrics, topk, valid_metric and eval_args."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 from recbole.evaluator.register import metric_information, metric_types, metrics_dict, smaller_metrics
 from recbole.utils import EvaluatorType
@@ -16,6 +16,37 @@ MODES = "full, labeled, uni100 or pop100 (with any number of negatives)"
 FORM = "such as {split: {RS: [0.8, 0.1, 0.1]}, order: RO, group_by: user, mode: full}"
 
 
+def settle_valid_metric(settings: dict, given: Collection[str]) -> list[str]:
+    """Takes the first metric, and the first k, where nobody says what selects the model and the default is not among metrics and topk.
+
+    Args:
+        settings: all of them, in which ``valid_metric`` is set.
+        given: the keys that somebody has set.
+
+    Returns:
+        What the log should say.
+    """
+    metrics, topk, before = _listed(settings["metrics"]), _listed(settings["topk"]), settings["valid_metric"]
+    known = [metric for metric in metrics if isinstance(metric, str) and metric.lower() in metrics_dict]
+    if "valid_metric" in given or not known or not topk or not isinstance(before, str):
+        return []
+    name, _, k = before.partition("@")
+    name = name if name.lower() in map(str.lower, known) else known[0]
+    k = k if k in map(str, topk) else topk[0]
+    settings["valid_metric"] = f"{name}@{k}" if _ranks(name) else name
+    same = settings["valid_metric"].lower() == before.lower()
+    return [] if same else [f"valid_metric is {settings['valid_metric']}: the default {before} is not among metrics and topk"]
+
+
+def _listed(value: object) -> list:
+    return value if isinstance(value, list) else [value]
+
+
+def _ranks(metric: str) -> bool:
+    """Is it a metric of the first k items?"""
+    return any(need in ("rec.topk", "rec.items") for need in metric_information[metric.lower()])
+
+
 def check_metrics(settings: Mapping, given: Mapping) -> None:
     """Checks metrics, topk and valid_metric, whose kinds are right. Whether ``eval_args`` allow them follows in ``check_mode``.
 
@@ -26,7 +57,7 @@ def check_metrics(settings: Mapping, given: Mapping) -> None:
     Raises:
         InputError: there is no such metric, or they do not go together.
     """
-    metrics = [settings["metrics"]] if isinstance(settings["metrics"], str) else settings["metrics"]
+    metrics = _listed(settings["metrics"])
     unknown = [f"'{metric}'{nearest(metric, _names())}" for metric in metrics if metric.lower() not in metrics_dict]
     if unknown:
         raise InputError(f"metrics: there is no {', no '.join(unknown)}; there are {', '.join(_names())}")
@@ -49,8 +80,8 @@ def _check_valid_metric(valid: str, metrics: list[str], topk: object, given: Map
         raise InputError(
             f"valid_metric {valid}: '{name}' is not in metrics {metrics}" + ("" if name.lower() in known else nearest(name, metrics))
         )
-    topk = topk if isinstance(topk, list) else [topk]
-    ranks = any(need in ("rec.topk", "rec.items") for need in metric_information[name.lower()])
+    topk = _listed(topk)
+    ranks = _ranks(name)
     if ranks and not (k.isdigit() and int(k) in topk):
         raise InputError(f"valid_metric {valid}: {f'{k} is not in' if at else 'it needs an @k of'} topk {topk}")
     if at and not ranks:
@@ -103,7 +134,7 @@ def check_mode(settings: Mapping) -> None:
     """
     mode = settings["eval_args"].get("mode", "full")
     modes = set(mode.values()) if isinstance(mode, Mapping) else {mode}
-    metrics = [settings["metrics"]] if isinstance(settings["metrics"], str) else settings["metrics"]
+    metrics = _listed(settings["metrics"])
     of_values = metric_types[metrics[0].lower()] == EvaluatorType.VALUE
     if not of_values and "labeled" in modes:
         raise InputError(f"eval_args: mode labeled compares scores with labels, and metrics {', '.join(metrics)} rank items: set "

@@ -14,6 +14,7 @@ from recbole.utils import EvaluatorType, InputType, ModelType
 from recbole_mm.config.checks import PICKLES, check_recboles_values, check_values
 from recbole_mm.config.config_files import read_config_files
 from recbole_mm.config.data_keys import check_data_keys, default_columns, separators, sequential_order, with_features
+from recbole_mm.config.evaluation_keys import settle_valid_metric
 from recbole_mm.config.keys import KEYS
 from recbole_mm.config.kinds import EVERY_MODEL, NAMES
 from recbole_mm.config.known_keys import check_keys, foreign_facts, foreign_keys, known_keys, our_keys
@@ -246,6 +247,7 @@ class MultiModalConfig(Config):
 
     def _set_default_parameters(self) -> None:
         final, ours = self.final_config_dict, is_ours(self.model_class)
+        self.notices = [*self.notices, *settle_valid_metric(final, self.given_keys)]
         check_recboles_values(final, self.external_config_dict, self.internal_config_dict, self.model_class)
         if ours and final["encoder"] and ":" not in str(final["encoder"]):
             backend = str(self._defaults_below_data_set(self.model_class)["encoder"]).partition(":")[0]

@@ -91,7 +91,12 @@ def _free_name(path: Path) -> str:
 def _module_of_name(name: str) -> ModuleType:
     _importable(Path.cwd())
     try:
-        return importlib.import_module(name)
+        module = importlib.import_module(name)
+        if getattr(module, "__file__", None) is None:
+            raise InputError(f"plugins: {name} is a folder without __init__.py; name a file or a module in it")
+        return module
+    except InputError:
+        raise
     except ModuleNotFoundError as error:
         if error.name and (name == error.name or name.startswith(f"{error.name}.")):
             raise InputError(f"plugins: there is no module {name}; a file ends in .py") from error

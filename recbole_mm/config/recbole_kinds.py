@@ -3,6 +3,7 @@
 import re
 from collections.abc import Mapping
 from functools import lru_cache
+from math import isfinite
 
 import yaml
 
@@ -59,6 +60,7 @@ def is_columns(value: object) -> bool:
 CLIPPING = Kind("dict", "a mapping such as {max_norm: 1.0} (if wanted also norm_type, which is positive, and error_if_nonfinite and "
                 "foreach, which are True or False), or ~", is_clipping)  # fmt: skip
 LEARNER = Kind("str", f"one of {', '.join(LEARNERS)} (no gradient is sparse here)", lambda v: is_name(v) and v.lower() in LEARNERS)
+RATE = Kind("float", AMOUNT.words, lambda v: is_amount(v) and isfinite(v))
 SEED = Kind("int", f"a whole number from 0 to {LARGEST_SEED}", lambda v: is_whole(v) and 0 <= v <= LARGEST_SEED)
 STATE = Kind("str", f"one of {', '.join(STATES)}", lambda v: is_name(v) and v.upper() in STATES)
 GPU = Kind("str", "the number of a GPU, numbers joined by commas, or '' for the CPU", is_gpu_id)
@@ -75,8 +77,8 @@ COLUMNS = Kind("dict", "a mapping from file to its columns, such as {inter: [use
 COMMON_KINDS: Mapping[str, Kind] = {
     "gpu_id": GPU, "use_gpu": SWITCH, "worker": WHOLE, "seed": SEED, "state": STATE, "reproducibility": SWITCH, "data_path": DATA_PATH,
     "checkpoint_dir": FOLDER, "show_progress": SWITCH, "log_wandb": SWITCH, "wandb_project": NAME, "shuffle": SWITCH, "epochs": COUNT,
-    "train_batch_size": COUNT, "learner": LEARNER, "learning_rate": AMOUNT, "train_neg_sample_args": NEGATIVES, "eval_step": WHOLE,
-    "stopping_step": WHOLE, "clip_grad_norm": CLIPPING, "weight_decay": AMOUNT, "loss_decimal_place": WHOLE, "require_pow": SWITCH,
+    "train_batch_size": COUNT, "learner": LEARNER, "learning_rate": RATE, "train_neg_sample_args": NEGATIVES, "eval_step": WHOLE,
+    "stopping_step": WHOLE, "clip_grad_norm": CLIPPING, "weight_decay": RATE, "loss_decimal_place": WHOLE, "require_pow": SWITCH,
     "enable_amp": SWITCH, "enable_scaler": SWITCH, "repeatable": SWITCH, "metrics": METRICS, "topk": TOPK, "valid_metric": METRIC,
     "valid_metric_bigger": SWITCH, "metric_decimal_place": WHOLE, "embedding_size": COUNT, "field_separator": NAME, "seq_separator": NAME,
     "USER_ID_FIELD": NAME, "ITEM_ID_FIELD": NAME, "RATING_FIELD": NAME, "TIME_FIELD": NAME, "LABEL_FIELD": NAME, "NEG_PREFIX": NAME,

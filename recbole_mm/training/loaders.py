@@ -11,7 +11,7 @@ from recbole.model.abstract_recommender import AbstractRecommender
 from recbole.sampler import KGSampler
 from recbole.utils import ModelType, set_color
 
-from recbole_mm.config.data_fit import check_against_data
+from recbole_mm.config.data_fit import check_against_data, check_files
 from recbole_mm.config.multimodal_config import MultiModalConfig
 from recbole_mm.config.registry import is_ours
 from recbole_mm.data.check_dataset import check_dataset
@@ -85,6 +85,7 @@ def find_dataset(config: MultiModalConfig) -> None:
         write_demo(folder)
     ranks.wait()
     check_dataset(config)
+    check_files(config)
 
 
 class CommonBatches(TrainDataLoader):

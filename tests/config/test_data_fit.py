@@ -34,3 +34,9 @@ def test_a_list_is_not_longer_than_the_catalogue(planted, model, own):
 def test_what_is_missing_is_named(planted, model, keys, says):
     with pytest.raises(InputError, match=says):
         prepared(planted, model, **keys)
+
+
+@pytest.mark.parametrize("model", ["KGAT", "CFKG"])
+def test_a_model_over_a_knowledge_graph_names_its_files(planted, model):
+    with pytest.raises(InputError, match=f"{model} needs a knowledge graph, and there is no planted.kg and no planted.link in "):
+        prepared(planted, model)

@@ -53,6 +53,24 @@ def test_what_recbole_takes(split):
         assert config("BPR", {"split": split, "order": "TO", "group_by": None, "mode": mode})["eval_args"]["split"] == split
 
 
+@pytest.mark.parametrize(
+    ("model", "keys", "chosen"),
+    [
+        ("BPR", {"topk": 20}, "MRR@20"),
+        ("BPR", {"topk": [5, 20]}, "MRR@5"),
+        ("BPR", {"metrics": ["NDCG", "Recall"]}, "NDCG@10"),
+        ("VBPR", {"metrics": "GAUC"}, "GAUC"),
+        ("SASRec", {"metrics": ["ItemCoverage"], "topk": [3]}, "ItemCoverage@3"),
+    ],
+)
+def test_where_nobody_says_what_selects_the_model_it_is_the_first_that_there_is(model, keys, chosen):
+    read = MultiModalConfig(model, "shop", None, {"use_gpu": False, **keys}, [])
+    assert read["valid_metric"] == chosen
+    (told,) = [notice for notice in read.notices if notice.startswith(f"valid_metric is {chosen}: the default ")]
+    assert told.endswith("@20 is not among metrics and topk" if model == "VBPR" else "MRR@10 is not among metrics and topk")
+    assert not MultiModalConfig("BPR", "shop", None, {"topk": [5, 10]}, []).notices
+
+
 def test_a_model_of_labels_under_full_ranking_names_the_mode():
     with pytest.raises(InputError, match="mode full ranks all items, and metrics AUC, LogLoss compare .* set mode: labeled"):
         MultiModalConfig("FM", "shop", None, {"use_gpu": False, "eval_args": {"order": "TO"}}, [])

@@ -92,10 +92,14 @@ def test_a_module_that_raises_is_named_with_its_line(tmp_path, text, says):
         config("BPR", [str(tmp_path / "broken.py")])
 
 
-def test_what_is_not_there(tmp_path):
+def test_what_is_not_there(tmp_path, monkeypatch):
     (tmp_path / "mine.py").touch()
     with pytest.raises(InputError, match=r"plugins: there is no file .*/mne.py \(did you mean 'mine.py'\?\)"):
         load_plugins([str(tmp_path / "mne.py")])
+    (tmp_path / "folder_of_nothing").mkdir()
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(InputError, match="plugins: folder_of_nothing is a folder without __init__.py"):
+        load_plugins(["folder_of_nothing"])
     with pytest.raises(InputError, match="plugins: there is no module nowhere.mine; a file ends in .py"):
         load_plugins(["nowhere.mine"])
     with pytest.raises(InputError, match="plugins '5': a list of names"):

@@ -30,6 +30,7 @@ def config(model: str, *written: str, **keys) -> MultiModalConfig:
         ("stopping_step=-3", "stopping_step '-3'"),
         ("learner=adamx", "learner 'adamx': one of adam"),
         ("learning_rate=fast", "learning_rate 'fast': a number"),
+        ("learning_rate=1e400", "learning_rate 'inf': a number"),
         ("weight_decay=[1]", "weight_decay"),
         ("loss_decimal_place=4.5", "loss_decimal_place '4.5'"),
         ("metric_decimal_place=all", "metric_decimal_place 'all'"),
