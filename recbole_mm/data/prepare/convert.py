@@ -106,6 +106,19 @@ def with_line_feeds(path: Path, scratch: Path) -> Path:
     return target
 
 
+def without_first_lines(path: Path, number: int, scratch: Path) -> Path:
+    """The file itself; or, if ``number`` is not 0, a copy without so many lines at its beginning, of which versions of DuckDB count the
+    blank ones differently."""
+    if not number:
+        return path
+    target, bytes_kept = scratch / ("cut-" + path.name.removesuffix(".gz")), {"encoding": "utf-8", "errors": "surrogateescape"}
+    with open_text(path, errors="surrogateescape") as source, open(target, "w", newline="", **bytes_kept) as copy:
+        for _ in range(number):
+            source.readline()
+        shutil.copyfileobj(source, copy)
+    return target
+
+
 def has_python_lines(path: Path) -> bool:
     """Whether the first line that is not blank is a Python dict and not JSON."""
     with open_text(path, errors="replace") as lines:

@@ -7,7 +7,7 @@ from itertools import islice
 from pathlib import Path
 
 from recbole_mm.data.prepare import sql
-from recbole_mm.data.prepare.convert import open_text
+from recbole_mm.data.prepare.convert import open_text, without_first_lines
 from recbole_mm.data.prepare.input_table import NESTED, REJECTS, InputTable
 from recbole_mm.data.prepare.source import Layout
 from recbole_mm.errors import InputError
@@ -21,9 +21,9 @@ INDEX = re.compile(r"Unnamed: \d+(\.\d+)?|__index_level_\d+__|")
 
 
 def open_delimited(
-    path: Path, source: Path, kind: str, layout: Layout, delimiter: str | None, quote: str | None, escape: str | None
+    path: Path, source: Path, scratch: Path, kind: str, layout: Layout, delimiter: str | None, quote: str | None, escape: str | None
 ) -> InputTable:
-    """Opens the table in ``source``, which is ``path`` or a rewritten copy of it.
+    """Opens the table in ``source``, which is ``path`` or a rewritten copy of it. ``scratch`` is a folder for one more copy.
 
     Raises:
         InputError: the header is none.
@@ -44,13 +44,14 @@ def open_delimited(
     names = [column if column in named else f"{NESTED}{n}" for n, column in enumerate(columns)]
     escape = escape or (_escape(rest, delimiter, quote, len(columns)) if quote else quote)
     types = ", ".join(f"{sql.text(column)}: 'VARCHAR'" for column in names)
+    whole = without_first_lines(source, skip, scratch)
     header = str(not layout.columns).lower()
     scan = (
-        f"read_csv({sql.text(source)}, auto_detect = false, columns = {{{types}}}, header = {header}, skip = {skip}, delim = "
+        f"read_csv({sql.text(whole)}, auto_detect = false, columns = {{{types}}}, header = {header}, delim = "
         f"{sql.text(delimiter)}, quote = {sql.text(quote)}, escape = {sql.text(escape)}, strict_mode = true, {REJECTS})"
     )
     ignored = tuple(column or "a column without a name" for column in columns if column not in named)
-    return InputTable(path, kind, tuple(named), scan, quote=quote, ignored=ignored, first_line=skip + 1 + (not layout.columns))
+    return InputTable(path, kind, tuple(named), scan, quote=quote, ignored=ignored, cut=skip, first_line=skip + 1 + (not layout.columns))
 
 
 def _cells(line: str, delimiter: str, quote: str) -> tuple[str, ...]:
@@ -66,12 +67,16 @@ def _without_types(cells: Sequence[str]) -> tuple[str, ...]:
 
 
 def _with_index(columns: tuple[str, ...], lines: Sequence[str], delimiter: str, quote: str) -> tuple[str, ...]:
-    """The columns with one without a name, where every row has a cell more than the header: first, as R writes the names of rows, or last,
-    where every line ends in a separator."""
-    rows = [cells for cells in (_cells(line.rstrip("\r\n"), delimiter, quote) for line in lines[:50] if line.strip()) if cells]
-    if not rows or any(len(cells) != len(columns) + 1 for cells in rows) or quote and any("\\" + quote in line for line in lines[:50]):
+    """The columns with one without a name, where every row has a cell more than the header: first, as R writes the names of rows, which
+    are all different, or last, where every line ends in a separator."""
+    if quote and any("\\" + quote in line for line in lines[:50]):
         return columns
-    return (*columns, "") if not any(cells[-1] for cells in rows) else ("", *columns)
+    rows = [cells for cells in (_cells(line.rstrip("\r\n"), delimiter, quote) for line in lines[:50] if line.strip()) if cells]
+    if not rows or any(len(cells) != len(columns) + 1 for cells in rows):
+        return columns
+    if not any(cells[-1] for cells in rows):
+        return (*columns, "")
+    return ("", *columns) if len({cells[0] for cells in rows}) == len(rows) > 1 else columns
 
 
 def _escape(lines: Sequence[str], delimiter: str, quote: str, width: int) -> str:

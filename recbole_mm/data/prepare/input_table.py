@@ -23,6 +23,7 @@ class InputTable:
         nested: the columns whose cells are lists or objects.
         quote: the character that quotes cells.
         ignored: columns that are none, such as an index without a name.
+        cut: how many lines before the header are not read.
         first_line: the number of the first line that is a row.
         parts: the tables of several files that are read one after another.
     """
@@ -34,6 +35,7 @@ class InputTable:
     nested: frozenset[str] = frozenset()
     quote: str = ""
     ignored: tuple[str, ...] = ()
+    cut: int = 0
     first_line: int = 1
     parts: tuple["InputTable", ...] = ()
 

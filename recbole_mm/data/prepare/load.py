@@ -65,16 +65,17 @@ def _rejects(connection: duckdb.DuckDBPyConnection, table: InputTable, before: i
         "SELECT line, first(error_type::VARCHAR), first(error_message), first(csv_line), file_id FROM reject_errors "
         f"WHERE scan_id > {before} GROUP BY file_id, line ORDER BY file_id, line"
     ).fetchall()
-    paths = [part.path for part in table.parts] or [table.path]
+    parts = table.parts or (table,)
     for line, kind, _, cells, file in errors:
+        path, line = parts[file].path, line + parts[file].cut
         if kind == "INVALID ENCODING":
-            raise not_utf8(paths[file], f" line {line}")
+            raise not_utf8(path, f" line {line}")
         if table.quote and (cells or "").strip("\n").split("\n")[0].count(table.quote) % 2:
             raise InputError(
-                f"{paths[file]} line {line}: a quote is opened and not closed in its line, and the row does not fit; repair it, or give "
+                f"{path} line {line}: a quote is opened and not closed in its line, and the row does not fit; repair it, or give "
                 "--quote= if quotes have no meaning in this file, or --escape=CHAR if another character than a quote stands before quotes"
             )
     if not errors:
         return 0, ""
     line, _, reason, _, file = errors[0]
-    return len(errors), f"{paths[file]} line {line}: {' '.join(reason.split('.')[0].split())}"
+    return len(errors), f"{parts[file].path} line {line + parts[file].cut}: {' '.join(reason.split('.')[0].split())}"

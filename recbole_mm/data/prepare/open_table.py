@@ -75,7 +75,7 @@ def _open_file(
         source = to_utf8(source, encoding, scratch)
     if kind == "jsonl":
         return open_json(connection, path, to_json_lines(source, scratch) if layout.python and has_python_lines(source) else source)
-    return open_delimited(path, with_line_feeds(source, scratch), kind, layout, **written)
+    return open_delimited(path, with_line_feeds(source, scratch), scratch, kind, layout, **written)
 
 
 def _of_bytes(encoding: str) -> bool:

@@ -80,6 +80,7 @@ def times(
     dated = f"regexp_full_match({cell}, {sql.text(_DATE)})"
     year_first = f"regexp_replace({cell}, '^\\s*([0-9]{{4}})[./]([0-9]{{1,2}})[./]', '\\1-\\2-')"
     joined = f"regexp_replace({year_first}, '\\s+([+-][0-9]{{2}}:?[0-9]{{2}})\\s*$', '\\1')"
+    joined = f"regexp_replace({joined}, '([T ][0-9]{{2}}:[0-9]{{2}})(Z|[+-][0-9]{{2}}:?[0-9]{{2}})\\s*$', '\\1:00\\2')"
     tried = [seconds, f"CASE WHEN NOT {dated} THEN epoch(TRY_CAST({joined} AS TIMESTAMPTZ)) END"]
     if not all_numbers:
         dates, said_dates = _day_and_month(connection, rows, cell, column, dated)

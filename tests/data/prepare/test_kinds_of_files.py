@@ -69,6 +69,11 @@ def test_kinds(tmp_path, kind, spell, arguments):
     both(tmp_path, spell, *arguments, kind=kind)
 
 
+def test_lines_before_the_header_are_counted(tmp_path):
+    with pytest.raises(InputError, match="orders.csv line 5"):
+        Prepared(tmp_path, "\n\nsep=;\nuser;item\nu;i;too much\n", None).make()
+
+
 def test_tables_in_different_encodings(tmp_path):
     found = Prepared(tmp_path, ORDERS.replace("u0", "Ö").to_csv(index=False), PRODUCTS.to_csv(index=False).encode("cp1252"))
     with pytest.raises(InputError, match="products.csv.* is not UTF-8"):
