@@ -5,7 +5,7 @@ Pure Python: the table of keys, the models' classes and the encoders' settings m
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from numbers import Real
+from numbers import Integral, Real
 
 from recbole_mm.errors import nearest
 
@@ -71,7 +71,7 @@ def or_auto(kind: Kind) -> Kind:
 
 def is_whole(value: object) -> bool:
     """Is it an integer? True and False are none."""
-    return isinstance(value, int) and not isinstance(value, bool)
+    return isinstance(value, Integral) and not isinstance(value, bool)
 
 
 def is_amount(value: object) -> bool:

@@ -1,5 +1,6 @@
 """What RecBole's keys must hold, for our models and for RecBole's."""
 
+import numpy as np
 import pytest
 
 from recbole_mm.config.multimodal_config import MultiModalConfig
@@ -68,6 +69,8 @@ def test_what_works_in_recbole_works():
     for written in ("gpu_id=0,1", "gpu_id=", "topk=20", "metrics=ndcg", "state=debug", "load_col=~", "seed=0", "eval_step=0"):
         metric = "NDCG@20" if written == "topk=20" else "NDCG@10"
         config("BPR", written, metrics=["NDCG"], valid_metric=metric)
+    drawn = {"embedding_size": np.int64(8), "learning_rate": np.float64(0.1), "topk": [np.int64(5)], "shuffle": np.bool_(False)}
+    assert config("BPR", valid_metric="MRR@5", **drawn)["embedding_size"] == 8, "as libraries for hyper-tuning draw them"
     for negatives in ("{distribution: popularity, alpha: 0.75, sample_num: 2}", "{dynamic: True, candidate_num: 2}"):
         assert config("BPR", f"train_neg_sample_args={negatives}")["train_neg_sample_args"]["sample_num"] in (1, 2)
 
