@@ -31,6 +31,7 @@ class TellsEpochs:
     health: Mapping[str, object] = {}
     best_epoch: int | None = None
     _told: "EpochTable | None" = None
+    _epoch, _seconds, _batches, _validates, _losses = 0, 0.0, 1, False, {}
 
     def fit(self, train_data, valid_data=None, verbose: bool = True, *args, **kwargs) -> tuple:
         self._batches, self._validates = len(train_data), bool(valid_data) and self.eval_step > 0
