@@ -58,12 +58,12 @@ class PictureIndex:
 
     def find(self, path: PicturePath) -> Match | None:
         """The file that a path means. Its folders and the file's must be the same from their ends on, as far as both have some; if they
-        are not, and those of the path belong to another machine, its name must be the only one of its kind."""
+        are not, the file must be the only one of its name."""
         stem, ending = split_name(path.parts[-1])
         found = [_Candidate(file, path, ending) for file in self._by_stem.get(folded(stem), ())]
         fitting = [candidate for candidate in found if candidate.fits]
         if not fitting:
-            return Match(found[0].file, OTHER_FOLDERS) if path.far and len(found) == 1 else None
+            return Match(found[0].file, OTHER_FOLDERS) if len(found) == 1 else None
         best, *others = sorted(fitting, key=lambda candidate: candidate.rank)
         rivals = tuple(other.file for other in others if other.rank[:4] == best.rank[:4])
         return Match(best.file, best.way, rivals)

@@ -12,6 +12,7 @@ from PIL import Image
 from recbole_mm.cli import main
 from recbole_mm.data.atomic_file import read_atomic_file
 from recbole_mm.data.prepare.options import parse
+from recbole_mm.data.prepare.pictures import Pictures
 from recbole_mm.data.prepare.pipeline import prepare
 
 NFC, NFD = (unicodedata.normalize(form, "Größe é") for form in ("NFC", "NFD"))
@@ -52,6 +53,13 @@ class Shop:
         return [files[Image.open(output / "images" / name).getpixel((0, 0))[0]] if name else None for name in names]
 
 
+def in_folder(folder: Path, files: list[str]) -> Pictures:
+    for name in files:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(b"picture")
+    return Pictures(folder, "image")
+
+
 @pytest.fixture
 def shop(tmp_path) -> Shop:
     return Shop(tmp_path)
@@ -69,9 +77,10 @@ def shop(tmp_path) -> Shop:
         '[{"src": "https://x/a.jpg", "alt": "b"}]', "file:///home/me/a.jpg", "pictures/a.jpg", "%61.jpg", "a.jpg\nb.jpg", '<img alt="b" src="https://x/a.jpg?w=1&amp;h=2">',
     ],
 )  # fmt: skip
-def test_what_a_cell_may_look_like(shop, cell):
-    assert shop.found([cell, "b.jpg"], ["a.jpg", "b.jpg"]) == ["a.jpg", "b.jpg"]
-    assert shop.summary.items_with_picture == 2 and not shop.summary.missing_pictures
+def test_what_a_cell_may_look_like(tmp_path, cell):
+    pictures = in_folder(tmp_path / "pictures", ["a.jpg", "b.jpg"])
+    pictures.find([("i0", cell), ("i1", "b.jpg")])
+    assert pictures.of_item == {"i0": "a.jpg", "i1": "b.jpg"} and not pictures.missing
 
 
 @pytest.mark.parametrize("kind", ["parquet", "jsonl"])
@@ -80,8 +89,12 @@ def test_lists_in_typed_tables(shop, kind):
 
 
 @pytest.mark.parametrize(("there", "written"), [(NFD, NFC), (NFC, NFD), (NFD, NFD), ("GROSSE", "große")])
-def test_forms_of_unicode_and_case(shop, there, written):
-    assert shop.found([f"{written}.jpg", f"{written}2"], [f"{there}.JPG", f"sub/{there}2.jpg"]) == [f"{there}.JPG", f"sub/{there}2.jpg"]
+def test_forms_of_unicode_and_case(tmp_path, there, written):
+    files = [f"{there}.JPG", f"sub/{there}2.jpg"]
+    pictures = in_folder(tmp_path / "pictures", files)
+    pictures.find([("i0", f"{written}.jpg"), ("i1", f"{written}2")])
+    assert [pictures.names[pictures.of_item[item]] for item in ("i0", "i1")] == [tmp_path / "pictures" / file for file in files]
+    assert all(unicodedata.is_normalized("NFC", name) for name in pictures.names), "what is written is the same on every system"
 
 
 def test_files_whose_names_hold_separators(shop):
@@ -94,6 +107,7 @@ def test_a_folder_that_differs_is_another_picture(shop):
     cells = ["p1/main.jpg", "p2/main.jpg", "p3/main.jpg", "shop/p2/main.jpg"]
     assert shop.found(cells, ["p1/main.jpg", "p2/main.jpg"]) == ["p1/main.jpg", "p2/main.jpg", None, "p2/main.jpg"]
     assert shop.summary.missing_pictures == 1 and shop.summary.first_missing == ["i2 (p3/main.jpg)"]
+    assert shop.found(["photos/a.jpg", "p1/b.jpg", "p3/b.jpg"], ["x/a.jpg", "p1/b.jpg"]) == ["x/a.jpg", "p1/b.jpg", None]
     web = [f"https://x/{n}/main.jpg" for n in range(3)] + ["https://x/a.jpg", "https://y/z/a.jpg?v=1"]
     assert shop.found(web, ["main.jpg", "a.jpg"]) == [None] * 3 + ["a.jpg", "a.jpg"]
     assert shop.summary.shared_pictures == 3
