@@ -105,6 +105,8 @@ def check_eval_args(value: object) -> None:
     _check_split(value.get("split", {"LS": "valid_only"}))
     if value.get("order", "RO") not in ORDERS:
         raise InputError(f"eval_args: order '{value['order']}' is neither RO (random) nor TO (by time)")
+    if "TS" in (value.get("split") or {}) and value.get("order", "RO") != "TO":
+        raise InputError("eval_args: split TS cuts each user's interactions by time, which RecBole does only in their order: add order: TO")
     if value.get("group_by") is not None and str(value["group_by"]).lower() not in GROUPS:
         raise InputError(f"eval_args: group_by '{value['group_by']}' is neither user nor none")
     mode = value.get("mode", "full")

@@ -27,6 +27,8 @@ def config(model: str, eval_args: object, **keys) -> MultiModalConfig:
         ({"split": {"RS": [0, 0.5, 0.5]}}, "split RS .*: three shares"),
         ({"split": {"RS": 0.8}}, "split RS .*: three shares"),
         ({"split": {"LS": "valid_and_tset"}}, r"split LS .*\(did you mean 'valid_and_test'\?\)"),
+        ({"split": {"TS": [0.8, 0.1, 0.1]}}, "split TS .* add order: TO"),
+        ({"split": {"TS": [0.8, 0.1, 0.1]}, "order": "RO"}, "split TS .* add order: TO"),
         ({"order": "random"}, "order 'random' is neither RO"),
         ({"order": 5}, "order '5'"),
         ({"group_by": "item"}, "group_by 'item' is neither user nor none"),
