@@ -21,6 +21,12 @@ REPLACED = {"neg_sampling": "train_neg_sample_args", "training_neg_sample_num": 
             "highest_val": "val_interval", "min_user_inter_num": "user_inter_num_interval", "drop_filter_field": "val_interval",
             "min_item_inter_num": "item_inter_num_interval"}  # fmt: skip
 """Keys of RecBole before 1.0, and what took their place."""
+DERIVED = {
+    "device": "use_gpu and gpu_id", "eval_type": "metrics", "valid_neg_sample_args": "eval_args", "test_neg_sample_args": "eval_args",
+    "MODEL_TYPE": "model", "MODEL_INPUT_TYPE": "model", "single_spec": "nproc", "config_file": "--config_files",
+    "config_files": "--config_files on the command line, or config_file_list",
+}  # fmt: skip
+"""Keys that RecBole sets itself, whatever somebody gives, and what they follow from."""
 
 
 @lru_cache
@@ -97,7 +103,7 @@ def known_keys(model_class: type | None = None) -> set[str]:
 
 
 def unknown_keys(keys: Iterable[object], model_class: type) -> dict[object, str]:
-    """The keys that nobody has, with a suggestion for each.
+    """The keys that nobody has, with a suggestion for each, and those that nobody sets, with what they follow from.
 
     A class of a user's own that is built on RecBole's models and whose source cannot be read may have any key, unless it is nearly one of
     ours.
@@ -105,7 +111,9 @@ def unknown_keys(keys: Iterable[object], model_class: type) -> dict[object, str]
     known, any_key = known_keys(model_class), not is_ours(model_class) and keys_read_by(model_class) is None
     found = {}
     for key in keys:
-        if key in known:
+        if key in DERIVED:
+            found[key] = f"{key} follows from {DERIVED[key]}, and cannot be set"
+        if key in known or key in DERIVED:
             continue
         spelt_out = "_".join(ABBREVIATIONS.get(part, part) for part in str(key).split("_"))
         hint = nearest(spelt_out, our_keys() if any_key else known, cutoff=0.85 if any_key else 0.5)
@@ -117,10 +125,13 @@ def unknown_keys(keys: Iterable[object], model_class: type) -> dict[object, str]
 
 
 def check_keys(keys: Iterable[object], model_class: type) -> None:
-    """Raises InputError: some keys are nobody's; the line names all of them, with the nearest known one beside each."""
-    unknown = [f"'{key}'{hint}" for key, hint in unknown_keys(keys, model_class).items()]
-    if unknown:
-        raise InputError(f"unknown key{'s' if len(unknown) > 1 else ''} {', '.join(unknown)}")
+    """Raises InputError: some keys are nobody's, or are not to be set; the line names all of them, with the nearest known one of each."""
+    found = unknown_keys(keys, model_class)
+    unknown = [f"'{key}'{hint}" for key, hint in found.items() if key not in DERIVED]
+    derived = [facts for key, facts in found.items() if key in DERIVED]
+    told = [f"unknown key{'s' if len(unknown) > 1 else ''} {', '.join(unknown)}"] if unknown else []
+    if told or derived:
+        raise InputError("; ".join([*told, *derived]))
 
 
 def _is_built_in(model_class: type) -> bool:

@@ -17,7 +17,7 @@ from recbole_mm.config.data_keys import check_data_keys, default_columns, separa
 from recbole_mm.config.evaluation_keys import settle_valid_metric
 from recbole_mm.config.keys import KEYS
 from recbole_mm.config.kinds import EVERY_MODEL, NAMES
-from recbole_mm.config.known_keys import check_keys, foreign_facts, foreign_keys, known_keys, our_keys
+from recbole_mm.config.known_keys import DERIVED, check_keys, foreign_facts, foreign_keys, known_keys, our_keys
 from recbole_mm.config.model_keys import declared_keys
 from recbole_mm.config.negatives import settle_negatives
 from recbole_mm.config.parse import parse_container, parse_scalar, parse_settings
@@ -124,7 +124,7 @@ class MultiModalConfig(Config):
         arguments = self._command_line
         if arguments is None:  # whatever else a program of the user's own takes is not ours to read
             settings = (argument for argument in sys.argv[1:] if argument.startswith("--") and "=" in argument)
-            arguments = [argument for argument in settings if argument[2:].partition("=")[0] in known_keys()]
+            arguments = [argument for argument in settings if argument[2:].partition("=")[0] in known_keys() - {*DERIVED}]
         return self._convert_config_dict(parse_settings(arguments))
 
     def _merge_external_config_dict(self) -> None:

@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from recbole_mm.config.keys import KEYS
-from recbole_mm.config.known_keys import known_keys
+from recbole_mm.config.known_keys import DERIVED, known_keys
 from recbole_mm.config.multimodal_config import MultiModalConfig
 from recbole_mm.config.recbole_kinds import COMMON_KINDS
 from recbole_mm.errors import InputError
@@ -126,7 +126,7 @@ def default_values(model: str) -> dict:
 
 def _any_key(draw: random.Random) -> str:
     keys = draw.choice((COMMON_KINDS, KEYS, known_keys()))
-    return draw.choice(sorted(set(keys) - LEFT_ALONE))
+    return draw.choice(sorted(set(keys) - LEFT_ALONE - {*DERIVED}))
 
 
 def write_shop(folder: Path, users: int = 16, items: int = 12) -> Path:

@@ -42,6 +42,17 @@ def test_all_unknown_keys_are_named_at_once_with_a_suggestion_each(model):
         config(model, epocs=3, xyzzy=1, neg_sampling=None)
 
 
+@pytest.mark.parametrize("model", ["CLIPRec", "BPR"])
+def test_keys_that_follow_from_others_cannot_be_set(model, monkeypatch):
+    says = "unknown key 'xyzzy'; device follows from use_gpu and gpu_id, and cannot be set; config_files follows from --config_files"
+    with pytest.raises(InputError, match=says):
+        config(model, device="cuda:1", xyzzy=1, config_files=["a.yaml"])
+    with pytest.raises(InputError, match="device follows from use_gpu"):
+        MultiModalConfig(model, "demo", None, None, ["--device=cpu"])
+    monkeypatch.setattr("sys.argv", ["a_program.py", "--device=cuda:1", "--config_files=a.yaml"])
+    assert config(model)["device"].type == "cpu", "a program of the user's own may have such options"
+
+
 @pytest.mark.parametrize(
     ("model", "keys", "facts"),
     [
