@@ -1,5 +1,6 @@
 """Settings that the data set at hand cannot meet. They are known once it has been read."""
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -37,6 +38,9 @@ def _check_topk(config: Mapping, dataset) -> None:
     n = dataset.item_num - 1
     if config["eval_type"] == EvaluatorType.RANKING and max(config["topk"]) > n:
         raise InputError(f"topk {config['topk']}: the data set has {n} items; take at most {n}")
+    reranked = config["reranker_CAN_NUM"]  # of GRU4RecCPR and SASRecCPR: a number, or several joined by commas
+    if reranked and max(map(int, re.findall(r"\d+", str(reranked))), default=0) > n:
+        raise InputError(f"reranker_CAN_NUM {reranked}: the data set has {n} items; take at most {n}")
 
 
 def _check_labels(config: Mapping, dataset) -> None:

@@ -5,6 +5,7 @@ import pytest
 from recbole_mm.config.multimodal_config import MultiModalConfig
 from recbole_mm.errors import InputError
 from recbole_mm.quick_start import create_dataset, data_preparation
+from tests.config.test_fuzz import write_shop
 from tests.planted import settings
 
 
@@ -40,3 +41,10 @@ def test_what_is_missing_is_named(planted, model, keys, says):
 def test_a_model_over_a_knowledge_graph_names_its_files(planted, model):
     with pytest.raises(InputError, match=f"{model} needs a knowledge graph, and there is no planted.kg and no planted.link in "):
         prepared(planted, model)
+
+
+def test_lists_inside_of_a_model_are_not_longer_either(tmp_path):
+    folder = write_shop(tmp_path)
+    config = MultiModalConfig("SASRecCPR", "tiny", None, {"data_path": str(folder.parent), "topk": [3], "use_gpu": False}, [])
+    with pytest.raises(InputError, match="reranker_CAN_NUM 100: the data set has 12 items; take at most 12"):
+        data_preparation(config, create_dataset(config))
