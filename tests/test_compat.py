@@ -164,3 +164,8 @@ def test_the_case_study_refuses_users_without_a_sequence_instead_of_ranking_for_
     assert full_sort_topk([known], model, test, k=3)[1].shape == (1, 3)
     with pytest.raises(InputError, match="1 of 2 users have no sequence .*lonely"):
         full_sort_topk([known, lonely], model, test, k=3)
+
+
+def test_importing_sequential_models_leaves_torchs_anomaly_mode_alone():
+    code = "import recbole_mm, torch; from recbole.model.sequential_recommender import SINE; assert not torch.is_anomaly_enabled()"
+    assert python(code) == 0

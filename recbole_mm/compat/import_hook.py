@@ -9,7 +9,7 @@ from importlib.machinery import ModuleSpec
 from types import ModuleType
 
 from recbole_mm.compat.libraries import fix_libraries, fix_torchvision
-from recbole_mm.compat.recbole_modules import fix_case_study, fix_collector, fix_quick_start, fix_trainer, without_ray
+from recbole_mm.compat.recbole_modules import fix_case_study, fix_collector, fix_quick_start, fix_trainer, keeping_anomaly_mode, without_ray
 from recbole_mm.errors import MissingPackage
 
 
@@ -30,6 +30,7 @@ class Shim:
 
 SHIMS: Mapping[str, Shim] = {
     "recbole": Shim(before=fix_libraries),
+    "recbole.model.sequential_recommender.sine": Shim(during=keeping_anomaly_mode),
     "recbole.trainer.trainer": Shim(after=fix_trainer),
     "recbole.evaluator.collector": Shim(after=fix_collector),
     "recbole.utils.case_study": Shim(after=fix_case_study),

@@ -39,6 +39,17 @@ def fix_quick_start(module: ModuleType) -> None:
             place.load_data_and_model = with_former_default
 
 
+@contextmanager
+def keeping_anomaly_mode() -> Iterator[None]:
+    """recbole/model/sequential_recommender/sine.py:25, which turns on torch's search for anomalies when it is imported. All sequential
+    models are imported with it, and then every backward pass of the process is several times slower."""
+    import torch
+
+    before = torch.is_anomaly_enabled()
+    yield
+    torch.autograd.set_detect_anomaly(before)
+
+
 def fix_collector(module: ModuleType) -> None:
     """recbole/evaluator/collector.py:213, ``.cpu()`` on all that was collected: the number of items and their counts, which ItemCoverage,
     GiniIndex, TailPercentage and AveragePopularity need, are no tensors."""
