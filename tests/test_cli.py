@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from recbole_mm.cli import COMMANDS, main, main_run
+from recbole_mm.cli import main, main_run
+from recbole_mm.commands import COMMANDS
 from recbole_mm.model import OUR_MODELS
 from tests.planted import settings, write_planted
 

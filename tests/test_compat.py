@@ -98,16 +98,20 @@ import sys
 import recbole_mm
 sys.modules["ray"] = None  # as where no wheel of ray fits
 from recbole.quick_start import load_data_and_model, run_recbole
-result = run_recbole(model="BPR", dataset="shop", config_dict={"data_path": sys.argv[1], "checkpoint_dir": sys.argv[1], "epochs": 1})
+columns = {"inter": ["user_id", "item_id", "rating"]}
+keys = {"data_path": sys.argv[1], "checkpoint_dir": sys.argv[1], "epochs": 1, "load_col": columns}
+result = run_recbole(model="BPR", dataset="shop", config_dict=keys)
 loaded = load_data_and_model(str(next(__import__("pathlib").Path(sys.argv[1]).glob("BPR*.pth"))))
 assert loaded[1].user_embedding.weight.shape[0] == 21 and result["test_result"]
+ratings = loaded[2].inter_feat["rating"]
+assert not ratings.isnan().any() and 0.9 < float(ratings.mean()) < 1, "missing numbers are the mean of the others"
 """
 
 
 def test_a_script_of_recboles_own_runs_and_loads_its_checkpoint(tmp_path):
     (tmp_path / "shop").mkdir()
-    rows = "".join(f"u{u}\ti{(u + k) % 12}\n" for u in range(20) for k in range(10))
-    (tmp_path / "shop" / "shop.inter").write_text("user_id:token\titem_id:token\n" + rows)
+    rows = "".join(f"u{u}\ti{(u + k) % 12}\t{'' if k else u % 3}\n" for u in range(20) for k in range(10))
+    (tmp_path / "shop" / "shop.inter").write_text("user_id:token\titem_id:token\trating:float\n" + rows)
     root = str(Path(__file__).parents[1])
     done = subprocess.run([sys.executable, "-c", OLD_SCRIPT, str(tmp_path)], cwd=tmp_path, env={**os.environ, "PYTHONPATH": root},
                           capture_output=True, text=True)  # fmt: skip

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from recbole_mm.cli import COMMANDS, main_run
+from recbole_mm.cli import main_run
+from recbole_mm.commands import COMMANDS
 from recbole_mm.config.multimodal_config import MultiModalConfig
 from recbole_mm.data.demo import write_demo
 from recbole_mm.data.prepare.options import parse

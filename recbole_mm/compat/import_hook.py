@@ -13,6 +13,12 @@ from recbole_mm.compat.recbole_modules import fix_case_study, fix_collector, fix
 from recbole_mm.errors import MissingPackage
 
 
+def _fix_dataset(module: ModuleType) -> None:
+    from recbole_mm.compat.recbole_dataset import fix_dataset  # which loads pandas
+
+    fix_dataset(module)
+
+
 @dataclass(frozen=True)
 class Shim:
     """What is done when a module is imported for the first time, by whomever.
@@ -31,6 +37,7 @@ class Shim:
 SHIMS: Mapping[str, Shim] = {
     "recbole": Shim(before=fix_libraries),
     "recbole.model.sequential_recommender.sine": Shim(during=keeping_anomaly_mode),
+    "recbole.data.dataset.dataset": Shim(after=_fix_dataset),
     "recbole.trainer.trainer": Shim(after=fix_trainer),
     "recbole.evaluator.collector": Shim(after=fix_collector),
     "recbole.utils.case_study": Shim(after=fix_case_study),

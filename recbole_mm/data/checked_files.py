@@ -6,9 +6,9 @@ import numpy as np
 import pandas as pd
 from recbole.utils import FeatureSource, FeatureType
 
+from recbole_mm.compat.list_columns import ListTable
 from recbole_mm.data.atomic_file import AtomicFile, read_atomic_file
 from recbole_mm.data.check_columns import OF_ROWS
-from recbole_mm.data.list_columns import ListTable
 from recbole_mm.data.loaded_columns import columns_to_read, feature_type, filtered_columns, id_columns, needed_columns
 from recbole_mm.data.typed_cells import is_missing, line_numbers, number_lists, numbers, rows_with, token_lists, tokens
 from recbole_mm.errors import InputError
@@ -103,22 +103,3 @@ class CheckedFiles:
         if kind in (FeatureType.FLOAT, FeatureType.FLOAT_SEQ):
             self.field2bucketnum[column] = 2
         return values
-
-    def _user_item_feat_preparation(self) -> None:
-        super()._user_item_feat_preparation()
-        self.user_feat, self.item_feat = (None if table is None else ListTable(table) for table in (self.user_feat, self.item_feat))
-
-    def _fill_nan(self) -> None:
-        """As RecBole's method: a missing token becomes the padding, a missing number the mean of the others, a missing list an empty one.
-        Columns are assigned, because filling them in place does nothing under pandas 3."""
-        for name in self.feat_name_list:
-            table = getattr(self, name)
-            for column in table:
-                kind = self.field2type[column]
-                if kind == FeatureType.TOKEN:
-                    table[column] = table[column].fillna(0)
-                elif kind == FeatureType.FLOAT:
-                    table[column] = table[column].fillna(table[column].mean())
-                else:
-                    empty = np.array([], dtype=np.int64 if kind == FeatureType.TOKEN_SEQ else np.float64)
-                    table[column] = table[column].apply(lambda value, empty=empty: empty if isinstance(value, float) else value)
