@@ -27,7 +27,8 @@ features = {
 }
 files = {name: str(folder / f"{name}.safetensors") for name in features}
 for name, rows in features.items():
-    save_file({"features": rows / rows.max()}, files[name], {"item_tokens": json.dumps(items["item_id:token"].tolist())})
+    rows = np.ascontiguousarray(rows / rows.max())  # safetensors writes an array that is laid out by column in the wrong order
+    save_file({"features": rows}, files[name], {"item_tokens": json.dumps(items["item_id:token"].tolist())})
 
 settings = {"epochs": 20, "learning_rate": 0.01, "cold_item_ratio": 0.2, "show_progress": False, "state": "WARNING"}
 for names in (["words"], ["colours"], ["words", "colours"]):
