@@ -36,17 +36,17 @@ def _run(arguments: argparse.Namespace, settings: list[str]) -> int:
     from recbole_mm.terminal import labelled, say
 
     screen = [f"--screen={arguments.screen}"] if arguments.screen else []
-    result = run_command(arguments.model, arguments.dataset, arguments.config_files, [*settings, *screen])
+    run_command(arguments.model, arguments.dataset, arguments.config_files, [*settings, *screen])
     ranks = Ranks.current()
     if ranks.rank == 0:
-        say(labelled("next", _next_step(arguments, (result.get("files") or {}).get("checkpoint"))))
+        say(labelled("next", _next_step(arguments)))
     ranks.leave()
     return 0
 
 
-def _next_step(arguments: argparse.Namespace, checkpoint: str | None) -> str:
+def _next_step(arguments: argparse.Namespace) -> str:
     if arguments.dataset != "demo":
-        return f"recbole-mm recommend {checkpoint or '<checkpoint>'} --output=top10.csv"
+        return "recbole-mm recommend <checkpoint> --output=top10.csv"
     if arguments.model not in our_models():
         return "--model=CLIPRec --dataset=demo reads the pictures and texts as well"
     return "--model=BPR for ids alone, --use_id=False for new items, then your own data (README)"
