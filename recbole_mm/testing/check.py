@@ -8,7 +8,9 @@ from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
 
+from recbole_mm.config.registry import get_model, is_ours, require_model
 from recbole_mm.encoder import ItemEncoder, create_encoder
+from recbole_mm.errors import InputError
 from recbole_mm.testing.demands import Demand, meet
 from recbole_mm.testing.encoder_demands import EncoderChecks
 from recbole_mm.testing.model_demands import ModelChecks
@@ -29,7 +31,9 @@ def check_model(model: str | type, settings: Mapping[str, object] | None = None,
 
     Raises:
         ContractError: some demands are not met; the message has a line for each.
+        InputError: there is no such model, or it is not built on the base classes of recbole_mm.
     """
+    _require_ours(model)
     with _temporary_shops() as shops:
         demands = ModelChecks(model, shops, settings or {}, patience).demands(features_rank)
         meet(model if isinstance(model, str) else model.__name__, demands)
@@ -55,12 +59,21 @@ def model_demands(
     model: str | type, settings: Mapping[str, object] | None = None, patience: int = 1, features_rank: bool = True
 ) -> list[Demand]:
     """The demands that ``check_model`` checks, one by one, for ``pytest.mark.parametrize``."""
+    _require_ours(model)
     return ModelChecks(model, _kept_shops(), settings or {}, patience).demands(features_rank)
 
 
 def encoder_demands(name: str, **options: object) -> list[Demand]:
     """The demands that ``check_encoder`` checks, one by one, for ``pytest.mark.parametrize``. The encoder is made here."""
     return _encoder_checks(name, options, _kept_shops()).demands()
+
+
+def _require_ours(model: str | type) -> None:
+    if isinstance(model, str):
+        require_model(model)
+    if not is_ours(model if isinstance(model, type) else get_model(model)):
+        name = model if isinstance(model, str) else model.__name__
+        raise InputError(f"{name} is no MultiModalRecommender (recbole_mm.model.base), and this is the contract of those")
 
 
 def _encoder_checks(name: str, options: Mapping[str, object], shops: Shops) -> EncoderChecks:

@@ -7,7 +7,8 @@ from torch import nn
 from examples.own_encoder import Colours
 from examples.own_recommender import TasteRec
 from recbole_mm.encoder import factory, register_backend
-from recbole_mm.testing import ContractError, check_encoder, encoder_demands, model_demands
+from recbole_mm.errors import InputError
+from recbole_mm.testing import ContractError, check_encoder, check_model, encoder_demands, model_demands
 from recbole_mm.testing.demands import Demand, meet
 
 
@@ -107,6 +108,12 @@ def made(cls: type, seed: int) -> nn.Module:
 
 def test_a_whole_encoder():
     check_encoder("colours:small")
+
+
+@pytest.mark.parametrize(("model", "told"), [("BPR", "BPR is no MultiModalRecommender"), ("CLIPRek", "did you mean 'CLIPRec'")])
+def test_a_model_that_is_none_of_ours_is_one_line(model, told):
+    with pytest.raises(InputError, match=told):
+        check_model(model)
 
 
 def test_an_exception_is_one_line_and_the_cause():
