@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from recbole_mm.encoder import ItemEncoder, build_encoder, create_encoder
-from tests.planted import write_planted
+from recbole_mm.testing.planted import write_planted
 
 TINY = ("open_clip:tiny", "vlmo:tiny", "beit3:tiny")
 

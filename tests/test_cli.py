@@ -12,7 +12,7 @@ from PIL import Image
 from recbole_mm.cli import main, main_run
 from recbole_mm.commands import COMMANDS
 from recbole_mm.model import OUR_MODELS
-from tests.planted import settings, write_planted
+from recbole_mm.testing.planted import settings, write_planted
 
 ROOT = Path(__file__).resolve().parents[1]
 RECBOLES = ("BPR", "FM", "GRU4Rec", "ItemKNN", "LightGCN", "Pop", "SASRec")

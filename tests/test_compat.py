@@ -15,8 +15,8 @@ from recbole_mm.compat.recbole_modules import without_ray
 from recbole_mm.config.multimodal_config import MultiModalConfig
 from recbole_mm.errors import InputError, MissingPackage
 from recbole_mm.quick_start import build_model, create_dataset, data_preparation
+from recbole_mm.testing.planted import built
 from tests.config.test_fuzz import OWN, WORKING, write_shop
-from tests.planted import built
 
 
 def python(code: str) -> int:

@@ -8,7 +8,7 @@ import torch
 from recbole_mm import run
 from recbole_mm.model import OUR_MODELS
 from recbole_mm.quick_start import load_data_and_model
-from tests.planted import built, settings, write_planted
+from recbole_mm.testing.planted import built, settings, write_planted
 
 DEVICE = "cuda"
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")

@@ -11,7 +11,7 @@ from recbole.trainer import HyperTuning
 
 from recbole_mm.cli import main
 from recbole_mm.quick_start import load_data_and_model, objective_function
-from tests.planted import settings
+from recbole_mm.testing.planted import settings
 
 README = Path(__file__).resolve().parents[1] / "README.md"
 
@@ -59,7 +59,7 @@ def test_the_readmes_four_commands(planted, tmp_path):
 
 
 def test_raw_text_is_in_no_vocabulary_and_no_batch(planted, tmp_path):
-    from tests.planted import built
+    from recbole_mm.testing.planted import built
 
     for load_col in (None, {"inter": ["user_id", "item_id"], "item": ["item_id", "title", "image"]}, {"inter": ["user_id", "item_id"]}):
         _, _, train, *_ = built(planted, load_col=load_col)
@@ -68,7 +68,7 @@ def test_raw_text_is_in_no_vocabulary_and_no_batch(planted, tmp_path):
 
 
 def test_content_follows_its_item_through_filtering(planted):
-    from tests.planted import built
+    from recbole_mm.testing.planted import built
 
     _, _, train, *_ = built(planted, item_inter_num_interval="[8,inf)")
     content = train.dataset.content

@@ -8,7 +8,7 @@ from safetensors import safe_open
 from safetensors.numpy import save_file
 
 from recbole_mm.cli import main
-from tests.planted import write_features, write_planted
+from recbole_mm.testing.planted import write_features, write_planted
 
 
 @pytest.fixture(scope="module")

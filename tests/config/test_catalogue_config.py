@@ -10,7 +10,7 @@ from recbole_mm.config.catalogue_config import EXTRACTION, FINE_TUNING, Catalogu
 from recbole_mm.encoder.build_encoder import build_encoder
 from recbole_mm.encoder.settings import EncoderSettings
 from recbole_mm.errors import InputError
-from tests.planted import built, settings
+from recbole_mm.testing.planted import built, settings
 from tests.processes import together
 
 RUN = "strategy: fsdp\nencoder_tuning: last_k\nencoder_last_k: 1\ncache_hidden_states: True\nuse_id: False\nn_layers: 2\n"

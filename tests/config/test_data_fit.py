@@ -5,8 +5,8 @@ import pytest
 from recbole_mm.config.multimodal_config import MultiModalConfig
 from recbole_mm.errors import InputError
 from recbole_mm.quick_start import create_dataset, data_preparation
+from recbole_mm.testing.planted import settings
 from tests.config.test_fuzz import write_shop
-from tests.planted import settings
 
 
 def prepared(folder, model: str, **keys) -> None:

@@ -10,7 +10,7 @@ from recbole_mm.config.plugins import load_plugins
 from recbole_mm.encoder import create_encoder, list_backends
 from recbole_mm.errors import InputError
 from recbole_mm.quick_start import load_data_and_model
-from tests.planted import settings
+from recbole_mm.testing.planted import settings
 
 MODULE = """
 from helper_of_{name} import SIZE

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from tests.planted import built, write_planted
+from recbole_mm.testing.planted import built, write_planted
 
 TOWERS = {
     "open_clip:tiny": {

@@ -15,8 +15,8 @@ from recbole_mm.quick_start import load_data_and_model
 from recbole_mm.testing import model_demands
 from recbole_mm.testing.model_demands import PARADIGMS, UNIFIED, ModelChecks
 from recbole_mm.testing.model_measures import scores_of
+from recbole_mm.testing.planted import built
 from recbole_mm.testing.shops import Shops
-from tests.planted import built
 
 ROOT = Path(__file__).resolve().parents[2]
 MODELS = [name for name in OUR_MODELS if "calculate_loss" in vars(get_model(name))]

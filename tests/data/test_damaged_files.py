@@ -16,8 +16,8 @@ from PIL import Image
 from recbole_mm.config.multimodal_config import MultiModalConfig
 from recbole_mm.data.content import ItemContent
 from recbole_mm.errors import InputError
+from recbole_mm.testing.planted import settings, write_planted
 from recbole_mm.training.loaders import create_dataset
-from tests.planted import settings, write_planted
 
 FUZZ = int(os.environ.get("RECBOLE_MM_FUZZ", 300))
 FORMATS = ("PNG", "JPEG", "GIF", "WEBP", "BMP", "TIFF")

@@ -17,9 +17,9 @@ from recbole_mm.config.multimodal_config import MultiModalConfig
 from recbole_mm.encoder import ItemEncoder, create_encoder
 from recbole_mm.feature.files import read_tables
 from recbole_mm.items.catalogue import encode_catalogue
+from recbole_mm.testing.planted import settings as run_settings
+from recbole_mm.testing.planted import write_planted
 from recbole_mm.training.loaders import create_dataset
-from tests.planted import settings as run_settings
-from tests.planted import write_planted
 
 N = 14
 

@@ -9,8 +9,8 @@ from recbole_mm.config.multimodal_config import MultiModalConfig
 from recbole_mm.data.tokens import item_tokens, user_tokens, vocabularies
 from recbole_mm.errors import InputError
 from recbole_mm.evaluation.protocol import find_cold_items
+from recbole_mm.testing.planted import settings
 from recbole_mm.training.loaders import create_dataset
-from tests.planted import settings
 
 ITEMS = ["i5", "i3", "i9", "i1"]
 KNOWN = {"user_id": ["u2", "u1"], "item_id": ITEMS, "category": ["red", "blue"], "tags": ["soft", "warm"]}

@@ -6,7 +6,7 @@ from recbole_mm.encoder import list_backends, register_backend
 from recbole_mm.encoder.factory import check_name
 from recbole_mm.errors import InputError
 from recbole_mm.quick_start import run
-from tests.planted import settings
+from recbole_mm.testing.planted import settings
 
 
 @pytest.mark.parametrize(

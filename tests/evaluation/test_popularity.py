@@ -7,7 +7,7 @@ import torch
 from recbole_mm.evaluation.popularity import Popularity, evaluate_popularity, training_counts, unseen_share
 from recbole_mm.parallel.randomness import random_state
 from recbole_mm.quick_start import build_trainer, run
-from tests.planted import built, settings
+from recbole_mm.testing.planted import built, settings
 
 RANKED = {"topk": [5, 10], "valid_metric": "Recall@10", "metrics": ["Recall", "NDCG", "MRR"], "encoder": None}
 IN_TIME = {"eval_args": {"order": "TO", "split": {"LS": "valid_and_test"}}, "load_col": {"inter": ["user_id", "item_id", "timestamp"]}}

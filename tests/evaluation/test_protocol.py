@@ -8,8 +8,8 @@ from recbole_mm import run
 from recbole_mm.config.multimodal_config import MultiModalConfig
 from recbole_mm.errors import InputError
 from recbole_mm.evaluation.protocol import evaluate_parts
+from recbole_mm.testing.planted import settings
 from recbole_mm.training.loaders import create_dataset, data_preparation
-from tests.planted import settings
 
 
 def loaders(folder, model="BPR", **keys):

@@ -11,7 +11,7 @@ from recbole.utils.case_study import full_sort_topk
 from recbole_mm.config.multimodal_config import MultiModalConfig
 from recbole_mm.errors import InputError
 from recbole_mm.quick_start import build_model, build_trainer, create_dataset, data_preparation, run
-from tests.planted import settings
+from recbole_mm.testing.planted import settings
 
 RANKING = [metric.__name__ for name, metric in metrics_dict.items() if metric_types[name] == EvaluatorType.RANKING]
 OVER_LISTS = ["ItemCoverage", "AveragePopularity", "ShannonEntropy", "GiniIndex", "TailPercentage"]

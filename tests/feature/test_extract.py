@@ -22,8 +22,8 @@ from recbole_mm.encoder.settings import EncoderSettings
 from recbole_mm.feature import extract as extract_module
 from recbole_mm.feature.extract import extract
 from recbole_mm.items import fill_stores as fill_module
+from recbole_mm.testing.planted import built, settings, write_features, write_planted
 from recbole_mm.training.loaders import create_dataset
-from tests.planted import built, settings, write_features, write_planted
 from tests.processes import forked
 
 KILLS = 20

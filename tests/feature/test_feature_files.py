@@ -18,8 +18,8 @@ from recbole_mm.cli import main_run
 from recbole_mm.config.multimodal_config import MultiModalConfig
 from recbole_mm.errors import InputError
 from recbole_mm.feature.files import read_tables
-from tests.planted import built, write_features, write_planted
-from tests.planted import settings as planted_settings
+from recbole_mm.testing.planted import built, write_features, write_planted
+from recbole_mm.testing.planted import settings as planted_settings
 
 N, WIDTH = 12, 5
 TOKENS = ["[PAD]", *(f"i{i}" for i in (3, 7, 0, 11, 5, 1, 9, 2))]

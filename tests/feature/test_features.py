@@ -7,7 +7,7 @@ from recbole_mm.encoder import compiled, create_encoder
 from recbole_mm.errors import InputError
 from recbole_mm.feature import ItemFeatures
 from recbole_mm.items import encoded_items as encoded
-from tests.planted import built
+from recbole_mm.testing.planted import built
 
 
 def features_of(folder, **keys) -> ItemFeatures:

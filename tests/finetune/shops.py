@@ -17,8 +17,8 @@ from recbole_mm.finetune.settings import FinetuneSettings
 from recbole_mm.finetune.units import Units, hold_out
 from recbole_mm.items.inputs import EncoderInputs
 from recbole_mm.items.raw_items import RawItems
+from recbole_mm.testing.planted import settings
 from recbole_mm.training.loaders import training_dataset
-from tests.planted import settings
 
 COLOURS = {
     "red": (210, 30, 30), "green": (30, 170, 50), "blue": (30, 50, 210), "yellow": (230, 220, 40),

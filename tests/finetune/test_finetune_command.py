@@ -17,8 +17,8 @@ from recbole_mm.finetune import tune_and_export as command
 from recbole_mm.finetune.loop import FinetuningLoop
 from recbole_mm.parallel.ranks import Ranks
 from recbole_mm.quick_start import build_trainer, load_data_and_model
+from recbole_mm.testing.planted import built, settings
 from tests.finetune.shops import QUICK, tuned
-from tests.planted import built, settings
 from tests.processes import forked, together
 
 SMALL = {**QUICK, "finetune_epochs": 1}

@@ -7,9 +7,9 @@ import torch
 from recbole_mm.finetune import choose_objectives
 from recbole_mm.finetune.copurchases import Copurchases
 from recbole_mm.finetune.units import generator_for
+from recbole_mm.testing.planted import built
 from tests.finetune.shops import staged
 from tests.finetune.test_finetune_units import made
-from tests.planted import built
 
 BASKETS = {1: [1, 2, 3], 2: [2, 3], 3: [4, 2, 2], 4: [5], 5: [6, 1], 6: [7, 8]}
 """user -> items. Item 6 has item 1's content; unit 7 (item 8) is held out."""

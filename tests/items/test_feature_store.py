@@ -15,7 +15,7 @@ from recbole_mm.errors import InputError
 from recbole_mm.items import fill_stores as fill_module
 from recbole_mm.items.catalogue import encode_catalogue
 from recbole_mm.items.feature_store import FeatureStore
-from tests.planted import built, write_planted
+from recbole_mm.testing.planted import built, write_planted
 
 N = 14
 

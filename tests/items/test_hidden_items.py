@@ -14,7 +14,7 @@ from recbole_mm.items.hidden_items import HiddenItems
 from recbole_mm.items.raw_items import RawItems
 from recbole_mm.items.states import StateTable
 from recbole_mm.quick_start import build_trainer, load_data_and_model
-from tests.planted import built, write_planted
+from recbole_mm.testing.planted import built, write_planted
 
 ENCODERS = {"open_clip:tiny": None, "vlmo:tiny": ["image", "text", "joint"], "beit3:tiny": ["image", "joint"]}
 

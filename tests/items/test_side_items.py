@@ -6,8 +6,8 @@ import torch
 from recbole_mm.encoder.tuning.side_network import SideNetwork
 from recbole_mm.errors import InputError
 from recbole_mm.quick_start import build_trainer, load_data_and_model
+from recbole_mm.testing.planted import built
 from recbole_mm.training.run_state import load_model_state
-from tests.planted import built
 
 ENCODERS = {"open_clip:tiny": None, "vlmo:tiny": ["image", "text", "joint"], "beit3:tiny": ["joint"]}
 

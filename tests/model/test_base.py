@@ -9,7 +9,7 @@ from recbole_mm.model.graph import knn_graph
 from recbole_mm.model.item_graph import ItemGraphRecommender
 from recbole_mm.model.loss import bpr_loss
 from recbole_mm.quick_start import build_trainer
-from tests.planted import built
+from recbole_mm.testing.planted import built
 
 
 class Counting(EmbeddingRecommender):

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from recbole_mm.data.dataset import MultiModalDataset
-from tests.planted import built
+from recbole_mm.testing.planted import built
 
 MODEL = "LightGCNM"
 

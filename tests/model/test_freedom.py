@@ -12,6 +12,7 @@ from recbole_mm.errors import InputError
 from recbole_mm.model.freedom import spread_weights
 from recbole_mm.model.graph import InteractionGraph
 from recbole_mm.quick_start import build_trainer, run
+from recbole_mm.testing.planted import built, settings
 from tests.model.dense import (
     check_scores,
     dense_adjacency,
@@ -22,7 +23,6 @@ from tests.model.dense import (
     training_pairs,
     without_gradient,
 )
-from tests.planted import built, settings
 
 FROZEN = {"encoder_training": "pretrained", "knn_k": 4}
 PAIRS = [(1, 1), (1, 2), (1, 3), (2, 1), (3, 3)]

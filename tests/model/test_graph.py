@@ -12,7 +12,7 @@ from recbole_mm.model import graph as graphs
 from recbole_mm.model import sparse
 from recbole_mm.model.graph import InteractionGraph, ItemGraph, knn_graph, light_gcn, propagate, sum_graphs
 from recbole_mm.model.sparse import SparseMatrix
-from tests.planted import built
+from recbole_mm.testing.planted import built
 
 N_USERS, N_ITEMS = 7, 9
 ROOT = Path(__file__).resolve().parents[2]

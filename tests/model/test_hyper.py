@@ -6,7 +6,7 @@ import yaml
 from recbole_mm.config.multimodal_config import MultiModalConfig
 from recbole_mm.config.properties import properties_dir
 from recbole_mm.model import OUR_MODELS
-from tests.planted import settings
+from recbole_mm.testing.planted import settings
 
 GRIDS = sorted((properties_dir() / "hyper").glob("*.yaml"))
 

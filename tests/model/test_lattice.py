@@ -5,6 +5,7 @@ import torch
 from torch.nn import functional
 
 from recbole_mm.quick_start import build_trainer, run
+from recbole_mm.testing.planted import built, settings
 from tests.model.dense import (
     check_scores,
     dense_adjacency,
@@ -15,7 +16,6 @@ from tests.model.dense import (
     training_pairs,
     without_gradient,
 )
-from tests.planted import built, settings
 
 FROZEN = {"encoder_training": "pretrained", "knn_k": 4}
 

@@ -8,6 +8,7 @@ import torch
 
 from recbole_mm.model.mgcn import BehaviourAwareFuser
 from recbole_mm.quick_start import build_trainer, run
+from recbole_mm.testing.planted import built, settings
 from tests.model.dense import (
     check_scores,
     dense_adjacency,
@@ -18,7 +19,6 @@ from tests.model.dense import (
     training_pairs,
     without_gradient,
 )
-from tests.planted import built, settings
 
 FROZEN = {"encoder_training": "pretrained", "knn_k": 4}
 

@@ -7,8 +7,8 @@ import torch
 
 from recbole_mm.model.graph import InteractionGraph
 from recbole_mm.quick_start import run
+from recbole_mm.testing.planted import built, settings, write_features
 from tests.model.dense import check_scores, dense_adjacency, dense_light_gcn, normalised, randomise, training_pairs, without_gradient
-from tests.planted import built, settings, write_features
 
 FROZEN = {"encoder_training": "pretrained"}
 

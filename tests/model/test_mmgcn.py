@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from recbole_mm.quick_start import build_trainer, run
+from recbole_mm.testing.planted import built, settings
 from tests.model.dense import check_scores, randomise, training_pairs, without_gradient
-from tests.planted import built, settings
 
 FROZEN = {"encoder_training": "pretrained"}
 

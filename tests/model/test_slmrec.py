@@ -7,8 +7,8 @@ import torch
 
 from recbole_mm.errors import InputError
 from recbole_mm.quick_start import run
+from recbole_mm.testing.planted import built, settings
 from tests.model.dense import check_scores, dense_adjacency, dense_light_gcn, normalised, randomise, training_pairs, without_gradient
-from tests.planted import built, settings
 
 FROZEN = {"encoder_training": "pretrained"}
 TASKS = ["FAC", "FD", "FM"]

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from recbole_mm.quick_start import build_trainer
-from tests.planted import built
+from recbole_mm.testing.planted import built
 
 MODELS = ["BM3", "FREEDOM", "MGCN"]
 

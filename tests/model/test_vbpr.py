@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from tests.planted import built
+from recbole_mm.testing.planted import built
 
 
 def parts(model, features: dict[str, np.ndarray]):

@@ -15,7 +15,7 @@ from recbole_mm.parallel import launch
 from recbole_mm.parallel.launch import starts_others
 from recbole_mm.parallel.ranks import Ranks
 from recbole_mm.quick_start import build_trainer, load_data_and_model, objective_function, run
-from tests.planted import built, settings, write_planted
+from recbole_mm.testing.planted import built, settings, write_planted
 from tests.processes import together
 
 SLOW = {"epochs": 2, "metric_decimal_place": 10, "stopping_step": 50, "encoder_learning_rate": 3e-4}

@@ -14,7 +14,7 @@ from recbole_mm.items.throughput import bare_throughput
 from recbole_mm.parallel.ranks import Ranks, is_sharded
 from recbole_mm.parallel.sharding import clip_gradients, shard, total_norm, whole
 from recbole_mm.quick_start import build_trainer, load_data_and_model, run
-from tests.planted import built, settings, write_planted
+from recbole_mm.testing.planted import built, settings, write_planted
 from tests.processes import together
 
 SLOW = {"epochs": 2, "metric_decimal_place": 10, "stopping_step": 50, "encoder_learning_rate": 3e-4, "strategy": "fsdp"}

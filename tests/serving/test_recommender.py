@@ -11,7 +11,7 @@ from recbole_mm.errors import InputError
 from recbole_mm.quick_start import build_trainer
 from recbole_mm.serving import Recommender
 from recbole_mm.serving.histories import Histories
-from tests.planted import built, write_features, write_planted
+from recbole_mm.testing.planted import built, write_features, write_planted
 
 FILES = {"modalities": ["a", "b"], "feature_files": {"a": "a.safetensors", "b": "b.safetensors"}}
 OURS = ["CLIPRec", "VBPR", "LightGCNM", "BM3"]

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from recbole_mm.quick_start import run
-from tests.planted import settings, write_planted
+from recbole_mm.testing.planted import settings, write_planted
 from tests.training.quick import QUICK
 
 

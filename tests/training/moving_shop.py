@@ -8,7 +8,7 @@ import torch
 from recbole.data.interaction import Interaction
 
 from recbole_mm.quick_start import load_data_and_model, run
-from tests.planted import settings
+from recbole_mm.testing.planted import settings
 
 BY_TIME = {"order": "TO", "group_by": "user", "split": {"RS": [0.6, 0.2, 0.2]}, "mode": "full"}
 """A split that does not follow the order of the rows."""

@@ -11,7 +11,7 @@ from recbole_mm.checkpoint import checkpoint_name, load_checkpoint, plain, save_
 from recbole_mm.errors import InputError
 from recbole_mm.model.cliprec import CLIPRec
 from recbole_mm.quick_start import build_trainer, load_data_and_model, run
-from tests.planted import built, settings, write_planted
+from recbole_mm.testing.planted import built, settings, write_planted
 from tests.training.quick import QUICK
 
 FROZEN = {**QUICK, "encoder_training": "pretrained"}

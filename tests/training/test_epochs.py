@@ -11,9 +11,9 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from recbole_mm.config.registry import get_model, our_models
 from recbole_mm.model.vbpr import VBPR
 from recbole_mm.quick_start import build_trainer, run
+from recbole_mm.testing.planted import built, settings
 from recbole_mm.training.epochs import EpochTable
 from recbole_mm.training.health import alarms
-from tests.planted import built, settings
 from tests.training.quick import QUICK
 
 ROW = re.compile(r"^epoch (\d+)/(\d+) +(.*)$", re.MULTILINE)

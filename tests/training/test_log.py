@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from recbole_mm.cli import main
-from tests.planted import settings, write_planted
+from recbole_mm.testing.planted import settings, write_planted
 
 
 def arguments(command: str, folder: Path, **keys) -> list[str]:

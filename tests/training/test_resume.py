@@ -12,10 +12,10 @@ import torch
 from recbole_mm.checkpoint import load_checkpoint, save_checkpoint
 from recbole_mm.errors import InputError
 from recbole_mm.quick_start import build_trainer, run
+from recbole_mm.testing.planted import built, settings
 from recbole_mm.training import resumable_trainer
 from recbole_mm.training.run_state import changed_settings
 from recbole_mm.training.trainer import MultiModalTrainer
-from tests.planted import built, settings
 from tests.processes import forked
 from tests.training.quick import QUICK
 

@@ -7,8 +7,8 @@ import pytest
 
 from recbole_mm.cli import main_run
 from recbole_mm.quick_start import objective_function, run
+from recbole_mm.testing.planted import built, settings, write_planted
 from recbole_mm.training.results import Results, difference
-from tests.planted import built, settings, write_planted
 from tests.training.quick import QUICK
 
 RECBOLES = ("embedding_size = 64", "The number of users: 17", "epoch 0 training [time", "valid result")

@@ -8,7 +8,7 @@ import pytest
 from recbole_mm.checkpoint import load_checkpoint
 from recbole_mm.errors import InputError
 from recbole_mm.quick_start import build_trainer, run
-from tests.planted import built
+from recbole_mm.testing.planted import built
 from tests.training.moving_shop import BY_TIME, OLD_ITEMS, OLD_USERS, Loaded, Shop, draw_shop, newest, quick, train
 
 

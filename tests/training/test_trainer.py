@@ -9,9 +9,9 @@ from torch import nn
 from recbole_mm.encoder import build_encoder, create_encoder
 from recbole_mm.errors import InputError
 from recbole_mm.quick_start import build_trainer, run
+from recbole_mm.testing.planted import built, settings
 from recbole_mm.training.cost import cost_lines
 from recbole_mm.training.health import health_of, score_spreads
-from tests.planted import built, settings
 from tests.training.quick import QUICK
 
 
