@@ -33,8 +33,3 @@ class ModalitySources:
             encoded=encoded,
             encoder_trains=config["encoder_training"] == "end2end" and config["encoder_learning_rate"] != 0 and encoded != (),
         )
-
-    @property
-    def has_encoder(self) -> bool:
-        """Whether any modality comes from an encoder."""
-        return self.encoded != ()
