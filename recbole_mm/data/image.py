@@ -38,7 +38,7 @@ def load_image(source: str | Path | BinaryIO) -> Image.Image:
         with Image.open(BytesIO(data)) as image:
             _refuse_bomb(image)
             image.load()
-            return _to_rgb(_upright(image))
+            return upright_rgb(image)
     except (BrokenImage, MemoryError):
         raise
     except UnidentifiedImageError as error:
@@ -47,6 +47,11 @@ def load_image(source: str | Path | BinaryIO) -> Image.Image:
         raise BrokenImage("too many pixels (decompression bomb)") from error
     except Exception as error:  # Pillow's format plugins raise almost anything on damaged bytes
         raise BrokenImage(f"damaged: {error}") from error
+
+
+def upright_rgb(image: Image.Image) -> Image.Image:
+    """A decoded picture as ``load_image`` gives it: upright, RGB, on white."""
+    return _to_rgb(_upright(image))
 
 
 def read_error(error: OSError) -> str:
