@@ -115,10 +115,17 @@ def _search(arguments: argparse.Namespace, rest: list[str]) -> int:
     return search(arguments, rest)
 
 
-CHECKPOINT_OPTIONS = {
-    "checkpoint": {"help": "the checkpoint of a run: saved/<model>-<dataset>-<time>-<process>.pth"},
+def _export(arguments: argparse.Namespace, rest: list[str]) -> int:
+    from recbole_mm.serving.commands import export
+
+    return export(arguments, rest)
+
+
+PLUGINS_OPTION = {"--plugins": {"help": "modules of your own that the model needs, separated by commas"}}
+SERVING_OPTIONS = {
+    "checkpoint": {"help": "the checkpoint of a run, saved/<model>-<dataset>-<time>-<process>.pth, or an exported folder"},
     "--k": {"type": int, "default": 10, "help": "how many items; default: 10"},
-    "--plugins": {"help": "modules of your own that the model needs, separated by commas"},
+    **PLUGINS_OPTION,
 }
 COMMANDS = {
     "run": Command(
@@ -162,7 +169,7 @@ COMMANDS = {
         "recommend items to users, from a checkpoint",
         "Recommend items to users by the model of a checkpoint, without those that they have already.",
         {
-            **CHECKPOINT_OPTIONS,
+            **SERVING_OPTIONS,
             "--users": {"help": "a file with one user per line; default: all users", "metavar": "FILE"},
             "--candidates": {"help": "a file with one item per line: the only ones to recommend", "metavar": "FILE"},
             "--include_seen": {"action": "store_true", "help": "also recommend what the user has"},
@@ -175,7 +182,7 @@ COMMANDS = {
         "list the items most like one, from a checkpoint",
         "List the items that are most like one: by the model, which knows who takes them, or by their pictures or texts.",
         {
-            **CHECKPOINT_OPTIONS,
+            **SERVING_OPTIONS,
             "--item": {"required": True, "help": "the item", "metavar": "TOKEN"},
             "--by": {"default": "model", "help": "model, or a modality such as image or text; default: model"},
         },
@@ -186,9 +193,21 @@ COMMANDS = {
         "find items by words or by a picture, from a checkpoint",
         "Find the items that fit words or a picture, by the encoder of a checkpoint's run.",
         {
-            **CHECKPOINT_OPTIONS,
+            **SERVING_OPTIONS,
             "--text": {"help": "what to look for, in words"},
             "--image": {"help": "a picture of what to look for", "metavar": "FILE"},
+        },
+        rest="none",
+    ),
+    "export": Command(
+        _export,
+        "write a checkpoint's model as a folder that recommends by itself",
+        "Write the model of a checkpoint as a folder that recommends by itself, without the data set: vectors, tokens, and what each user "
+        "has, as safetensors and Parquet.",
+        {
+            "checkpoint": {"help": "the checkpoint of a run: saved/<model>-<dataset>-<time>-<process>.pth"},
+            "--output": {"required": True, "help": "the folder to write; one that was exported before is replaced", "metavar": "FOLDER"},
+            **PLUGINS_OPTION,
         },
         rest="none",
     ),

@@ -1,4 +1,4 @@
-"""The commands ``recommend``, ``similar`` and ``search``: tables on the screen or in a file."""
+"""The commands ``recommend``, ``similar``, ``search`` and ``export``."""
 
 import argparse
 import sys
@@ -12,6 +12,9 @@ from rich.table import Table
 from recbole_mm.config.plugins import load_plugins
 from recbole_mm.disk import write_whole
 from recbole_mm.errors import InputError
+from recbole_mm.serving.export.layout import read_manifest
+from recbole_mm.serving.export.run_facts import run_facts
+from recbole_mm.serving.export.write import write_folder
 from recbole_mm.serving.recommender import Recommender
 
 SHOWN = 20
@@ -46,6 +49,17 @@ def search(arguments: argparse.Namespace, _: list[str]) -> int:
         raise InputError("give either --text or --image")
     query = arguments.text if arguments.image is None else Path(arguments.image)
     _show(_load(arguments).search(query, arguments.k), f"search for {query}")
+    return 0
+
+
+def export(arguments: argparse.Namespace, _: list[str]) -> int:
+    """A checkpoint's model as a folder that stands alone."""
+    load_plugins(arguments.plugins.split(",") if arguments.plugins else None)
+    folder = Path(arguments.output)
+    write_folder(Recommender.load(arguments.checkpoint).parts, folder, run_facts(arguments.checkpoint))
+    manifest = read_manifest(folder)
+    megabytes = sum(file["bytes"] for file in manifest["files"].values()) / 1e6
+    print(f"{folder}: {manifest['model']} of {manifest['n_users']} users and {manifest['n_items']} items, {megabytes:.1f} MB")
     return 0
 
 

@@ -23,6 +23,13 @@ class Histories:
         torch.cumsum(torch.bincount(users, minlength=n_users), 0, out=self.starts[1:])
 
     @classmethod
+    def of_parts(cls, starts: Tensor, items: Tensor) -> "Histories":
+        """Those whose attributes these are: user u has ``items[starts[u] : starts[u + 1]]``."""
+        made = cls.__new__(cls)
+        made.starts, made.items = starts, items
+        return made
+
+    @classmethod
     def of_dataset(cls, dataset) -> "Histories":
         """Those of a RecBole data set, whether its parts have been built or not."""
         rows, fields = dataset.inter_feat, (dataset.uid_field, dataset.iid_field)

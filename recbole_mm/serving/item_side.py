@@ -1,15 +1,14 @@
 """The item side of a model in use: features and vectors of its items and of those added since."""
 
 from collections.abc import Mapping, Sequence
-from functools import cached_property
 
 import torch
 from torch import Tensor
 
 from recbole_mm.errors import InputError, nearest
-from recbole_mm.serving.model_scores import ModelScores
-from recbole_mm.serving.new_items import NewItemFeatures
+from recbole_mm.serving.item_source import ItemSource
 from recbole_mm.serving.queries import QueryEncoder
+from recbole_mm.serving.scores import Scores
 from recbole_mm.serving.served_items import ServedItems
 
 
@@ -17,14 +16,20 @@ class ItemSide:
     """Features and vectors by row of ``served``.
 
     Args:
-        config, model, training_part: of the run; ``training_part`` is its training data set.
+        source: of the features.
         scores: of the model.
         served: the items, to which ``add`` adds.
     """
 
-    def __init__(self, config, model, training_part, scores: ModelScores, served: ServedItems) -> None:
-        self.config, self.model, self.scores, self.served = config, model, scores, served
-        self._training_part, self._features = training_part, getattr(model, "item_features", None)
+    def __init__(self, source: ItemSource, scores: Scores, served: ServedItems) -> None:
+        self.source, self.scores, self.served = source, scores, served
+        self._taken = False
+
+    @property
+    def modalities(self) -> list[str]:
+        """Those of the features."""
+        self._take_features()
+        return self.served.modalities
 
     def features(self, modality: str) -> tuple[Tensor, Tensor]:
         """The features (n_rows, d) of a modality, and which items have it: bool (n_rows,).
@@ -32,9 +37,8 @@ class ItemSide:
         Raises:
             InputError: the items have no such modality.
         """
-        self._take_features()
-        known = self.served.modalities
-        if modality not in known:
+        if modality not in self.modalities:
+            known = self.modalities
             raise InputError(f"no features '{modality}': by may be {', '.join(['model', *known])}{nearest(modality, known)}")
         return self.served.features(modality)
 
@@ -53,36 +57,28 @@ class ItemSide:
         Raises:
             InputError: a row without a token, a picture that cannot be read, or a model that cannot rank such items; then none is added.
         """
-        if self._features is None or not hasattr(self.model, "item_vectors"):
-            raise InputError(f"{self.config['model']} without item features cannot rank items that it was not trained with")
-        made, id_field = [], self.config["ITEM_ID_FIELD"]
+        made = []
         for row in rows:
-            token = str(row.get(id_field) or "").strip()
+            token = str(row.get(self.source.id_field) or "").strip()
             if not token:
-                raise InputError(f"a new item needs a token, in the column '{id_field}'")
-            features, present = self._reader.of(row, token)
-            batch = {m: values.unsqueeze(0).to(self.config["device"]) for m, values in features.items()}
-            made.append((token, self.model.item_vectors(batch)[0].float().cpu(), features, present))
+                raise InputError(f"a new item needs a token, in the column '{self.source.id_field}'")
+            features, present = self.source.read(row, token)
+            made.append((token, self.source.vector(features), features, present))
         self._take_features()
         for item in made:
             self.served.add(*item)
 
-    @cached_property
+    @property
     def queries(self) -> QueryEncoder:
         """The run's encoder.
 
         Raises:
-            InputError: the run has none.
+            InputError: there is none.
         """
-        return QueryEncoder(self.config, self._features, self._training_part)
+        return self.source.queries
 
-    @cached_property
-    def _reader(self) -> NewItemFeatures:
-        encoded = not set(self._features.modalities) <= set(self.config["feature_files"] or {})
-        return NewItemFeatures(self.config, self._features, self.queries if encoded else None)
-
-    @torch.no_grad()
     def _take_features(self) -> None:
-        if self._features is not None and not self.served.modalities:
-            for modality, rows in self._features.table().items():
-                self.served.keep_features(modality, rows.float().cpu(), self._features.present(modality).cpu())
+        if not self._taken:
+            for modality, (rows, present) in self.source.features().items():
+                self.served.keep_features(modality, rows, present)
+            self._taken = True

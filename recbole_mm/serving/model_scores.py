@@ -1,8 +1,7 @@
-"""What a trained model scores: the whole catalogue for users that it knows, and for histories of anybody."""
+"""Scores by the model itself."""
 
 from collections.abc import Sequence
 
-import numpy as np
 import torch
 from recbole.data.interaction import Interaction
 from recbole.utils import ModelType
@@ -11,15 +10,14 @@ from torch import Tensor
 from recbole_mm.errors import InputError
 from recbole_mm.model.base import EmbeddingRecommender
 from recbole_mm.serving.histories import Histories
-from recbole_mm.serving.new_users import UserMap
 from recbole_mm.serving.product import factors_of
+from recbole_mm.serving.scores import Scores
+from recbole_mm.serving.similarities import ItemSimilarities
 
-SIMILARITIES = {"EASE": "item_similarity", "ItemKNN": "w", "SLIMElastic": "item_similarity", "ADMMSLIM": "item_similarity"}
-"""RecBole's models whose score is the sum over the user's items of a similarity, and the attribute that holds it (n_items, n_items)."""
 PAIRS_AT_ONCE = 2**20
 
 
-class ModelScores:
+class ModelScores(Scores):
     """The scores of a trained model.
 
     Args:
@@ -28,82 +26,38 @@ class ModelScores:
     """
 
     def __init__(self, config, model, dataset, histories: Histories) -> None:
-        self.config, self.model, self.dataset, self.histories = config, model.eval(), dataset, histories
-        self.name, self.n_items = config["model"], dataset.item_num
+        similarities = ItemSimilarities.of_model(config["model"], model)
+        super().__init__(config["model"], dataset.item_num, histories, similarities)
+        self.config, self.model, self.dataset = config, model.eval(), dataset
         self.sequential = config["MODEL_TYPE"] == ModelType.SEQUENTIAL
-        self._vectors: tuple[Tensor, Tensor] | None = None
-        self._user_map: UserMap | None = None
 
     @torch.no_grad()
     def of_users(self, users: Tensor) -> Tensor:
-        """Scores of known users (n,) and the catalogue: (n, n_items), on the CPU. A sequential model reads all that a user has."""
         if self.sequential:
             return self.of_sequences([self.histories[user] for user in users.tolist()], users)
         return self._full_sort(self.dataset.join(Interaction({self.dataset.uid_field: users})))
 
-    def of_histories(self, histories: Sequence[Tensor]) -> Tensor:
-        """Scores of anybody who has these items, the oldest first: (n, n_items), on the CPU.
-
-        Raises:
-            InputError: the model has no way to score for users that it was not trained with.
-        """
-        if self.sequential:
-            return self.of_sequences(histories, torch.zeros(len(histories), dtype=torch.int64))
-        if self.name in SIMILARITIES:
-            similarity = getattr(self.model, SIMILARITIES[self.name])
-            rows = [np.asarray(similarity[history.numpy()].sum(0)).ravel() for history in histories]
-            return torch.from_numpy(np.stack(rows)).float()
-        if hasattr(self.model, "history_item_id"):
-            return self._of_stored_histories(histories)
-        items = self.vectors()[1]
-        return self.user_vectors(histories, items) @ items.T
-
     @property
     def reads_histories(self) -> bool:
-        """Whether the model itself reads what a user has, so that it needs no vectors of users."""
-        return self.sequential or self.name in SIMILARITIES or hasattr(self.model, "history_item_id")
+        return self.sequential or super().reads_histories or hasattr(self.model, "history_item_id")
 
-    def user_vectors(self, histories: Sequence[Tensor], items: Tensor) -> Tensor:
-        """Vectors (n, d) of anybody who has these items, which are rows of ``items`` (m, d).
-
-        Raises:
-            InputError: the model's score is no dot product.
-        """
-        if self._user_map is None:
-            self._user_map = UserMap.fitted(*self.vectors(), self.histories)
-        return self._user_map(histories, items)
-
-    def vectors(self) -> tuple[Tensor, Tensor]:
-        """The vectors of users (n_users, d) and items (n_items, d) whose dot product is the score, on the CPU.
-
-        Raises:
-            InputError: the model's score is no dot product.
-        """
-        if self._vectors is None:
-            if isinstance(self.model, EmbeddingRecommender):
-                with torch.no_grad():
-                    self._vectors = tuple(table.detach().cpu().float() for table in self.model.final_embeddings())
-            else:
-                self._vectors = self._found_vectors()
-        return self._vectors
-
-    def has_vectors(self) -> bool:
-        """Whether the model's score is a dot product of vectors."""
-        try:
-            self.vectors()
-        except InputError:
-            return False
-        return True
-
-    def _found_vectors(self) -> tuple[Tensor, Tensor]:
+    def _find_vectors(self) -> tuple[Tensor, Tensor] | None:
+        if isinstance(self.model, EmbeddingRecommender):
+            with torch.no_grad():
+                return tuple(table.detach().cpu().float() for table in self.model.final_embeddings())
         rows, items = [], None
         for users in torch.arange(len(self.histories.starts) - 1).split(4096):
             chosen = users if len(users) > 1 else users.repeat(2)
             found = factors_of(lambda chosen=chosen: self.of_users(chosen), self.n_items)
             if found is None:
-                raise InputError(f"{self.name} has no vectors of users and items: its score is no dot product")
+                return None
             rows, items = [*rows, found[0][: len(users)].cpu().float()], found[1].cpu().float()
         return torch.cat(rows), items
+
+    def _read(self, histories: Sequence[Tensor]) -> Tensor:
+        if self.sequential:
+            return self.of_sequences(histories, torch.zeros(len(histories), dtype=torch.int64))
+        return self._of_stored_histories(histories)
 
     @torch.no_grad()
     def of_sequences(self, histories: Sequence[Tensor], users: Tensor) -> Tensor:

@@ -46,5 +46,5 @@ def factors_of(scores: Callable[[], Tensor], n_items: int) -> tuple[Tensor, Tens
             users, items = left, right.T
             if bool(added.abs().max() > 1e-5 * whole.abs().max().clamp_min(1)):
                 users, items = torch.cat([users, torch.ones_like(users[:, :1])], 1), torch.cat([items, added[:1].T], 1)
-            return users, items
+            return users.detach(), items.detach()
     return None

@@ -9,14 +9,11 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from recbole_mm.data.tokens import item_tokens, user_tokens
 from recbole_mm.errors import InputError, nearest
 from recbole_mm.quick_start import load_data_and_model
-from recbole_mm.serving.histories import Histories
-from recbole_mm.serving.item_side import ItemSide
-from recbole_mm.serving.model_scores import ModelScores
+from recbole_mm.serving.export.read import folder_parts
+from recbole_mm.serving.parts import Parts, run_parts
 from recbole_mm.serving.ranking import best, cosines, item_table, standardised
-from recbole_mm.serving.served_items import ServedItems
 from recbole_mm.training.loaders import SCORES_AT_ONCE
 
 
@@ -34,24 +31,40 @@ class Recommender:
         users: the tokens of all users that the model knows.
     """
 
-    def __init__(self, config, model, dataset, training_part) -> None:
-        self.config, self.model, self.dataset = config, model, dataset
-        self.users = user_tokens(dataset)[1:]
+    def __init__(self, parts: Parts) -> None:
+        self.parts, self.users, self.scores, self._items = parts, parts.users, parts.scores, parts.items
+        self._served = parts.items.served
         self._user_ids = {token: i for i, token in enumerate(self.users, 1)}
-        self.histories = Histories.of_dataset(dataset)
-        self.scores = ModelScores(config, model, dataset, self.histories)
-        self._served = ServedItems(item_tokens(dataset), getattr(dataset, "gone_items", torch.zeros(0, dtype=torch.int64)))
-        self._items = ItemSide(config, model, training_part, self.scores, self._served)
 
     @classmethod
-    def load(cls, checkpoint: str | Path, model_class: type | None = None) -> "Recommender":
-        """Loads the model of a checkpoint, ours or RecBole's, over its data set (see ``load_data_and_model``).
+    def load(cls, path: str | Path, model_class: type | None = None) -> "Recommender":
+        """Loads the model of a checkpoint, ours or RecBole's, over its data set (see ``load_data_and_model``), or an exported folder.
 
         Raises:
-            InputError: there is no such checkpoint, or it does not fit the data set or the encoder that is there now.
+            InputError: there is no such checkpoint or folder, or it does not fit the data set or the encoder that is there now.
         """
-        config, model, dataset, train_data, *_ = load_data_and_model(checkpoint, model_class)
-        return cls(config, model, dataset, train_data.dataset)
+        if Path(path).is_dir():
+            return cls(folder_parts(Path(path)))
+        config, model, dataset, train_data, *_ = load_data_and_model(path, model_class)
+        return cls(run_parts(config, model, dataset, train_data.dataset))
+
+    @property
+    def manifest(self) -> Mapping[str, object]:
+        """What an exported folder says of itself; empty for a checkpoint."""
+        return self.parts.manifest
+
+    @property
+    def modalities(self) -> list[str]:
+        """What ``similar`` can go by besides the model."""
+        return self._items.modalities
+
+    def history(self, user: str) -> list[str]:
+        """The items that a user has in any part of the data, the oldest first.
+
+        Raises:
+            InputError: an unknown user.
+        """
+        return list(self._served.tokens[self.scores.histories[int(self._known_users([user])[0])]])
 
     @property
     def items(self) -> list[str]:
@@ -83,7 +96,7 @@ class Recommender:
             scores = self._with_added(self.scores.of_users(part), lambda part=part: self.scores.vectors()[0][part])
             scores[:, banned] = -torch.inf
             if exclude_seen:
-                places, seen = self.histories.of(part)
+                places, seen = self.scores.histories.of(part)
                 scores[places, self._served.current(seen)] = -torch.inf
             rows, columns, values = best(scores, k)
             found.append((rows + start, columns, values))
@@ -187,7 +200,7 @@ class Recommender:
         if self.scores.reads_histories:
             known = rows[rows < self._served.n_known]
             if not len(known):
-                raise InputError(f"{self.config['model']} knows none of the items of the history")
+                raise InputError(f"{self.scores.name} knows none of the items of the history")
             return self._with_added(self.scores.of_histories([known]), lambda: self.scores.user_vectors([known], self._items.vectors()))[0]
         return (self.scores.user_vectors([rows], self._items.vectors()) @ self._items.vectors().T)[0]
 

@@ -11,6 +11,7 @@ from recbole_mm.errors import InputError
 from recbole_mm.quick_start import build_trainer
 from recbole_mm.serving import Recommender
 from recbole_mm.serving.histories import Histories
+from recbole_mm.serving.parts import run_parts
 from recbole_mm.testing.planted import built, write_features, write_planted
 
 FILES = {"modalities": ["a", "b"], "feature_files": {"a": "a.safetensors", "b": "b.safetensors"}}
@@ -65,8 +66,8 @@ def test_recommends_the_best_of_what_is_not_seen(load, shop, model):
     table = recommender.recommend(["u3", "u0"], k=5)
     assert list(table.columns) == ["user", "item", "rank", "score"] and list(table["user"].unique()) == ["u3", "u0"]
     for user, own in table.groupby("user"):
-        scores = recommender.scores.of_users(torch.tensor([recommender.dataset.token2id("user_id", user)]))[0]
-        wanted = pd.Series(scores[1:].numpy(), index=recommender.dataset.field2id_token["item_id"][1:]).drop(list(seen[user]))
+        scores = recommender.scores.of_users(torch.tensor([recommender.scores.dataset.token2id("user_id", user)]))[0]
+        wanted = pd.Series(scores[1:].numpy(), index=recommender.scores.dataset.field2id_token["item_id"][1:]).drop(list(seen[user]))
         assert list(own["rank"]) == [1, 2, 3, 4, 5] and not set(own["item"]) & seen[user]
         np.testing.assert_allclose(own["score"], wanted.nlargest(5), rtol=1e-5)
 
@@ -114,8 +115,8 @@ def test_similar_items_of_models_that_read_histories(load, model):
 @pytest.mark.parametrize("model", OURS)
 def test_a_copy_of_an_item_stands_beside_it_and_is_ranked_at_once(load, model):
     recommender = load(model)
-    features = recommender.model.item_features.table()
-    place = recommender.dataset.token2id("item_id", "i5")
+    features = recommender.scores.model.item_features.table()
+    place = recommender.scores.dataset.token2id("item_id", "i5")
     recommender.add_items([{"item_id": "copy", **{m: rows[place].numpy() for m, rows in features.items()}}])
     assert recommender.similar("copy", k=1, by="a")["item"][0] == "i5"
     assert all(int(item[1:]) % 4 == 1 for item in recommender.similar("copy", k=3)["item"])
@@ -129,17 +130,17 @@ def test_a_copy_of_an_item_stands_beside_it_and_is_ranked_at_once(load, model):
 
 def test_an_item_added_under_a_known_token_takes_its_place(load):
     recommender = load("VBPR")
-    features, place = recommender.model.item_features.table(), recommender.dataset.token2id("item_id", "i6")
+    features, place = recommender.scores.model.item_features.table(), recommender.scores.dataset.token2id("item_id", "i6")
     recommender.add_items([{"item_id": "i5", **{m: rows[place].numpy() for m, rows in features.items()}}])
     assert recommender.similar("i5", k=1, by="b")["item"][0] == "i6" and len(recommender.items) == 48
-    having = [user for user in recommender.users if recommender.dataset.token2id("item_id", "i5") in recommender.histories[
-        recommender.dataset.token2id("user_id", user)]]  # fmt: skip
+    having = [user for user in recommender.users if recommender.scores.dataset.token2id("item_id", "i5") in recommender.scores.histories[
+        recommender.scores.dataset.token2id("user_id", user)]]  # fmt: skip
     assert having and "i5" not in set(recommender.recommend(having, k=48)["item"]), "it is still what these users have"
 
 
 def test_search_by_text_and_picture_through_the_encoder(shop, tmp_path):
     config, model, train_data, *_ = built(shop, "CLIPRec", encoder_training="pretrained", checkpoint_dir=str(tmp_path))
-    recommender = Recommender(config, model, train_data.dataset, train_data.dataset)
+    recommender = Recommender(run_parts(config, model, train_data.dataset, train_data.dataset))
     words = recommender.search("silk dress for the evening", k=12)["item"]
     picture = recommender.search(shop / "images" / "7.png", k=1)["item"]
     assert picture[0] == "i7" and np.mean([int(item[1:]) // 2 % 2 == 1 for item in words]) > 0.9

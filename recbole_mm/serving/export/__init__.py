@@ -1,0 +1,1 @@
+"""A folder that stands alone: what a model needs to recommend, without its data set."""

@@ -1,0 +1,45 @@
+"""Scores by what an exported folder holds of a model."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from safetensors.torch import load_file
+from torch import Tensor
+
+from recbole_mm.errors import InputError
+from recbole_mm.serving.export.layout import VECTORS
+from recbole_mm.serving.histories import Histories
+from recbole_mm.serving.scores import Scores
+from recbole_mm.serving.similarities import ItemSimilarities
+
+
+class FolderScores(Scores):
+    """The scores of an exported model: products of its vectors, or sums of its items' similarities.
+
+    Args:
+        folder: the exported one.
+        reads: whether the model reads histories itself.
+    """
+
+    def __init__(
+        self, folder: Path, name: str, n_items: int, histories: Histories, similarities: ItemSimilarities | None, reads: bool
+    ) -> None:
+        super().__init__(name, n_items, histories, similarities)
+        self.folder, self._reads = folder, reads
+
+    @property
+    def reads_histories(self) -> bool:
+        return self._reads
+
+    def of_users(self, users: Tensor) -> Tensor:
+        if self.similarities is not None:
+            return self.similarities.of_users(users)
+        vectors, items = self.vectors()
+        return vectors[users] @ items.T
+
+    def _find_vectors(self) -> tuple[Tensor, Tensor]:
+        tables = load_file(self.folder / VECTORS)
+        return tables["users"], tables["items"]
+
+    def _read(self, histories: Sequence[Tensor]) -> Tensor:
+        raise InputError(f"{self.name} reads histories itself, which this folder does not hold the network for: use the checkpoint")

@@ -1,0 +1,47 @@
+"""Reads an exported folder."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import torch
+from safetensors.torch import load_file
+from scipy import sparse
+from torch import Tensor
+
+from recbole_mm.serving.export.folder_scores import FolderScores
+from recbole_mm.serving.export.folder_source import FolderSource
+from recbole_mm.serving.export.layout import ITEMS, SEEN, SIMILARITIES, USERS, read_manifest
+from recbole_mm.serving.export.tables import read_column
+from recbole_mm.serving.histories import Histories
+from recbole_mm.serving.item_side import ItemSide
+from recbole_mm.serving.parts import Parts
+from recbole_mm.serving.served_items import ServedItems
+from recbole_mm.serving.similarities import ItemSimilarities
+
+
+def folder_parts(folder: Path) -> Parts:
+    """The parts of the Recommender that a folder was exported from.
+
+    Raises:
+        InputError: it is no such folder, or not whole.
+    """
+    manifest = read_manifest(folder)
+    users, items = [str(token) for token in read_column(folder / USERS, "user")], read_column(folder / ITEMS, "item")
+    gone = np.flatnonzero(~read_column(folder / ITEMS, "recommended").astype(bool)) + 1
+    served = ServedItems(["[PAD]", *(str(token) for token in items)], torch.from_numpy(gone))
+    seen = load_file(folder / SEEN)
+    histories = Histories.of_parts(seen["starts"], seen["items"])
+    similarities = _similarities(load_file(folder / SIMILARITIES), served.n_known) if (folder / SIMILARITIES).is_file() else None
+    scores = FolderScores(folder, manifest["model"], served.n_known, histories, similarities, manifest["reads_histories"])
+    return Parts(users, scores, ItemSide(FolderSource(folder, manifest), scores, served), manifest)
+
+
+def _similarities(tensors: Mapping[str, Tensor], n_items: int) -> ItemSimilarities:
+    items = tensors["items"].numpy() if "items" in tensors else _csr("items", tensors, n_items)
+    return ItemSimilarities(_csr("users", tensors, n_items), items, tensors["constant"].numpy())
+
+
+def _csr(name: str, tensors: Mapping[str, Tensor], n_columns: int) -> sparse.csr_matrix:
+    data, indices, starts = (tensors[f"{name}_{part}"].numpy() for part in ("data", "indices", "indptr"))
+    return sparse.csr_matrix((data, indices, starts), (len(starts) - 1, n_columns))

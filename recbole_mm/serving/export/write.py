@@ -1,0 +1,84 @@
+"""Writes a folder that stands alone."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import torch
+from safetensors.torch import save_file
+from scipy import sparse
+from torch import Tensor
+
+import recbole_mm
+from recbole_mm.disk import whole_folder
+from recbole_mm.errors import InputError
+from recbole_mm.serving.export.layout import FEATURES, ITEMS, MANIFEST, SEEN, SIMILARITIES, USERS, VECTORS, write_manifest
+from recbole_mm.serving.export.tables import write_table
+from recbole_mm.serving.parts import Parts
+from recbole_mm.serving.similarities import ItemSimilarities
+
+
+def write_folder(parts: Parts, folder: Path, facts: Mapping[str, object]) -> None:
+    """Writes all that recommending takes. A folder that an export has written before is replaced; a process that is killed meanwhile
+    leaves it as it was.
+
+    Args:
+        facts: what the manifest says of the run besides.
+
+    Raises:
+        InputError: there is something else at ``folder``, or the model's score is neither a product of vectors nor a sum of similarities.
+    """
+    if folder.exists() and not (folder / MANIFEST).is_file() and (not folder.is_dir() or any(folder.iterdir())):
+        raise InputError(f"{folder} is there already, and no exported folder: name another one")
+    scores, items = parts.scores, parts.items
+    vectors = (None, None) if scores.similarities is not None else _vectors(parts)
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with whole_folder(folder, replace=True) as new:
+        if scores.similarities is None:
+            _save({"users": vectors[0], "items": vectors[1]}, new / VECTORS)
+        else:
+            _save(_similarity_tensors(scores.similarities), new / SIMILARITIES)
+        _save({"starts": scores.histories.starts, "items": scores.histories.items}, new / SEEN)
+        features = {m: items.features(m) for m in items.modalities}
+        if features:
+            rows, present = ({m: f[i] for m, f in features.items()} for i in (0, 1))
+            _save({**rows, **{f"present_{m}": here for m, here in present.items()}}, new / FEATURES)
+        write_table(new / USERS, {"user": parts.users}, None if vectors[0] is None else vectors[0][1:])
+        known = {"item": items.served.tokens[1:], "recommended": items.served.allowed[1:].numpy()}
+        write_table(new / ITEMS, known, None if vectors[1] is None else vectors[1][1:])
+        write_manifest(new, {**_about(parts, vectors[1]), **facts})
+
+
+def _vectors(parts: Parts) -> tuple[Tensor, Tensor]:
+    try:
+        return parts.scores.vectors()
+    except InputError as error:
+        raise InputError(f"{error}, so that no folder can hold it: recommend from the checkpoint") from error
+
+
+def _about(parts: Parts, vectors: Tensor | None) -> dict[str, object]:
+    versions = {"recbole_mm": recbole_mm.__version__, "torch": torch.__version__, "numpy": np.__version__}
+    return {
+        "model": parts.scores.name,
+        "versions": versions,
+        "n_users": len(parts.users),
+        "n_items": len(parts.items.served.tokens) - 1,
+        "dim": None if vectors is None else vectors.shape[1],
+        "modalities": parts.items.modalities,
+        "id_field": parts.items.source.id_field,
+        "reads_histories": parts.scores.reads_histories,
+    }
+
+
+def _similarity_tensors(similarities: ItemSimilarities) -> dict[str, Tensor]:
+    items = similarities.items
+    parts = _csr("items", items) if sparse.issparse(items) else {"items": torch.from_numpy(items)}
+    return {**_csr("users", similarities.users), **parts, "constant": torch.from_numpy(similarities.constant)}
+
+
+def _csr(name: str, matrix: sparse.csr_matrix) -> dict[str, Tensor]:
+    return {f"{name}_{part}": torch.from_numpy(getattr(matrix, part)) for part in ("data", "indices", "indptr")}
+
+
+def _save(tensors: Mapping[str, Tensor], file: Path) -> None:
+    save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, file)
