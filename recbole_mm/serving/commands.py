@@ -56,7 +56,7 @@ def export(arguments: argparse.Namespace, _: list[str]) -> int:
     """A checkpoint's model as a folder that stands alone."""
     load_plugins(arguments.plugins.split(",") if arguments.plugins else None)
     folder = Path(arguments.output)
-    write_folder(Recommender.load(arguments.checkpoint).parts, folder, run_facts(arguments.checkpoint))
+    write_folder(Recommender.load(arguments.checkpoint).parts, folder, run_facts(arguments.checkpoint), show_progress=True)
     manifest = read_manifest(folder)
     megabytes = sum(file["bytes"] for file in manifest["files"].values()) / 1e6
     print(f"{folder}: {manifest['model']} of {manifest['n_users']} users and {manifest['n_items']} items, {megabytes:.1f} MB")

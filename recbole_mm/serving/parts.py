@@ -1,11 +1,13 @@
 """What a Recommender is made of, and how it is made of a run."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import torch
 
 from recbole_mm.data.tokens import item_tokens, user_tokens
+from recbole_mm.serving.catalogue import Catalogue
 from recbole_mm.serving.histories import Histories
 from recbole_mm.serving.item_side import ItemSide
 from recbole_mm.serving.item_source import RunSource
@@ -22,17 +24,25 @@ class Parts:
         users: the tokens of the users by internal id, from 1.
         scores: of the model, with the histories of its users.
         items: features and vectors of the items.
+        make_catalogue: makes what people see of the items.
         manifest: what an exported folder says of itself; empty for a checkpoint.
     """
 
     users: list[str]
     scores: Scores
     items: ItemSide
+    make_catalogue: Callable[[], Catalogue]
     manifest: Mapping[str, object] = field(default_factory=dict)
+
+    @cached_property
+    def catalogue(self) -> Catalogue:
+        """Titles and small pictures of the items."""
+        return self.make_catalogue()
 
 
 def run_parts(config, model, dataset, training_part) -> Parts:
     """The parts of a run that has been loaded by ``load_data_and_model``; ``training_part`` is its training data set."""
     scores = ModelScores(config, model, dataset, Histories.of_dataset(dataset))
     served = ServedItems(item_tokens(dataset), getattr(dataset, "gone_items", torch.zeros(0, dtype=torch.int64)))
-    return Parts(user_tokens(dataset)[1:], scores, ItemSide(RunSource(config, model, training_part), scores, served))
+    items = ItemSide(RunSource(config, model, training_part), scores, served)
+    return Parts(user_tokens(dataset)[1:], scores, items, lambda: Catalogue.of_run(config, dataset))

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from recbole_mm.errors import InputError, nearest
 from recbole_mm.quick_start import load_data_and_model
+from recbole_mm.serving.catalogue import Catalogue
 from recbole_mm.serving.export.read import folder_parts
 from recbole_mm.serving.parts import Parts, run_parts
 from recbole_mm.serving.ranking import best, cosines, item_table, standardised
@@ -52,6 +53,11 @@ class Recommender:
     def manifest(self) -> Mapping[str, object]:
         """What an exported folder says of itself; empty for a checkpoint."""
         return self.parts.manifest
+
+    @property
+    def catalogue(self) -> Catalogue:
+        """Titles and small pictures of the items."""
+        return self.parts.catalogue
 
     @property
     def modalities(self) -> list[str]:

@@ -15,6 +15,7 @@ VECTORS = "vectors.safetensors"
 SIMILARITIES = "similarities.safetensors"
 SEEN = "seen.safetensors"
 FEATURES = "features.safetensors"
+THUMBNAILS = "thumbnails.safetensors"
 
 
 def write_manifest(folder: Path, facts: Mapping[str, object]) -> None:

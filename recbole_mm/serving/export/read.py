@@ -9,15 +9,17 @@ from safetensors.torch import load_file
 from scipy import sparse
 from torch import Tensor
 
+from recbole_mm.serving.catalogue import Catalogue
 from recbole_mm.serving.export.folder_scores import FolderScores
 from recbole_mm.serving.export.folder_source import FolderSource
-from recbole_mm.serving.export.layout import ITEMS, SEEN, SIMILARITIES, USERS, read_manifest
+from recbole_mm.serving.export.layout import ITEMS, SEEN, SIMILARITIES, THUMBNAILS, USERS, read_manifest
 from recbole_mm.serving.export.tables import read_column
 from recbole_mm.serving.histories import Histories
 from recbole_mm.serving.item_side import ItemSide
 from recbole_mm.serving.parts import Parts
 from recbole_mm.serving.served_items import ServedItems
 from recbole_mm.serving.similarities import ItemSimilarities
+from recbole_mm.serving.thumbnails import StoredThumbnails
 
 
 def folder_parts(folder: Path) -> Parts:
@@ -34,7 +36,13 @@ def folder_parts(folder: Path) -> Parts:
     histories = Histories.of_parts(seen["starts"], seen["items"])
     similarities = _similarities(load_file(folder / SIMILARITIES), served.n_known) if (folder / SIMILARITIES).is_file() else None
     scores = FolderScores(folder, manifest["model"], served.n_known, histories, similarities, manifest["reads_histories"])
-    return Parts(users, scores, ItemSide(FolderSource(folder, manifest), scores, served), manifest)
+    side = ItemSide(FolderSource(folder, manifest), scores, served)
+    return Parts(users, scores, side, lambda: _catalogue(folder, list(served.tokens[: served.n_known])), manifest)
+
+
+def _catalogue(folder: Path, tokens: list[str]) -> Catalogue:
+    titles = ["", *read_column(folder / ITEMS, "title")]
+    return Catalogue(tokens, titles, StoredThumbnails(folder / THUMBNAILS) if (folder / THUMBNAILS).is_file() else None)
 
 
 def _similarities(tensors: Mapping[str, Tensor], n_items: int) -> ItemSimilarities:

@@ -12,13 +12,14 @@ from torch import Tensor
 import recbole_mm
 from recbole_mm.disk import whole_folder
 from recbole_mm.errors import InputError
-from recbole_mm.serving.export.layout import FEATURES, ITEMS, MANIFEST, SEEN, SIMILARITIES, USERS, VECTORS, write_manifest
+from recbole_mm.serving.export.layout import FEATURES, ITEMS, MANIFEST, SEEN, SIMILARITIES, THUMBNAILS, USERS, VECTORS, write_manifest
 from recbole_mm.serving.export.tables import write_table
 from recbole_mm.serving.parts import Parts
 from recbole_mm.serving.similarities import ItemSimilarities
+from recbole_mm.serving.thumbnails import write_thumbnails
 
 
-def write_folder(parts: Parts, folder: Path, facts: Mapping[str, object]) -> None:
+def write_folder(parts: Parts, folder: Path, facts: Mapping[str, object], show_progress: bool = False) -> None:
     """Writes all that recommending takes. A folder that an export has written before is replaced; a process that is killed meanwhile
     leaves it as it was.
 
@@ -44,7 +45,10 @@ def write_folder(parts: Parts, folder: Path, facts: Mapping[str, object]) -> Non
             rows, present = ({m: f[i] for m, f in features.items()} for i in (0, 1))
             _save({**rows, **{f"present_{m}": here for m, here in present.items()}}, new / FEATURES)
         write_table(new / USERS, {"user": parts.users}, None if vectors[0] is None else vectors[0][1:])
-        known = {"item": items.served.tokens[1:], "recommended": items.served.allowed[1:].numpy()}
+        pictures = parts.catalogue.thumbnails
+        if any(map(pictures.has, range(len(pictures)))):
+            write_thumbnails(new / THUMBNAILS, pictures, show_progress)
+        known = {"item": items.served.tokens[1:], "title": parts.catalogue.titles[1:], "recommended": items.served.allowed[1:].numpy()}
         write_table(new / ITEMS, known, None if vectors[1] is None else vectors[1][1:])
         write_manifest(new, {**_about(parts, vectors[1]), **facts})
 
