@@ -7,8 +7,6 @@ import argparse
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
-from recbole_mm.config.registry import our_models
-
 
 @dataclass(frozen=True)
 class Command:
@@ -36,20 +34,12 @@ def _run(arguments: argparse.Namespace, settings: list[str]) -> int:
     from recbole_mm.terminal import labelled, say
 
     screen = [f"--screen={arguments.screen}"] if arguments.screen else []
-    run_command(arguments.model, arguments.dataset, arguments.config_files, [*settings, *screen])
-    ranks = Ranks.current()
-    if ranks.rank == 0:
-        say(labelled("next", _next_step(arguments)))
-    ranks.leave()
+    result = run_command(arguments.model, arguments.dataset, arguments.config_files, [*settings, *screen])
+    checkpoint = result.get("files", {}).get("checkpoint")
+    if checkpoint:
+        say(labelled("next", f"recbole-mm recommend {checkpoint} --output=top10.csv"))
+    Ranks.current().leave()
     return 0
-
-
-def _next_step(arguments: argparse.Namespace) -> str:
-    if arguments.dataset != "demo":
-        return "recbole-mm recommend <checkpoint> --output=top10.csv"
-    if arguments.model not in our_models():
-        return "--model=CLIPRec --dataset=demo reads the pictures and texts as well"
-    return "--model=BPR for ids alone, --use_id=False for new items, then your own data (README)"
 
 
 def _extract(arguments: argparse.Namespace, settings: list[str]) -> int:
