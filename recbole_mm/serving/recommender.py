@@ -44,6 +44,8 @@ class Recommender:
         Raises:
             InputError: there is no such checkpoint or folder, or it does not fit the data set or the encoder that is there now.
         """
+        if not Path(path).exists():
+            raise InputError(f"no checkpoint or exported folder {path}")
         if Path(path).is_dir():
             return cls(folder_parts(Path(path)))
         config, model, dataset, train_data, *_ = load_data_and_model(path, model_class)

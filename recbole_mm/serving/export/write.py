@@ -85,4 +85,6 @@ def _csr(name: str, matrix: sparse.csr_matrix) -> dict[str, Tensor]:
 
 
 def _save(tensors: Mapping[str, Tensor], file: Path) -> None:
+    """Writes a file with the access rights that the umask gives; safetensors gives them to its owner alone."""
     save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, file)
+    file.chmod(file.parent.stat().st_mode & 0o666)
