@@ -2,34 +2,32 @@
 
 from collections import OrderedDict
 from logging import getLogger
-from pathlib import Path
 
-from recbole.model.abstract_recommender import AbstractRecommender
-from recbole.model.general_recommender.pop import Pop
 from recbole.utils import get_environment, init_seed
 
-from recbole_mm.checkpoint import checkpoint_name, load_checkpoint
+from recbole_mm.checkpoint import checkpoint_name, load_checkpoint  # noqa: F401
 from recbole_mm.config.multimodal_config import MultiModalConfig
 from recbole_mm.config.registry import is_ours
 from recbole_mm.encoder.build_encoder import check_encoder
 from recbole_mm.encoder.settings import EncoderSettings
 from recbole_mm.errors import InputError, recboles_own_failures
-from recbole_mm.evaluation.popularity import Popularity
-from recbole_mm.evaluation.protocol import evaluate_parts, never_recommend
+from recbole_mm.evaluation.protocol import evaluate_parts
 from recbole_mm.parallel.launch import launch, starts_others
 from recbole_mm.parallel.randomness import random_state
 from recbole_mm.parallel.ranks import Ranks
 from recbole_mm.terminal import Bar, end_bars
+from recbole_mm.training.build import build_model, build_trainer
 from recbole_mm.training.cost import cost_line
 from recbole_mm.training.epochs import TellsEpochs
-from recbole_mm.training.loaders import create_dataset, data_preparation, find_dataset
+from recbole_mm.training.loaders import create_dataset, data_preparation, everything, find_dataset
 from recbole_mm.training.log import release_notices, start_log, starting
 from recbole_mm.training.opening import tell_data, tell_model, tell_protocol, tell_run
-from recbole_mm.training.recbole_trainer import load_recbole_state, recbole_trainer
+from recbole_mm.training.recbole_trainer import load_recbole_state
+from recbole_mm.training.refit import refit
 from recbole_mm.training.results import Results, files_of, popularity_of, tell_results
-from recbole_mm.training.resumable_trainer import newest_checkpoint
+from recbole_mm.training.resumable_trainer import trained_before
 from recbole_mm.training.run_state import load_model_state
-from recbole_mm.training.trained_data import TOKENS, check_resumable, description, warn_of_other_data
+from recbole_mm.training.trained_data import REFIT, TOKENS, check_resumable, warn_of_other_data
 from recbole_mm.training.trainer import MultiModalTrainer
 
 __all__ = [
@@ -70,7 +68,8 @@ def run(
     Returns:
         RecBole's result: best_valid_score, valid_score_bigger, best_valid_result and test_result; with cold items also test_result_warm
         and test_result_cold. Besides, cost (see ``CostAccount.report``); popularity, the results of the most popular items on valid and
-        test; and files, the paths of checkpoint, log and tensorboard.
+        test; and files, the paths of checkpoint, log and tensorboard. With ``refit: True``, refit says what the checkpoint was then trained
+        on (see ``training.refit``).
 
     Raises:
         InputError: something is wrong with the settings or the data; the message is one line.
@@ -107,6 +106,7 @@ def objective_function(config_dict: dict | None = None, config_file_list: list[s
         InputError: as for ``run``.
     """
     config = MultiModalConfig(config_dict=config_dict, config_file_list=config_file_list)
+    config["refit"] = False  # a trial is judged by its metrics alone
     _check_encoder(config)
     if starts_others(config["nproc"]):
         return launch(config["nproc"], config["use_gpu"], objective_function, (config_dict, config_file_list, saved))
@@ -129,7 +129,7 @@ def load_data_and_model(model_file: str, model_class: type | None = None) -> tup
         InputError: there is no such checkpoint, or it does not fit the data set or the encoder that is there now.
 
     Users and items keep the ids of the checkpoint, whatever rows the data set has now. What is new or gone is named in the log: see
-    ``KnownVocabulary``.
+    ``KnownVocabulary``. Of a model that was refitted, train_data has all interactions.
     """
     checkpoint = load_checkpoint(model_file, pickled=True)
     stored = checkpoint["config"]
@@ -138,42 +138,25 @@ def load_data_and_model(model_file: str, model_class: type | None = None) -> tup
     start(config)
     data = create_dataset(config, checkpoint.get(TOKENS))
     loaders = data_preparation(config, data)
+    if REFIT in checkpoint:
+        loaders = (everything(config, data), *loaders[1:])
     model = build_model(config, loaders[0])
     warn_of_other_data(checkpoint, [loader._dataset for loader in loaders], model_file)
     (load_model_state if is_ours(config.model_class) else load_recbole_state)(model, checkpoint, model_file)
     return config, model, data, *loaders
 
 
-def build_model(config: MultiModalConfig, train_data) -> AbstractRecommender:
-    """Makes the model of a configuration, on its device, with the weights that the seed gives.
-
-    Args:
-        train_data: the training loader that ``data_preparation`` made.
-
-    Raises:
-        InputError: the encoder or the item features cannot be had.
-    """
-    init_seed(config["seed"] + config["local_rank"], config["reproducibility"])
-    model_class, dataset = config.model_class, train_data._dataset
-    if model_class is Pop:
-        getLogger().warning("Pop counts the training interactions here; RecBole's counts sampled negatives too, and an item once per batch")
-        model_class = Popularity
-    model = model_class(config, dataset).to(config["device"])
-    gone_items = getattr(dataset, "gone_items", ())  # a data set that is read by RecBole alone has none
-    if len(gone_items):
-        never_recommend(model, gone_items, dataset.iid_field)
-    return model
-
-
-def build_trainer(config: MultiModalConfig, model: AbstractRecommender):
-    """Makes the trainer of a model: a MultiModalTrainer for our models, RecBole's trainer for RecBole's models. Its ``saved_model_file``
-    is a name in ``checkpoint_dir`` that no other run has."""
-    trainer = (MultiModalTrainer if is_ours(config.model_class) else recbole_trainer)(config, model)
-    trainer.saved_model_file = Ranks.current().agree(checkpoint_name(config))
-    return trainer
-
-
 def _train(config: MultiModalConfig, saved: bool, verbose: bool) -> dict:
+    result, dataset, file = _train_and_test(config, saved, verbose)
+    if config["refit"] and saved:
+        result[REFIT] = refit(config, dataset, file, verbose)
+    elif config["refit"]:
+        getLogger().warning("refit: True makes the checkpoint, and this run keeps none: nothing is refitted")
+    return result
+
+
+def _train_and_test(config: MultiModalConfig, saved: bool, verbose: bool) -> tuple[dict, object, str]:
+    """The result of a run, its data set, and the name of its checkpoint."""
     find_dataset(config)
     progress, log = bool(config["show_progress"]) and verbose, getLogger().info
     with starting():
@@ -181,7 +164,7 @@ def _train(config: MultiModalConfig, saved: bool, verbose: bool) -> dict:
         log(str(config))
         if verbose:
             tell_run(config)
-        before = _trained_before(config)
+        before = trained_before(config)
         with Bar(desc=f"Reading {config['dataset']}", disable=not progress):
             dataset = create_dataset(config, before.get(TOKENS))
         log(str(dataset))
@@ -222,18 +205,7 @@ def _train(config: MultiModalConfig, saved: bool, verbose: bool) -> dict:
         log("The running environment of this training is as follows:\n" + get_environment(config).draw())
         result |= {"popularity": dict(results.popularity), "files": files_of(trainer)}
         tell_results(config, results, loaders, result.get("cost"), result["files"])
-    return result
-
-
-def _trained_before(config: MultiModalConfig) -> dict[str, object]:
-    """What the checkpoint that a run goes on from says of its data: the one to ``resume``, or that of the first of two stages (S3Rec, RaCT,
-    ConvNCF). Empty without one."""
-    first_stage = config["pre_model_path"]
-    if config["resume"] and is_ours(config.model_class):
-        return description(newest_checkpoint(config["resume"])[1])
-    if config["resume"]:
-        return description(load_checkpoint(config["resume"], pickled=True))
-    return description(load_checkpoint(first_stage, pickled=True)) if first_stage and Path(first_stage).is_file() else {}
+    return result, dataset, trainer.saved_model_file
 
 
 def _check_encoder(config: MultiModalConfig) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 from recbole.utils import InputType
 from torch import nn
 
-from recbole_mm.config.combinations import check_combinations
+from recbole_mm.config.combinations import check_combinations, check_refit
 from recbole_mm.config.evaluation_keys import check_eval_args, check_metrics, check_mode
 from recbole_mm.config.keys import KEYS
 from recbole_mm.config.kinds import EVERY_MODEL, Key
@@ -55,6 +55,7 @@ def check_values(config: Mapping) -> None:
     _raise_all(_complaint(name, key, config[name], config.internal_config_dict.get(name)) for name, key in keys.items())
     if Path(config["checkpoint_dir"]).is_file():
         raise InputError(f"checkpoint_dir {config['checkpoint_dir']} is a file, not a folder")
+    check_refit(config)
     if ours:
         _check_modalities(config)
         check_combinations(config)

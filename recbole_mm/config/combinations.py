@@ -2,6 +2,8 @@
 
 from collections.abc import Mapping
 
+from recbole.utils import ModelType
+
 from recbole_mm.config.modalities import ModalitySources
 from recbole_mm.errors import InputError
 from recbole_mm.parallel.ranks import Ranks
@@ -16,6 +18,21 @@ def check_combinations(config: Mapping) -> None:
     _check_loss(config)
     _check_encoder_training(config)
     _check_processes(config)
+
+
+def check_refit(config: Mapping) -> None:
+    """Checks that ``refit: True`` has something to train anew.
+
+    Raises:
+        InputError: naming the reason and what to do.
+    """
+    if not config["refit"]:
+        return
+    if config["MODEL_TYPE"] == ModelType.DECISIONTREE:
+        raise InputError(f"refit: True needs a model that trains epoch by epoch, and {config['model']} grows trees; leave it out")
+    if config["train_stage"] not in (None, "finetune"):
+        raise InputError(f"refit: True is for the last stage of {config['model']}, not for train_stage: {config['train_stage']}, which has "
+                         "no best epoch; leave it out")  # fmt: skip
 
 
 def _check_loss(config: Mapping) -> None:

@@ -51,6 +51,8 @@ SECTIONS: dict[str, dict[str, Key]] = {
                        "found by name.", EVERY_MODEL),
         "resume": Key(None, PATH, "A checkpoint to continue from. With our models the result equals that of a run which was never stopped; "
                       "RecBole's trainers do not keep their random states.", EVERY_MODEL),
+        "refit": Key(False, SWITCH, "True: once the best epoch is known, the model is trained anew on all interactions for as many "
+                     "epochs, and that is the checkpoint. The results stay those of the split.", EVERY_MODEL),
         "mask_valid_items": Key(True, SWITCH, "False: the test masks only a user's training items, as in tables made with MMRec.",
                                 EVERY_MODEL),
         "negative_items": Key("all", choice("all", "training"), "Which items negatives are sampled from: all, or those that have "

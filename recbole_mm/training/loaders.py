@@ -7,8 +7,10 @@ from pathlib import Path
 
 import recbole.data.utils as recbole_data
 from recbole.data.dataloader import FullSortEvalDataLoader, TrainDataLoader
+from recbole.data.dataloader.abstract_dataloader import AbstractDataLoader
 from recbole.model.abstract_recommender import AbstractRecommender
 from recbole.sampler import KGSampler
+from recbole.sampler.sampler import AbstractSampler
 from recbole.utils import ModelType, set_color
 
 from recbole_mm.config.data_fit import check_against_data, check_files
@@ -67,6 +69,16 @@ def data_preparation(config: MultiModalConfig, dataset) -> tuple:
     return train_data, valid_data, test_data
 
 
+def everything(config: MultiModalConfig, dataset) -> AbstractDataLoader:
+    """A training loader of all interactions of a data set that ``data_preparation`` has split: those for validation and test as well, and
+    those with cold items."""
+    whole, nothing = dataset.copy(dataset.inter_feat), dataset.copy(dataset.inter_feat[:0])
+    whole.cold_items = dataset.cold_items[:0]
+    parts = [whole, nothing, nothing]
+    with recboles_own_failures(), recbole_complaints():
+        return _training_loader(config, whole, parts, recbole_data.create_samplers(config, whole, parts)[0])
+
+
 def training_dataset(config: MultiModalConfig) -> MultiModalDataset:
     """The training part of the split that a run of this configuration has, as a data set with all items."""
     return data_preparation(config, create_dataset(config))[0].dataset
@@ -104,19 +116,22 @@ def _loaders(config: MultiModalConfig, dataset) -> tuple:
     if len(dataset.cold_items):
         hold_out(parts[0], dataset.cold_items)
     train_sampler, valid_sampler, test_sampler = recbole_data.create_samplers(config, dataset, parts)
-    if train_sampler is not None and (config["negative_items"] == "training" or len(dataset.cold_items)):
-        train_sampler = training_items_sampler(config, dataset, parts)
-    train, valid, test = (recbole_data.get_dataloader(config, phase) for phase in PHASES)
-    if is_ours(config.model_class):
-        train = CommonBatches
+    valid, test = (recbole_data.get_dataloader(config, phase) for phase in PHASES[1:])
     _log_settings("Training", "train_batch_size", config["train_batch_size"] * Ranks.current().world, config, "train_neg_sample_args")
     _log_settings("Evaluation", "eval_batch_size", config["eval_batch_size"], config, "eval_args")
-    knowledge = [_triples_sampler(config, dataset)] if config["MODEL_TYPE"] == ModelType.KNOWLEDGE else []
     return (
-        train(config, parts[0], train_sampler, *knowledge, shuffle=config["shuffle"] or bool(knowledge)),
+        _training_loader(config, dataset, parts, train_sampler),
         valid(config, parts[1], valid_sampler, shuffle=False),
         test(config, parts[2], test_sampler, shuffle=False),
     )
+
+
+def _training_loader(config: MultiModalConfig, dataset, parts: Sequence, sampler: AbstractSampler | None) -> AbstractDataLoader:
+    if sampler is not None and (config["negative_items"] == "training" or len(parts[0].cold_items)):
+        sampler = training_items_sampler(config, dataset, parts)
+    loader = CommonBatches if is_ours(config.model_class) else recbole_data.get_dataloader(config, "train")
+    knowledge = [_triples_sampler(config, dataset)] if config["MODEL_TYPE"] == ModelType.KNOWLEDGE else []
+    return loader(config, parts[0], sampler, *knowledge, shuffle=config["shuffle"] or bool(knowledge))
 
 
 def _triples_sampler(config: MultiModalConfig, dataset) -> KGSampler:

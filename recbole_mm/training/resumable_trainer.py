@@ -7,6 +7,8 @@ from pathlib import Path
 from recbole.trainer import Trainer
 
 from recbole_mm.checkpoint import load_checkpoint, save_checkpoint
+from recbole_mm.config.multimodal_config import MultiModalConfig
+from recbole_mm.config.registry import is_ours
 from recbole_mm.model.base import MultiModalRecommender
 from recbole_mm.parallel.ranks import Ranks
 from recbole_mm.training.run_state import capture, restore, restore_loader
@@ -97,3 +99,14 @@ def newest_checkpoint(file: str) -> tuple[str, dict]:
     file = str(file).removesuffix(LAST)
     existing = [name for name in (file, file + LAST) if Path(name).is_file()] or [file]
     return file, max(map(load_checkpoint, existing), key=lambda checkpoint: checkpoint["epoch"])
+
+
+def trained_before(config: MultiModalConfig) -> dict[str, object]:
+    """What the checkpoint that a run goes on from says of its data: the one to ``resume``, or that of the first of two stages (S3Rec, RaCT,
+    ConvNCF). Empty without one."""
+    first_stage = config["pre_model_path"]
+    if config["resume"] and is_ours(config.model_class):
+        return description(newest_checkpoint(config["resume"])[1])
+    if config["resume"]:
+        return description(load_checkpoint(config["resume"], pickled=True))
+    return description(load_checkpoint(first_stage, pickled=True)) if first_stage and Path(first_stage).is_file() else {}

@@ -11,8 +11,9 @@ from torch import Tensor
 from recbole_mm.data.tokens import item_tokens, user_tokens, vocabularies
 from recbole_mm.errors import InputError
 
-TOKENS, INTERACTIONS, FINGERPRINT = "tokens", "training_interactions", "data_fingerprint"
-"""The checkpoint's entries: ``vocabularies`` of the data set, and ``interaction_codes`` of its training part. The last one is former."""
+TOKENS, INTERACTIONS, FINGERPRINT, REFIT = "tokens", "training_interactions", "data_fingerprint", "refit"
+"""The checkpoint's entries: ``vocabularies`` of the data set, ``interaction_codes`` of its training part, a former one instead of these
+two, and how a model was trained anew on all interactions (see ``training.refit``), if it was."""
 USERS, ITEMS = np.uint64(0x9E3779B97F4A7C15), np.uint64(0xC2B2AE3D27D4EB4F)
 """Odd factors, so that no user and item are mistaken for each other."""
 logger = getLogger(__name__)
@@ -29,7 +30,7 @@ def describe(training) -> dict[str, object]:
 
 def description(checkpoint: Mapping) -> dict[str, object]:
     """What a checkpoint holds of this; those of former versions have a ``fingerprint_of`` alone, and RecBole's own nothing."""
-    return {key: checkpoint[key] for key in (TOKENS, INTERACTIONS, FINGERPRINT) if key in checkpoint}
+    return {key: checkpoint[key] for key in (TOKENS, INTERACTIONS, FINGERPRINT, REFIT) if key in checkpoint}
 
 
 def interaction_codes(dataset) -> Tensor:
@@ -71,6 +72,8 @@ def check_resumable(checkpoint: Mapping, training, file: str) -> None:
         InputError: it does not.
     """
     advice = "train anew, or rank with load_data_and_model"
+    if REFIT in checkpoint:
+        raise InputError(f"{file} was trained anew on all interactions (refit: True), and no run goes on from there; {advice}")
     if INTERACTIONS in checkpoint:
         new, gone = new_and_gone(checkpoint[INTERACTIONS], interaction_codes(training))
         if new or gone:
@@ -91,6 +94,9 @@ def warn_of_other_data(checkpoint: Mapping, parts: Sequence, file: str) -> None:
         if checkpoint.get(FINGERPRINT) != fingerprint_of(parts[0]):
             logger.warning(f"{file} holds no tokens, so users and items are matched by their order: right only on the data set it was "
                            "trained on, with the same rows in the same order")  # fmt: skip
+        return
+    if REFIT in checkpoint:
+        logger.info(f"{file} was trained on all interactions (refit: True), so metrics on any of them are too good")
         return
     before = checkpoint[INTERACTIONS]
     if not any(new_and_gone(before, interaction_codes(parts[0]))):
