@@ -7,6 +7,8 @@ import argparse
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
+from recbole_mm.errors import MissingPackage
+
 
 @dataclass(frozen=True)
 class Command:
@@ -111,6 +113,14 @@ def _export(arguments: argparse.Namespace, rest: list[str]) -> int:
     return export(arguments, rest)
 
 
+def _serve(arguments: argparse.Namespace, rest: list[str]) -> int:
+    try:
+        from recbole_mm.serving.service.serve import serve
+    except ModuleNotFoundError as error:
+        raise MissingPackage(f"the service needs the package {error.name}: pip install 'recbole-mm[serve]'") from error
+    return serve(arguments, rest)
+
+
 PLUGINS_OPTION = {"--plugins": {"help": "modules of your own that the model needs, separated by commas"}}
 SERVING_OPTIONS = {
     "checkpoint": {"help": "the checkpoint of a run, saved/<model>-<dataset>-<time>-<process>.pth, or an exported folder"},
@@ -197,6 +207,23 @@ COMMANDS = {
         {
             "checkpoint": {"help": "the checkpoint of a run: saved/<model>-<dataset>-<time>-<process>.pth"},
             "--output": {"required": True, "help": "the folder to write; one that was exported before is replaced", "metavar": "FOLDER"},
+            **PLUGINS_OPTION,
+        },
+        rest="none",
+    ),
+    "serve": Command(
+        _serve,
+        "answer over HTTP from an exported folder",
+        "Answer over HTTP from an exported folder: recommendations, similar items, search, and a page for people at /. Items can be added "
+        "and removed by whoever sends the API key, which is read from the environment variable RECBOLE_MM_API_KEY or from a file; nobody "
+        "can without one.",
+        {
+            "folder": {"help": "the folder that recbole-mm export has written"},
+            "--host": {"default": "127.0.0.1", "help": "the address to listen at; default: 127.0.0.1, for this machine alone"},
+            "--port": {"type": int, "default": 8000, "help": "the port to listen at, 0 for any that is free; default: 8000"},
+            "--workers": {"type": int, "default": 1, "help": "how many processes answer; default: 1"},
+            "--api-key-file": {"help": "a file with the API key", "metavar": "FILE"},
+            "--verbose": {"action": "store_true", "help": "log one line per request"},
             **PLUGINS_OPTION,
         },
         rest="none",

@@ -58,10 +58,10 @@ class Catalogue:
 
     def search(self, part: str, limit: int) -> list[str]:
         """Up to ``limit`` item tokens that have a part in their token or title, added ones first (see ``PartSearch``)."""
-        added = {token: title for token, (title, _) in self._added.items() if token not in self._removed}
+        added = {token: title for token, (title, _) in dict(self._added).items() if token not in self._removed}
         newest = list(added)
         found = [newest[row] for row in PartSearch(newest, list(added.values())).find(part, limit)]
-        hidden = {token for token in (*self._added, *self._removed) if token in self._rows}
+        hidden = {token for token in (*dict(self._added), *set(self._removed)) if token in self._rows}
         known = (self.tokens[row + 1] for row in self._known.find(part, limit + len(hidden)))
         return [*found, *(token for token in known if token not in hidden)][:limit]
 

@@ -1,15 +1,19 @@
 """The item side of a model in use: features and vectors of its items and of those added since."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 
 import torch
 from torch import Tensor
 
 from recbole_mm.errors import InputError, nearest
 from recbole_mm.serving.item_source import ItemSource
+from recbole_mm.serving.item_texts import title_of
+from recbole_mm.serving.journal import AddedItem
+from recbole_mm.serving.new_items import is_empty
 from recbole_mm.serving.queries import QueryEncoder
 from recbole_mm.serving.scores import Scores
 from recbole_mm.serving.served_items import ServedItems
+from recbole_mm.serving.thumbnails import thumbnail_of
 
 
 class ItemSide:
@@ -18,7 +22,7 @@ class ItemSide:
     Args:
         source: of the features.
         scores: of the model.
-        served: the items, to which ``add`` adds.
+        served: the items.
     """
 
     def __init__(self, source: ItemSource, scores: Scores, served: ServedItems) -> None:
@@ -51,22 +55,24 @@ class ItemSide:
         known = self.scores.vectors()[1]
         return torch.cat([known, self.served.vectors]) if len(self.served.vectors) else known
 
-    def add(self, rows: Sequence[Mapping[str, object]]) -> None:
-        """Adds items from the columns of the ``.item`` file (see ``Recommender.add_items``).
+    def encoded(self, rows: Iterable[Mapping[str, object]]) -> list[AddedItem]:
+        """What is added of new items, from the columns of the ``.item`` file (see ``Recommender.add_items``).
 
         Raises:
-            InputError: a row without a token, a picture that cannot be read, or a model that cannot rank such items; then none is added.
+            InputError: a row without a token, a picture that cannot be read, or a model that cannot rank such items.
         """
-        made = []
-        for row in rows:
-            token = str(row.get(self.source.id_field) or "").strip()
-            if not token:
-                raise InputError(f"a new item needs a token, in the column '{self.source.id_field}'")
-            features, present = self.source.read(row, token)
-            made.append((token, self.source.vector(features), features, present))
-        self._take_features()
-        for item in made:
-            self.served.add(*item)
+        return [self._encoded(row) for row in rows]
+
+    def _encoded(self, row: Mapping[str, object]) -> AddedItem:
+        token, columns = str(row.get(self.source.id_field) or "").strip(), self.source.columns
+        if not token:
+            raise InputError(f"a new item needs a token, in the column '{self.source.id_field}'")
+        features, present = self.source.read(row, token)
+        picture = row.get(columns.image_field) if columns.image_field else None
+        return AddedItem(
+            token, self.source.vector(features).numpy(), {m: values.numpy() for m, values in features.items()}, present,
+            title_of(row, columns.text_fields), None if is_empty(picture) else thumbnail_of(picture),
+        )  # fmt: skip
 
     @property
     def queries(self) -> QueryEncoder:

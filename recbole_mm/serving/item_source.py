@@ -7,6 +7,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
+from recbole_mm.data.content_settings import ContentSettings
 from recbole_mm.errors import InputError
 from recbole_mm.serving.new_items import NewItemFeatures
 from recbole_mm.serving.queries import QueryEncoder
@@ -17,10 +18,12 @@ class ItemSource(Protocol):
 
     Attributes:
         id_field: the column of a new item that holds its token.
+        columns: which of its columns hold its texts and its picture.
         queries: the run's encoder. Asking for it raises an InputError where there is none.
     """
 
     id_field: str
+    columns: ContentSettings
     queries: QueryEncoder
 
     def features(self) -> dict[str, tuple[Tensor, Tensor]]:
@@ -55,13 +58,15 @@ class RunSource:
         return {m: (rows.float().cpu(), self._features.present(m).cpu()) for m, rows in self._features.table().items()}
 
     def read(self, row: Mapping[str, object], token: str) -> tuple[dict[str, Tensor], dict[str, bool]]:
-        if self._features is None or not hasattr(self._model, "item_vectors"):
-            raise InputError(f"{self._config['model']} without item features cannot rank items that it was not trained with")
         return self._reader.of(row, token)
 
     def vector(self, features: Mapping[str, Tensor]) -> Tensor:
         batch = {m: values.unsqueeze(0).to(self._config["device"]) for m, values in features.items()}
         return self._model.item_vectors(batch)[0].float().cpu()
+
+    @property
+    def columns(self) -> ContentSettings:
+        return self._reader.columns
 
     @cached_property
     def queries(self) -> QueryEncoder:
@@ -69,5 +74,7 @@ class RunSource:
 
     @cached_property
     def _reader(self) -> NewItemFeatures:
+        if self._features is None or not hasattr(self._model, "item_vectors"):
+            raise InputError(f"{self._config['model']} without item features cannot rank items that it was not trained with")
         encoded = not set(self._features.modalities) <= set(self._config["feature_files"] or {})
         return NewItemFeatures(self._config, self._features, self.queries if encoded else None)

@@ -58,12 +58,12 @@ class NewItemFeatures:
 
     def _text(self, row: Mapping[str, object]) -> str | None:
         values = [row.get(field) for field in self.columns.text_fields]
-        return join_fields(["" if _empty(value) else str(value) for value in values]) or None
+        return join_fields(["" if is_empty(value) else str(value) for value in values]) or None
 
     def _picture(self, row: Mapping[str, object], token: str) -> Image.Image | None:
         value = row.get(self.columns.image_field) if self.columns.image_field else None
-        if _empty(value) or isinstance(value, Image.Image):
-            return None if _empty(value) else value
+        if is_empty(value) or isinstance(value, Image.Image):
+            return None if is_empty(value) else value
         try:
             return load_image(BytesIO(value) if isinstance(value, bytes) else Path(str(value)))
         except BrokenImage as error:
@@ -72,10 +72,14 @@ class NewItemFeatures:
     def _vector(self, value: object, modality: str, token: str) -> Tensor | None:
         if value is None:
             return None
-        vector, width = torch.as_tensor(np.asarray(value, dtype=np.float32)), self.features.dims[modality]
-        if vector.shape != (width,) or not vector.isfinite().all():
+        try:
+            vector = np.asarray(value, dtype=np.float32)
+        except (TypeError, ValueError):
+            vector = np.zeros(0)
+        width = self.features.dims[modality]
+        if vector.shape != (width,) or not np.isfinite(vector).all():
             raise InputError(f"item '{token}': {modality} must be {width} finite numbers")
-        return vector
+        return torch.from_numpy(vector)
 
     def _missing(self, modality: str) -> Tensor:
         if modality in self.features.missing_vectors:
@@ -87,5 +91,6 @@ class NewItemFeatures:
         return fill_mean(torch.cat([torch.zeros_like(table[:1]), table]), torch.cat([torch.tensor([False]), present]))[0]
 
 
-def _empty(value: object) -> bool:
+def is_empty(value: object) -> bool:
+    """Whether a column says nothing."""
     return value is None or (isinstance(value, float) and np.isnan(value)) or (isinstance(value, str | bytes) and not value.strip())

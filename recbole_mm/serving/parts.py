@@ -11,6 +11,7 @@ from recbole_mm.serving.catalogue import Catalogue
 from recbole_mm.serving.histories import Histories
 from recbole_mm.serving.item_side import ItemSide
 from recbole_mm.serving.item_source import RunSource
+from recbole_mm.serving.journal import Journal
 from recbole_mm.serving.model_scores import ModelScores
 from recbole_mm.serving.scores import Scores
 from recbole_mm.serving.served_items import ServedItems
@@ -26,6 +27,7 @@ class Parts:
         items: features and vectors of the items.
         make_catalogue: makes what people see of the items.
         manifest: what an exported folder says of itself; empty for a checkpoint.
+        journal: of an exported folder; None for a checkpoint.
     """
 
     users: list[str]
@@ -33,6 +35,7 @@ class Parts:
     items: ItemSide
     make_catalogue: Callable[[], Catalogue]
     manifest: Mapping[str, object] = field(default_factory=dict)
+    journal: Journal | None = None
 
     @cached_property
     def catalogue(self) -> Catalogue:

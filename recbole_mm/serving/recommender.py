@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from threading import Lock
 
 import numpy as np
 import pandas as pd
@@ -9,10 +10,12 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from recbole_mm.errors import InputError, nearest
+from recbole_mm.errors import InputError, UnknownToken, unknown
 from recbole_mm.quick_start import load_data_and_model
 from recbole_mm.serving.catalogue import Catalogue
+from recbole_mm.serving.changes import Changes, up_to_date
 from recbole_mm.serving.export.read import folder_parts
+from recbole_mm.serving.journal import RemovedItem
 from recbole_mm.serving.parts import Parts, run_parts
 from recbole_mm.serving.ranking import best, cosines, item_table, standardised
 from recbole_mm.training.loaders import SCORES_AT_ONCE
@@ -30,11 +33,14 @@ class Recommender:
 
     Attributes:
         users: the tokens of all users that the model knows.
+        changes: by which items come and go. Several threads may use a recommender at once.
     """
 
     def __init__(self, parts: Parts) -> None:
         self.parts, self.users, self.scores, self._items = parts, parts.users, parts.scores, parts.items
         self._served = parts.items.served
+        self.changes = Changes(self._served, lambda: parts.catalogue, parts.journal)
+        self._encoding = Lock()
         self._user_ids = {token: i for i, token in enumerate(self.users, 1)}
 
     @classmethod
@@ -57,15 +63,26 @@ class Recommender:
         return self.parts.manifest
 
     @property
+    @up_to_date
     def catalogue(self) -> Catalogue:
         """Titles and small pictures of the items."""
         return self.parts.catalogue
 
+    def refresh(self) -> None:
+        """Takes over the items that other processes have added to the folder and removed from it. Every method begins with this.
+
+        Raises:
+            JournalError: the folder has been exported anew, or its journal is damaged.
+        """
+        self.changes.refresh()
+
     @property
+    @up_to_date
     def modalities(self) -> list[str]:
         """What ``similar`` can go by besides the model."""
         return self._items.modalities
 
+    @up_to_date
     def history(self, user: str) -> list[str]:
         """The items that a user has in any part of the data, the oldest first.
 
@@ -75,10 +92,22 @@ class Recommender:
         return list(self._served.tokens[self.scores.histories[int(self._known_users([user])[0])]])
 
     @property
+    @up_to_date
     def items(self) -> list[str]:
         """The tokens of all items that are recommended."""
         return list(self._served.tokens[self._served.allowed.numpy()])
 
+    @up_to_date
+    def counts(self) -> dict[str, int]:
+        """How many ``users`` there are, how many ``items`` are recommended, and how many of these have been ``added`` since."""
+        return {"users": len(self.users), "items": int(self._served.allowed.sum()), "added": self._served.n_added}
+
+    @up_to_date
+    def __contains__(self, item: str) -> bool:
+        """Whether an item is recommended."""
+        return item in self._served
+
+    @up_to_date
     def recommend(
         self, users: Iterable[str] | None = None, k: int = 10, exclude_seen: bool = True, candidates: Iterable[str] | None = None
     ) -> pd.DataFrame:
@@ -113,6 +142,7 @@ class Recommender:
         names = np.array(tokens, dtype=object)[rows]
         return pd.DataFrame({"user": names, "item": self._served.tokens[columns], "rank": ranks, "score": values})
 
+    @up_to_date
     def recommend_for(
         self, history: Sequence[str], k: int = 10, exclude_seen: bool = True, candidates: Iterable[str] | None = None
     ) -> pd.DataFrame:
@@ -135,6 +165,7 @@ class Recommender:
             scores[own] = -torch.inf
         return self._item_table(scores, k)
 
+    @up_to_date
     def similar(self, item: str, k: int = 10, by: str = "model") -> pd.DataFrame:
         """The items most like an item, without itself.
 
@@ -174,34 +205,54 @@ class Recommender:
         Raises:
             InputError: the run has no encoder that reads the query.
         """
-        queries, kind = self._items.queries, "text" if isinstance(query, str) else "image"
-        found = [self._items.features(m) for m in queries.modalities(kind)]
-        row = queries.encode(query, kind)
+        kind = "text" if isinstance(query, str) else "image"
+        with self._encoding:
+            modalities = self._items.queries.modalities(kind)
+            row = self._items.queries.encode(query, kind)
+        return self._nearest(row, modalities, k)
+
+    @up_to_date
+    def _nearest(self, row: Tensor, modalities: Sequence[str], k: int) -> pd.DataFrame:
+        """The items whose features are most like a row (d,), over several modalities."""
+        found = [self._items.features(m) for m in modalities]
         parts = [standardised(cosines(row, rows), present, len(found) > 1) for rows, present in found]
         present = torch.stack([present for _, present in found])
         scores = torch.stack(parts).masked_fill(~present, 0).sum(0) / present.sum(0).clamp_min(1)
         return self._item_table(scores.masked_fill(~present.any(0) | ~self._served.among(None), -torch.inf), k)
 
-    def add_items(self, rows: Iterable[Mapping[str, object]] | pd.DataFrame) -> None:
+    def add_items(self, rows: Iterable[Mapping[str, object]] | pd.DataFrame) -> list[str]:
         """Adds products that the model was not trained with: they are encoded as the run's items were, and ranked at once, without
-        retraining. A token that is there already is updated.
+        retraining. A token that is there already is updated. Where the recommender comes from a folder, they are in its journal when this
+        returns, for every process that has the folder loaded and for all that load it later.
 
         Args:
             rows: dictionaries or a data frame with the columns of the ``.item`` file: the item's token, its texts, and its picture as a
                 path, as bytes or as a PIL image.
 
+        Returns:
+            Their tokens.
+
         Raises:
             InputError: a row without a token, a picture that cannot be read, or a model that cannot rank such items; then none is added.
+            OSError: the folder cannot be written; then none is added.
         """
-        self._items.add(rows.to_dict("records") if isinstance(rows, pd.DataFrame) else list(rows))
+        with self._encoding:
+            added = self._items.encoded(rows.to_dict("records") if isinstance(rows, pd.DataFrame) else rows)
+        self.changes.make(added)
+        return [item.item for item in added]
 
     def remove_items(self, items: Iterable[str]) -> None:
-        """Takes items out of all recommendations, searches and neighbours.
+        """Takes items out of all recommendations, searches and neighbours, as lastingly as ``add_items`` adds them.
 
         Raises:
-            InputError: an unknown item; then none is taken out.
+            UnknownToken: an unknown item, or one that was removed already; then none is taken out.
+            OSError: the folder cannot be written; then none is taken out.
         """
-        self._served.remove(items)
+        tokens = list(items)
+        for token in tokens:
+            if token not in self:
+                raise UnknownToken(f"unknown item '{token}'")
+        self.changes.make([RemovedItem(token) for token in tokens])
 
     def _scores_for(self, rows: Tensor) -> Tensor:
         """Scores (n_rows,) for somebody who has the items in these rows. Added items count where the model has vectors."""
@@ -219,8 +270,8 @@ class Recommender:
     def _known_users(self, tokens: Sequence[str]) -> Tensor:
         for token in tokens:
             if token not in self._user_ids:
-                raise InputError(f"unknown user '{token}'{nearest(str(token), self._user_ids, cutoff=0.8)}; recommend_for takes the items "
-                                 "of a user that the model does not know")  # fmt: skip
+                raise UnknownToken(f"{unknown('user', token, self._user_ids)}; recommend_for takes the items of a user that the model does "
+                                   "not know")  # fmt: skip
         return torch.tensor([self._user_ids[token] for token in tokens], dtype=torch.int64)
 
     def _item_table(self, scores: Tensor, k: int) -> pd.DataFrame:

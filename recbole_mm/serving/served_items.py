@@ -1,12 +1,13 @@
 """The items that are recommended: those that the model was trained with, and those added since."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from recbole_mm.errors import InputError, nearest
+from recbole_mm.errors import unknown
+from recbole_mm.serving.journal import AddedItem
 
 
 class ServedItems:
@@ -31,7 +32,9 @@ class ServedItems:
         self.vectors = torch.zeros(0, 0)
         self._rows = {token: row for row, token in enumerate(tokens) if row}
         self._current = torch.arange(self.n_known)
+        self._origins: list[int | None] = []
         self._features: dict[str, tuple[Tensor, Tensor]] = {}
+        self._added: list[AddedItem] = []
 
     def __contains__(self, token: str) -> bool:
         return token in self._rows and bool(self.allowed[self._rows[token]])
@@ -40,12 +43,12 @@ class ServedItems:
         """The rows of items (n,).
 
         Raises:
-            InputError: an unknown item.
+            UnknownToken: an unknown item.
         """
         tokens = list(tokens)
         for token in tokens:
             if token not in self._rows:
-                raise InputError(f"unknown item '{token}'{nearest(str(token), self._rows, cutoff=0.8)}")
+                raise unknown("item", token, self._rows)
         return torch.tensor([self._rows[token] for token in tokens], dtype=torch.int64)
 
     def current(self, ids: Tensor) -> Tensor:
@@ -60,39 +63,46 @@ class ServedItems:
         wanted[self.rows(candidates)] = True
         return wanted & self.allowed
 
-    def add(self, token: str, vector: Tensor, features: Mapping[str, Tensor], present: Mapping[str, bool]) -> None:
-        """Adds an item behind all others, or in the place of the item with this token."""
-        row = len(self.tokens)
-        if token in self._rows:
-            self.allowed[self._rows[token]] = False
-            self._current[self._current == self._rows[token]] = row
-        self._rows[token] = row
-        self.tokens = np.append(self.tokens, np.array([token], dtype=object))
-        self.allowed = torch.cat([self.allowed, torch.tensor([True])])
-        self.vectors = torch.cat([self.vectors.view(-1, len(vector)), vector.unsqueeze(0)])
-        for modality, (rows, here) in self._features.items():
-            self._features[modality] = (
-                torch.cat([rows, features[modality].unsqueeze(0)]),
-                torch.cat([here, torch.tensor([present[modality]])]),
-            )
+    def add(self, items: Sequence[AddedItem]) -> None:
+        """Adds items behind all others, each in the place of the item with its token, if there is one."""
+        for row, item in enumerate(items, len(self.tokens)):
+            before = self._rows.get(item.item)
+            origin = before if before is None or before < self.n_known else self._origins[before - self.n_known]
+            if before is not None and before < len(self.allowed):
+                self.allowed[before] = False
+            if origin is not None:
+                self._current[origin] = row
+            self._origins.append(origin)
+            self._rows[item.item] = row
+        newest = torch.tensor([self._rows[item.item] == row for row, item in enumerate(items, len(self.tokens))])
+        self.tokens = np.append(self.tokens, np.array([item.item for item in items], dtype=object))
+        self.allowed = torch.cat([self.allowed, newest])
+        vectors = torch.from_numpy(np.stack([item.vector for item in items]))
+        self.vectors = torch.cat([self.vectors.view(-1, vectors.shape[1]), vectors])
+        self._added.extend(items)
 
     def remove(self, tokens: Iterable[str]) -> None:
-        """Takes items out of all recommendations.
-
-        Raises:
-            InputError: an unknown item; then none is taken out.
-        """
+        """Takes items out of all recommendations."""
         self.allowed[self.rows(tokens)] = False
 
     def keep_features(self, modality: str, rows: Tensor, present: Tensor) -> None:
-        """Takes over the model's features of a modality (n_known, d), and which items have it. To be called before anything is added."""
+        """Takes over the model's features of a modality (n_known, d), and which items have it."""
         self._features[modality] = rows, present
 
     def features(self, modality: str) -> tuple[Tensor, Tensor]:
         """The features (n_rows, d) of a modality, and which items have it (n_rows,)."""
-        return self._features[modality]
+        rows, present = self._features[modality]
+        if not self._added:
+            return rows, present
+        added = torch.from_numpy(np.stack([item.features[modality] for item in self._added]))
+        return torch.cat([rows, added]), torch.cat([present, torch.tensor([item.present[modality] for item in self._added])])
 
     @property
     def modalities(self) -> list[str]:
         """Those of the features."""
         return list(self._features)
+
+    @property
+    def n_added(self) -> int:
+        """How many of the items that are recommended are none of the model's own, or updates of them."""
+        return int(self.allowed[self.n_known :].sum())

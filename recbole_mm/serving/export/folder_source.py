@@ -6,6 +6,7 @@ from pathlib import Path
 from safetensors.torch import load_file
 from torch import Tensor
 
+from recbole_mm.data.content_settings import ContentSettings
 from recbole_mm.errors import InputError
 from recbole_mm.serving.export.layout import FEATURES
 from recbole_mm.serving.queries import QueryEncoder
@@ -31,6 +32,10 @@ class FolderSource:
         raise InputError(f"{self.folder} was exported without what new items need")
 
     def vector(self, features: Mapping[str, Tensor]) -> Tensor:
+        raise InputError(f"{self.folder} was exported without what new items need")
+
+    @property
+    def columns(self) -> ContentSettings:
         raise InputError(f"{self.folder} was exported without what new items need")
 
     @property

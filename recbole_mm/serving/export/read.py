@@ -16,6 +16,7 @@ from recbole_mm.serving.export.layout import ITEMS, SEEN, SIMILARITIES, THUMBNAI
 from recbole_mm.serving.export.tables import read_column
 from recbole_mm.serving.histories import Histories
 from recbole_mm.serving.item_side import ItemSide
+from recbole_mm.serving.journal import Journal
 from recbole_mm.serving.parts import Parts
 from recbole_mm.serving.served_items import ServedItems
 from recbole_mm.serving.similarities import ItemSimilarities
@@ -37,7 +38,7 @@ def folder_parts(folder: Path) -> Parts:
     similarities = _similarities(load_file(folder / SIMILARITIES), served.n_known) if (folder / SIMILARITIES).is_file() else None
     scores = FolderScores(folder, manifest["model"], served.n_known, histories, similarities, manifest["reads_histories"])
     side = ItemSide(FolderSource(folder, manifest), scores, served)
-    return Parts(users, scores, side, lambda: _catalogue(folder, list(served.tokens[: served.n_known])), manifest)
+    return Parts(users, scores, side, lambda: _catalogue(folder, list(served.tokens[: served.n_known])), manifest, Journal(folder))
 
 
 def _catalogue(folder: Path, tokens: list[str]) -> Catalogue:

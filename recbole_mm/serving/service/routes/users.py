@@ -1,0 +1,28 @@
+"""Users and what they have."""
+
+from typing import Annotated
+
+from fastapi import APIRouter, Query, Request
+from fastapi.responses import JSONResponse
+
+from recbole_mm.serving.service.answers import items
+from recbole_mm.serving.service.bounds import MAX_HISTORY
+from recbole_mm.serving.service.problems import refusals
+from recbole_mm.serving.service.shapes import Limit, Part, PathUser, UserFacts, Users
+
+router = APIRouter(tags=["users"])
+Latest = Annotated[int, Query(ge=1, le=MAX_HISTORY, description="how many of the latest items")]
+
+
+@router.get("/users", response_model=Users, responses=refusals(422))
+def find_users(request: Request, query: Part = "", limit: Limit = 20) -> JSONResponse:
+    """Users by a part of their token."""
+    recommender = request.app.state.recommender
+    return JSONResponse({"users": [recommender.users[row] for row in request.app.state.users.find(query, limit)]})
+
+
+@router.get("/users/{user:path}", response_model=UserFacts, responses=refusals(404, 422))
+def show_user(request: Request, user: PathUser, limit: Latest = 100) -> JSONResponse:
+    """A user and the items that the user has in any part of the data, the oldest first."""
+    recommender = request.app.state.recommender
+    return JSONResponse({"user": user, "history": items(recommender, recommender.history(user)[-limit:])})
