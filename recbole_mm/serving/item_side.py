@@ -27,7 +27,7 @@ class ItemSide:
 
     def __init__(self, source: ItemSource, scores: Scores, served: ServedItems) -> None:
         self.source, self.scores, self.served = source, scores, served
-        self._taken = False
+        self._taken, self._vectors = False, None
 
     @property
     def modalities(self) -> list[str]:
@@ -52,8 +52,12 @@ class ItemSide:
         Raises:
             InputError: the model's score is no dot product.
         """
-        known = self.scores.vectors()[1]
-        return torch.cat([known, self.served.vectors]) if len(self.served.vectors) else known
+        known, added = self.scores.vectors()[1], self.served.vectors
+        if not len(added):
+            return known
+        if self._vectors is None or len(self._vectors) != len(known) + len(added):
+            self._vectors = torch.cat([known, added])
+        return self._vectors
 
     def encoded(self, rows: Iterable[Mapping[str, object]]) -> list[AddedItem]:
         """What is added of new items, from the columns of the ``.item`` file (see ``Recommender.add_items``).

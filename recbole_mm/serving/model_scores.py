@@ -41,8 +41,12 @@ class ModelScores(Scores):
     def reads_histories(self) -> bool:
         return self.sequential or super().reads_histories or hasattr(self.model, "history_item_id")
 
+    @property
+    def are_products(self) -> bool:
+        return isinstance(self.model, EmbeddingRecommender)
+
     def _find_vectors(self) -> tuple[Tensor, Tensor] | None:
-        if isinstance(self.model, EmbeddingRecommender):
+        if self.are_products:
             with torch.no_grad():
                 return tuple(table.detach().cpu().float() for table in self.model.final_embeddings())
         rows, items = [], None

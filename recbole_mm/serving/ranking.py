@@ -63,8 +63,8 @@ def found(values: Tensor, columns: Tensor) -> tuple[Tensor, Tensor, Tensor]:
 
 
 def cosines(query: Tensor, rows: Tensor) -> Tensor:
-    """The cosine of a query (d,) and every row (n, d): (n,)."""
-    return torch.nn.functional.normalize(rows, dim=1) @ torch.nn.functional.normalize(query, dim=0)
+    """The cosine of a query (d,) and every row (n, d): (n,); 0 for rows that are 0."""
+    return rows @ torch.nn.functional.normalize(query, dim=0) / rows.norm(dim=1).clamp_min(1e-12)
 
 
 def standardised(scores: Tensor, present: Tensor, wanted: bool) -> Tensor:

@@ -14,11 +14,12 @@ from recbole_mm.errors import InputError, UnknownToken, unknown
 from recbole_mm.quick_start import load_data_and_model
 from recbole_mm.serving.catalogue import Catalogue
 from recbole_mm.serving.changes import Changes, up_to_date
+from recbole_mm.serving.exact import Found
 from recbole_mm.serving.export.read import folder_parts
 from recbole_mm.serving.journal import RemovedItem
 from recbole_mm.serving.parts import Parts, run_parts
+from recbole_mm.serving.ranker import Ranker
 from recbole_mm.serving.ranking import best, cosines, item_table, standardised
-from recbole_mm.training.loaders import SCORES_AT_ONCE
 
 
 class Recommender:
@@ -41,6 +42,7 @@ class Recommender:
         self._served = parts.items.served
         self.changes = Changes(self._served, lambda: parts.catalogue, parts.journal)
         self._encoding = Lock()
+        self._ranker = Ranker(parts.scores, parts.items)
         self._user_ids = {token: i for i, token in enumerate(self.users, 1)}
 
     @classmethod
@@ -107,6 +109,11 @@ class Recommender:
         """Whether an item is recommended."""
         return item in self._served
 
+    @property
+    def users_at_once(self) -> int:
+        """How many users ``recommend`` ranks for at once."""
+        return self._ranker.users_at_once
+
     @up_to_date
     def recommend(
         self, users: Iterable[str] | None = None, k: int = 10, exclude_seen: bool = True, candidates: Iterable[str] | None = None
@@ -126,16 +133,12 @@ class Recommender:
             InputError: an unknown user or item, or a k below 1.
         """
         tokens, k = self.users if users is None else list(users), _checked(k)
-        ids, banned = self._known_users(tokens), (~self._served.among(candidates)).nonzero().squeeze(1)
-        found, at_once = [], max(1, SCORES_AT_ONCE // len(self._served.allowed))
+        ids, allowed = self._known_users(tokens), self._served.among(candidates)
+        found, at_once = [], self.users_at_once
         for start in range(0, len(ids), at_once):
             part = ids[start : start + at_once]
-            scores = self._with_added(self.scores.of_users(part), lambda part=part: self.scores.vectors()[0][part])
-            scores[:, banned] = -torch.inf
-            if exclude_seen:
-                places, seen = self.scores.histories.of(part)
-                scores[places, self._served.current(seen)] = -torch.inf
-            rows, columns, values = best(scores, k)
+            places, seen = self.scores.histories.of(part if exclude_seen else part[:0])
+            rows, columns, values = self._ranker.of_users(part, k, allowed, (places, self._served.current(seen)))
             found.append((rows + start, columns, values))
         rows, columns, values = (torch.cat(parts).numpy() for parts in zip(*found, strict=True)) if found else [np.array([], dtype=int)] * 3
         ranks = np.arange(len(rows)) - np.searchsorted(rows, rows) + 1
@@ -160,10 +163,8 @@ class Recommender:
         own = self._served.rows(history)
         if not len(own):
             raise InputError("an empty history: name at least one item")
-        scores = self._scores_for(own).masked_fill(~self._served.among(candidates), -torch.inf)
-        if exclude_seen:
-            scores[own] = -torch.inf
-        return self._item_table(scores, k)
+        allowed = self._served.among(candidates)
+        return self._table(self._ranker.of_history(own, _checked(k), allowed, own if exclude_seen else own[:0]))
 
     @up_to_date
     def similar(self, item: str, k: int = 10, by: str = "model") -> pd.DataFrame:
@@ -189,7 +190,8 @@ class Recommender:
             vectors = self._items.vectors()
             scores = cosines(vectors[own], vectors)
         else:
-            scores = self._scores_for(torch.tensor([own]))
+            rows = torch.tensor([own])
+            return self._table(self._ranker.of_history(rows, _checked(k), allowed, rows))
         allowed[own] = False
         return self._item_table(scores.masked_fill(~allowed, -torch.inf), k)
 
@@ -254,19 +256,6 @@ class Recommender:
                 raise UnknownToken(f"unknown item '{token}'")
         self.changes.make([RemovedItem(token) for token in tokens])
 
-    def _scores_for(self, rows: Tensor) -> Tensor:
-        """Scores (n_rows,) for somebody who has the items in these rows. Added items count where the model has vectors."""
-        if self.scores.reads_histories:
-            known = rows[rows < self._served.n_known]
-            if not len(known):
-                raise InputError(f"{self.scores.name} knows none of the items of the history")
-            return self._with_added(self.scores.of_histories([known]), lambda: self.scores.user_vectors([known], self._items.vectors()))[0]
-        return (self.scores.user_vectors([rows], self._items.vectors()) @ self._items.vectors().T)[0]
-
-    def _with_added(self, scores: Tensor, users) -> Tensor:
-        """Scores (n, n_rows), from those of the model's items and from the vectors that ``users()`` gives."""
-        return torch.cat([scores, users() @ self._served.vectors.T], 1) if len(self._served.vectors) else scores
-
     def _known_users(self, tokens: Sequence[str]) -> Tensor:
         for token in tokens:
             if token not in self._user_ids:
@@ -275,7 +264,10 @@ class Recommender:
         return torch.tensor([self._user_ids[token] for token in tokens], dtype=torch.int64)
 
     def _item_table(self, scores: Tensor, k: int) -> pd.DataFrame:
-        _, columns, values = best(scores.unsqueeze(0), _checked(k))
+        return self._table(best(scores.unsqueeze(0), _checked(k)))
+
+    def _table(self, found: Found) -> pd.DataFrame:
+        _, columns, values = found
         return item_table(self._served.tokens[columns.numpy()], values)
 
 

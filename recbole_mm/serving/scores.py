@@ -48,6 +48,11 @@ class Scores:
         """Whether the model itself reads what a user has, so that it needs no vectors of users."""
         return self.similarities is not None
 
+    @property
+    @abstractmethod
+    def are_products(self) -> bool:
+        """Whether the scores of users are known to be the product of ``vectors()``, so that the model need not be asked."""
+
     def vectors(self) -> tuple[Tensor, Tensor]:
         """The vectors of users (n_users, d) and items (n_items, d) whose dot product is the score, on the CPU.
 

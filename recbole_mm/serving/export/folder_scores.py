@@ -31,6 +31,10 @@ class FolderScores(Scores):
     def reads_histories(self) -> bool:
         return self._reads
 
+    @property
+    def are_products(self) -> bool:
+        return (self.folder / VECTORS).is_file()
+
     def of_users(self, users: Tensor) -> Tensor:
         if self.similarities is not None:
             return self.similarities.of_users(users)
