@@ -167,7 +167,8 @@ COMMANDS = {
     "recommend": Command(
         _recommend,
         "recommend items to users, from a checkpoint",
-        "Recommend items to users by the model of a checkpoint, without those that they have already.",
+        "Recommend items to users by the model of a checkpoint, without those that they have already. Under torchrun, the processes share "
+        "the users.",
         {
             **SERVING_OPTIONS,
             "--users": {"help": "a file with one user per line; default: all users", "metavar": "FILE"},
@@ -203,7 +204,7 @@ COMMANDS = {
         _export,
         "write a checkpoint's model as a folder that recommends by itself",
         "Write the model of a checkpoint as a folder that recommends by itself, without the data set: vectors, tokens, and what each user "
-        "has, as safetensors and Parquet.",
+        "has, as safetensors and Parquet. Under torchrun, the processes share the users.",
         {
             "checkpoint": {"help": "the checkpoint of a run: saved/<model>-<dataset>-<time>-<process>.pth"},
             "--output": {"required": True, "help": "the folder to write; one that was exported before is replaced", "metavar": "FOLDER"},

@@ -93,7 +93,7 @@ class MultiModalConfig(Config):
         self.model_class = model_class or get_model(self.model)
         if self.model_class is None:
             raise InputError(f"no model named '{self.model}' in recbole_mm or RecBole; give its class as model_class")
-        self._init_device()
+        choose_device(self.final_config_dict, False, super(cls, self)._init_device, several=True)  # whose model is trained already
         return self
 
     def __getstate__(self) -> dict:

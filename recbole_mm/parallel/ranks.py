@@ -81,6 +81,14 @@ class Ranks:
             dist.all_gather_object(values, value)
         return values
 
+    def bring(self, value: Value) -> list[Value]:
+        """Returns the values of all processes, in their order, in the first process, and an empty list in the others."""
+        if self.world == 1:
+            return [value]
+        values = [value] * self.world if self.rank == 0 else None
+        dist.gather_object(value, values, 0)
+        return values or []
+
     def total(self, value: float) -> float:
         """Returns the sum of all processes' values in all processes."""
         return sum(self.collect(value))

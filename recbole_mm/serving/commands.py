@@ -12,22 +12,28 @@ from rich.table import Table
 from recbole_mm.config.plugins import load_plugins
 from recbole_mm.disk import write_whole
 from recbole_mm.errors import InputError
+from recbole_mm.parallel.ranks import Ranks
 from recbole_mm.serving.export.layout import read_manifest
 from recbole_mm.serving.export.run_facts import run_facts
 from recbole_mm.serving.export.write import write_folder
 from recbole_mm.serving.recommender import Recommender
+from recbole_mm.serving.together import recommend_together
 
 SHOWN = 20
 """How many lines of a long table the screen shows."""
 
 
 def recommend(arguments: argparse.Namespace, _: list[str]) -> int:
-    """The best items of the users in a file, one token per line, or of all users."""
-    write = _writer(arguments.output)
+    """The best items of the users in a file, one token per line, or of all users. Under torchrun the processes share the users, and the
+    first one writes."""
+    write, ranks = _writer(arguments.output), Ranks.from_environment()
     recommender = _load(arguments)
-    users = _lines(arguments.users) if arguments.users else None
+    users = _lines(arguments.users) if arguments.users else recommender.users
     candidates = _lines(arguments.candidates) if arguments.candidates else None
-    table = recommender.recommend(users, arguments.k, not arguments.include_seen, candidates)
+    table = recommend_together(recommender, users, arguments.k, not arguments.include_seen, candidates, ranks)
+    ranks.leave()
+    if table is None:
+        return 0
     if write is None:
         _show(table, f"{arguments.k} items per user")
     else:
@@ -53,10 +59,16 @@ def search(arguments: argparse.Namespace, _: list[str]) -> int:
 
 
 def export(arguments: argparse.Namespace, _: list[str]) -> int:
-    """A checkpoint's model as a folder that stands alone."""
+    """A checkpoint's model as a folder that stands alone. Under torchrun the processes share the users whose vectors are to be found."""
     load_plugins(arguments.plugins.split(",") if arguments.plugins else None)
-    folder = Path(arguments.output)
-    write_folder(Recommender.load(arguments.checkpoint).parts, folder, run_facts(arguments.checkpoint), show_progress=True)
+    ranks, folder, facts = Ranks.from_environment(), Path(arguments.output), run_facts(arguments.checkpoint)
+    parts = Recommender.load(arguments.checkpoint).parts
+    parts.items.take_features()
+    parts.scores.find_vectors_together(ranks)
+    ranks.leave()
+    if ranks.rank:
+        return 0
+    write_folder(parts, folder, facts, show_progress=True)
     manifest = read_manifest(folder)
     megabytes = sum(file["bytes"] for file in manifest["files"].values()) / 1e6
     print(f"{folder}: {manifest['model']} of {manifest['n_users']} users and {manifest['n_items']} items, {megabytes:.1f} MB")

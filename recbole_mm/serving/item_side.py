@@ -32,7 +32,7 @@ class ItemSide:
     @property
     def modalities(self) -> list[str]:
         """Those of the features."""
-        self._take_features()
+        self.take_features()
         return self.served.modalities
 
     def features(self, modality: str) -> tuple[Tensor, Tensor]:
@@ -87,7 +87,9 @@ class ItemSide:
         """
         return self.source.queries
 
-    def _take_features(self) -> None:
+    def take_features(self) -> None:
+        """Takes over the features of the model's items, unless that has been done. An encoder that was trained encodes them for that: of
+        several processes that it was trained in, all must call this, and each encodes a part."""
         if not self._taken:
             for modality, (rows, present) in self.source.features().items():
                 self.served.keep_features(modality, rows, present)

@@ -9,12 +9,13 @@ from torch import Tensor
 
 from recbole_mm.errors import InputError
 from recbole_mm.model.base import EmbeddingRecommender
+from recbole_mm.parallel.ranks import Ranks
 from recbole_mm.serving.histories import Histories
 from recbole_mm.serving.product import factors_of
 from recbole_mm.serving.scores import Scores
 from recbole_mm.serving.similarities import ItemSimilarities
 
-PAIRS_AT_ONCE = 2**20
+PAIRS_AT_ONCE, FACTORED_AT_ONCE = 2**20, 4096
 
 
 class ModelScores(Scores):
@@ -45,18 +46,29 @@ class ModelScores(Scores):
     def are_products(self) -> bool:
         return isinstance(self.model, EmbeddingRecommender)
 
-    def _find_vectors(self) -> tuple[Tensor, Tensor] | None:
+    def find_vectors_together(self, ranks: Ranks) -> None:
+        """Lets each of several processes find the vectors of a part of the users, which all of them have then. All of them must call
+        this."""
+        if self.similarities is None:
+            self._vectors = self._find_vectors(ranks)
+
+    def _find_vectors(self, ranks: Ranks | None = None) -> tuple[Tensor, Tensor] | None:
         if self.are_products:
             with torch.no_grad():
                 return tuple(table.detach().cpu().float() for table in self.model.final_embeddings())
-        rows, items = [], None
-        for users in torch.arange(len(self.histories.starts) - 1).split(4096):
-            chosen = users if len(users) > 1 else users.repeat(2)
-            found = factors_of(lambda chosen=chosen: self.of_users(chosen), self.n_items)
-            if found is None:
-                return None
-            rows, items = [*rows, found[0][: len(users)].cpu().float()], found[1].cpu().float()
-        return torch.cat(rows), items
+        ranks, some = ranks or Ranks(), self._factors(torch.arange(2))
+        if some is None:
+            return None
+        chunks = torch.arange(len(self.histories.starts) - 1).split(FACTORED_AT_ONCE)
+        found = [self._factors(users) for users in chunks[ranks.slice(len(chunks))]]
+        parts = [part for own in ranks.collect([factors and factors[0] for factors in found]) for part in own]
+        return None if any(part is None for part in parts) else (torch.cat(parts), some[1])
+
+    def _factors(self, users: Tensor) -> tuple[Tensor, Tensor] | None:
+        """The vectors of some users and of all items whose product the scores are, if they are one."""
+        chosen = users if len(users) > 1 else users.repeat(2)
+        found = factors_of(lambda: self.of_users(chosen), self.n_items)
+        return found and (found[0][: len(users)].cpu().float(), found[1].cpu().float())
 
     def _read(self, histories: Sequence[Tensor]) -> Tensor:
         if self.sequential:

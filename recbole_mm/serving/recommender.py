@@ -91,7 +91,7 @@ class Recommender:
         Raises:
             InputError: an unknown user.
         """
-        return list(self._served.tokens[self.scores.histories[int(self._known_users([user])[0])]])
+        return list(self._served.tokens[self.scores.histories[int(self.user_ids([user])[0])]])
 
     @property
     @up_to_date
@@ -133,7 +133,7 @@ class Recommender:
             InputError: an unknown user or item, or a k below 1.
         """
         tokens, k = self.users if users is None else list(users), _checked(k)
-        ids, allowed = self._known_users(tokens), self._served.among(candidates)
+        ids, allowed = self.user_ids(tokens), self._served.among(candidates)
         found, at_once = [], self.users_at_once
         for start in range(0, len(ids), at_once):
             part = ids[start : start + at_once]
@@ -256,7 +256,12 @@ class Recommender:
                 raise UnknownToken(f"unknown item '{token}'")
         self.changes.make([RemovedItem(token) for token in tokens])
 
-    def _known_users(self, tokens: Sequence[str]) -> Tensor:
+    def user_ids(self, tokens: Sequence[str]) -> Tensor:
+        """The internal ids of users (n,).
+
+        Raises:
+            InputError: an unknown user.
+        """
         for token in tokens:
             if token not in self._user_ids:
                 raise UnknownToken(f"{unknown('user', token, self._user_ids)}; recommend_for takes the items of a user that the model does "
