@@ -42,10 +42,10 @@ export function tile(entry, eager = false) {
 
 /** A card that leads to its item; `aside` is a button that lies over its corner. */
 export function card(entry, { aside = null, score = false } = {}) {
-  const caption = element("span", { class: "caption", "aria-hidden": entry.picture ? "true" : null }, titleOf(entry));
+  const caption = element("span", { class: "caption", dir: "auto", "aria-hidden": entry.picture ? "true" : null }, titleOf(entry));
   const link = element("a", { class: "card-link", href: address({ item: entry.item }), title: titleOf(entry) }, tile(entry), caption);
-  const rank = entry.rank ? element("span", { class: "rank", "aria-label": `rank ${entry.rank}` }, String(entry.rank)) : null;
-  const value = score ? element("span", { class: "score", title: "the model's score" }, shortened(entry.score)) : null;
+  const rank = entry.rank ? element("span", { class: "rank" }, unseen("rank "), String(entry.rank)) : null;
+  const value = score ? element("span", { class: "score" }, unseen("score "), shortened(entry.score)) : null;
   return element("li", { class: "card" }, link, rank, value, aside);
 }
 
@@ -53,7 +53,7 @@ export const grid = (cards) => element("ul", { class: "grid" }, ...cards);
 
 /** Cards in one line that scrolls within itself. */
 export const strip = (label, cards) =>
-  element("div", { class: "strip", role: "region", "aria-label": label, tabindex: "0" }, element("ul", {}, ...cards));
+  element("div", { class: "strip", role: "region", "aria-label": `${label}, scrolls sideways`, tabindex: "0" }, element("ul", {}, ...cards));
 
 /** What stands where cards will be. */
 export function waiting(count, name = "grid") {
@@ -64,6 +64,7 @@ export function waiting(count, name = "grid") {
   return name === "grid" ? list : element("div", { class: "strip" }, list);
 }
 
+const unseen = (words) => element("span", { class: "unseen" }, words);
 const shortened = (score) => (Number.isFinite(score) ? score.toPrecision(3) : "");
 
 function placeholder(entry) {

@@ -126,7 +126,7 @@ const VIEWS = {
 
 function heading(kind, name) {
   document.title = `${name} · Recommendations`;
-  return element("header", { class: "heading" }, kind ? element("p", { class: "kind" }, kind) : null, element("h1", { tabindex: "-1" }, name));
+  return element("header", { class: "heading" }, kind ? element("p", { class: "kind" }, kind) : null, element("h1", { tabindex: "-1", dir: "auto" }, name));
 }
 
 function section(name, content, note = "") {
@@ -152,7 +152,7 @@ function ranking(name, entries, k, nothing, aside = () => null) {
 
 function hero(entry, look = "") {
   const start = element("a", { class: "button", href: address({ like: entry.item }) }, "Recommend for this item");
-  const words = element("div", { class: "hero-words" }, element("p", { class: "kind" }, entry.title ? entry.item : "Item"), element("h1", { tabindex: "-1" }, titleOf(entry)), start);
+  const words = element("div", { class: "hero-words" }, element("p", { class: "kind" }, entry.title ? entry.item : "Item"), element("h1", { tabindex: "-1", dir: "auto" }, titleOf(entry)), start);
   const box = tile(entry, true);
   if (look) box.classList.add(look);
   return element("header", { class: "hero" }, box, words);
@@ -165,7 +165,7 @@ function corner(sign, label, act) {
 }
 
 const empty = (line) => element("p", { class: "message" }, line);
-const counted = (n, word) => `${n} ${word}${n === 1 ? "" : "s"}`;
+const counted = (n, word) => `${n.toLocaleString("en")} ${word}${n === 1 ? "" : "s"}`;
 
 function draw(...parts) {
   clearTimeout(later);
