@@ -1,6 +1,6 @@
 """Catalogue: what people see of the items that are served."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import cached_property
 
 from recbole_mm.data.tokens import item_tokens
@@ -16,18 +16,23 @@ class Catalogue:
         tokens: the model's items by internal id; the first is padding.
         titles: of these items, "" for none.
         thumbnails: of these items; None where there are none.
+        gone: items that are no longer sold, which ``search`` does not find.
     """
 
-    def __init__(self, tokens: Sequence[str], titles: Sequence[str], thumbnails: FilePictures | StoredThumbnails | None = None) -> None:
+    def __init__(
+        self, tokens: Sequence[str], titles: Sequence[str], thumbnails: FilePictures | StoredThumbnails | None = None,
+        gone: Iterable[str] = (),
+    ) -> None:  # fmt: skip
         self.tokens, self.titles, self.thumbnails = tokens, titles, thumbnails
         self._rows = {token: row for row, token in enumerate(tokens) if row}
         self._added: dict[str, tuple[str, bytes | None]] = {}
-        self._removed: set[str] = set()
+        self._removed = set(gone)
 
     @classmethod
     def of_run(cls, config, dataset) -> "Catalogue":
         """That of a run's data set (see ``titles_and_pictures``)."""
-        return cls(item_tokens(dataset), *titles_and_pictures(config, dataset))
+        tokens = item_tokens(dataset)
+        return cls(tokens, *titles_and_pictures(config, dataset), [tokens[item] for item in getattr(dataset, "gone_items", ())])
 
     def title(self, token: str) -> str:
         """The title of an item; "" for one without, and for an unknown one."""

@@ -123,7 +123,7 @@ def test_items_that_are_added_and_removed(shop):
     assert catalogue.title("i2") == "Sandals" and not catalogue.has_thumbnail("i2") and catalogue.search("sandals", 5) == ["i2"]
     catalogue.remove("i2")
     assert catalogue.search("sandals", 5) == [] and catalogue.search("i2", 5) == [] and catalogue.title("i2") == "Sandals"
-    assert len(catalogue.search("", 3)) == 3
+    assert len(catalogue.search("", 3)) == 3 and Catalogue(["", "a", "b"], [""] * 3, gone=["a"]).search("", 3) == ["b"]
 
 
 def test_the_best_part_is_found_first():

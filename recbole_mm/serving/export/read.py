@@ -38,12 +38,13 @@ def folder_parts(folder: Path) -> Parts:
     similarities = _similarities(load_file(folder / SIMILARITIES), served.n_known) if (folder / SIMILARITIES).is_file() else None
     scores = FolderScores(folder, manifest["model"], served.n_known, histories, similarities, manifest["reads_histories"])
     side = ItemSide(FolderSource(folder, manifest), scores, served)
-    return Parts(users, scores, side, lambda: _catalogue(folder, list(served.tokens[: served.n_known])), manifest, Journal(folder))
+    tokens = list(served.tokens[: served.n_known])
+    return Parts(users, scores, side, lambda: _catalogue(folder, tokens, gone), manifest, Journal(folder))
 
 
-def _catalogue(folder: Path, tokens: list[str]) -> Catalogue:
-    titles = ["", *read_column(folder / ITEMS, "title")]
-    return Catalogue(tokens, titles, StoredThumbnails(folder / THUMBNAILS) if (folder / THUMBNAILS).is_file() else None)
+def _catalogue(folder: Path, tokens: list[str], gone: np.ndarray) -> Catalogue:
+    titles, thumbnails = ["", *read_column(folder / ITEMS, "title")], folder / THUMBNAILS
+    return Catalogue(tokens, titles, StoredThumbnails(thumbnails) if thumbnails.is_file() else None, [tokens[item] for item in gone])
 
 
 def _similarities(tensors: Mapping[str, Tensor], n_items: int) -> ItemSimilarities:

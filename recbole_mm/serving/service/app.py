@@ -1,5 +1,6 @@
 """The service as an ASGI app."""
 
+import mimetypes
 from pathlib import Path
 
 from fastapi import FastAPI
@@ -16,6 +17,7 @@ from recbole_mm.serving.service.problems import handle_problems
 from recbole_mm.serving.service.routes import items, recommend, search, state, users, writing
 
 PAGE = Path(__file__).parent / "page"
+mimetypes.add_type("text/javascript", ".js")  # on Windows, any program may have changed what it is
 
 
 def create_app(recommender: Recommender, api_key: str | None = None) -> FastAPI:

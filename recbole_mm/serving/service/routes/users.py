@@ -1,5 +1,6 @@
 """Users and what they have."""
 
+from random import sample
 from typing import Annotated
 
 from fastapi import APIRouter, Query, Request
@@ -11,14 +12,16 @@ from recbole_mm.serving.service.problems import refusals
 from recbole_mm.serving.service.shapes import Limit, Part, PathUser, UserFacts, Users
 
 router = APIRouter(tags=["users"])
+Drawn = Annotated[bool, Query(description="some users at random, whatever their tokens")]
 Latest = Annotated[int, Query(ge=1, le=MAX_HISTORY, description="how many of the latest items")]
 
 
 @router.get("/users", response_model=Users, responses=refusals(422))
-def find_users(request: Request, query: Part = "", limit: Limit = 20) -> JSONResponse:
-    """Users by a part of their token."""
-    recommender = request.app.state.recommender
-    return JSONResponse({"users": [recommender.users[row] for row in request.app.state.users.find(query, limit)]})
+def find_users(request: Request, query: Part = "", limit: Limit = 20, random: Drawn = False) -> JSONResponse:
+    """Users by a part of their token, or some at random."""
+    known = request.app.state.recommender.users
+    rows = sample(range(len(known)), min(limit, len(known))) if random else request.app.state.users.find(query, limit)
+    return JSONResponse({"users": [known[row] for row in rows]})
 
 
 @router.get("/users/{user:path}", response_model=UserFacts, responses=refusals(404, 422))
