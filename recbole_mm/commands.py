@@ -39,7 +39,7 @@ def _run(arguments: argparse.Namespace, settings: list[str]) -> int:
     result = run_command(arguments.model, arguments.dataset, arguments.config_files, [*settings, *screen])
     checkpoint = result.get("files", {}).get("checkpoint")
     if checkpoint:
-        say(labelled("next", f"recbole-mm recommend {checkpoint} --output=top10.csv"))
+        say(labelled("next", f"recbole-mm recommend {checkpoint}"))
     Ranks.current().leave()
     return 0
 
