@@ -3,6 +3,7 @@
 import hashlib
 import json
 from abc import abstractmethod
+from pathlib import Path
 
 import torch
 from PIL import Image
@@ -11,6 +12,7 @@ from torch import Tensor, nn
 from recbole_mm.encoder.digests import digest_of
 from recbole_mm.encoder.losses import image_text_contrastive
 from recbole_mm.encoder.network import FeatureNetwork
+from recbole_mm.encoder.weights import write_weights
 from recbole_mm.errors import InputError
 
 Inputs = Tensor | tuple[Tensor, Tensor]
@@ -122,6 +124,18 @@ class ItemEncoder(FeatureNetwork):
             InputError: no single file holds this encoder's weights.
         """
         raise InputError(f"{self.name} names no weights file that it could be read from again: keep the checkpoint")
+
+    def save_files(self, folder: Path) -> tuple[str, dict[str, object]]:
+        """Writes what the encoder is read from into a folder: its weights, and with them whatever else its backend reads from files.
+
+        Returns:
+            The name and the options with which ``create_encoder`` reads it again, where ``{folder}`` stands for the folder.
+
+        Raises:
+            InputError: see ``weights_module``.
+        """
+        write_weights(self.weights_module(), folder / "weights.safetensors")
+        return f"{self.name.partition('@')[0]}@{{folder}}/weights.safetensors", {}
 
     @staticmethod
     def shorten(token_ids: Tensor, pad_id: int) -> Tensor:

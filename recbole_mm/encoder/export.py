@@ -3,10 +3,9 @@
 import copy
 from pathlib import Path
 
-from safetensors.torch import save_file
-
 from recbole_mm.encoder.base import ItemEncoder
 from recbole_mm.encoder.tuning.lora import merge_lora
+from recbole_mm.encoder.weights import write_weights
 from recbole_mm.errors import InputError, listed
 
 
@@ -18,9 +17,7 @@ def export_weights(encoder: ItemEncoder, file: str | Path) -> None:
         InputError: see ``check_exportable``.
     """
     check_exportable(encoder)
-    merged = merge_lora(copy.deepcopy(encoder).cpu())
-    state = merged.weights_module().state_dict()
-    save_file({name: tensor.detach().clone().contiguous() for name, tensor in state.items()}, str(file))
+    write_weights(merge_lora(copy.deepcopy(encoder).cpu()).weights_module(), file)
 
 
 def check_exportable(encoder: ItemEncoder) -> None:

@@ -9,7 +9,7 @@ from pickle import UnpicklingError
 from urllib.parse import urlsplit
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from recbole_mm.disk import write_whole
 from recbole_mm.errors import InputError, listed, one_line
@@ -28,6 +28,14 @@ def read_weights(label: str, path: Path) -> dict[str, Tensor]:
     require_file(label, path)
     with reading(label, path):
         return unwrapped(_read(path))
+
+
+def write_weights(module: nn.Module, file: str | Path) -> None:
+    """Writes a module's state as safetensors, which ``read_weights`` and transformers read. Tied weights are written under each name."""
+    from safetensors.torch import save_file
+
+    state = {name: tensor.detach().cpu().clone().contiguous() for name, tensor in module.state_dict().items()}
+    save_file(state, str(file), {"format": "pt"})
 
 
 def require_file(label: str, path: Path) -> None:

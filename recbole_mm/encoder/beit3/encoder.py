@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from recbole_mm.encoder.beit3.config import BEiT3Config
 from recbole_mm.encoder.beit3.model import BEiT3
 from recbole_mm.encoder.beit3.released import native_image_size
-from recbole_mm.encoder.beit3.source import TAGS, find_spm, find_weights
+from recbole_mm.encoder.beit3.source import SPM, TAGS, find_spm, find_weights
 from recbole_mm.encoder.beit3.tokenizer import PAD, BEiT3Tokenizer
 from recbole_mm.encoder.factory import register_backend
 from recbole_mm.encoder.multiway import MultiwayEncoder
@@ -47,6 +47,11 @@ class BEiT3Encoder(MultiwayEncoder):
     def head(self) -> list[str]:
         ends = tuple(f"model.{part}." for part in ("beit3.encoder.layer_norm", "vision_head", "language_head", "pooler"))
         return [name for name, _ in self.named_parameters() if name.startswith(ends)]
+
+    def save_files(self, folder: Path) -> tuple[str, dict[str, object]]:
+        name, _ = super().save_files(folder)
+        (folder / SPM).write_bytes(self.tokenizer.pieces.serialized_model_proto())
+        return name, {"image_size": self.image_size[0], "tokenizer": f"{{folder}}/{SPM}"}
 
     def adapter_sites(self) -> list[str]:
         """The feed-forward expert of each modality in each block (Multiway-Adapter, arXiv 2309.01516)."""

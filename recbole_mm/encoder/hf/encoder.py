@@ -10,6 +10,7 @@ from recbole_mm.encoder.base import ItemEncoder
 from recbole_mm.encoder.factory import register_backend
 from recbole_mm.encoder.hf.image import HfImage, load_image_processor
 from recbole_mm.encoder.hf.load import find_class, load_model, quiet, read_config
+from recbole_mm.encoder.hf.save import save_folder
 from recbole_mm.encoder.hf.sentence import Sentence, pool, read_sentence
 from recbole_mm.encoder.hf.source import find_folder
 from recbole_mm.encoder.hf.text import HfTokens, load_tokenizer, longest_text
@@ -33,10 +34,13 @@ class HfEncoder(ItemEncoder):
     that no row depends on (a mask token, an unused pooler) do not require gradients.
     """
 
-    def __init__(self, label: str, kind: str, model: nn.Module, image: HfImage | None, tokens: HfTokens | None, sentence: Sentence):
-        """``kind``: dual | image | text. Raises InputError: the model cannot encode a picture or text, or not the same way twice."""
+    def __init__(
+        self, label: str, kind: str, model: nn.Module, image: HfImage | None, tokens: HfTokens | None, sentence: Sentence, folder: Path
+    ):
+        """``kind``: dual | image | text; ``folder``: holds its files. Raises InputError: the model cannot encode a picture or text, or not
+        the same way twice."""
         super().__init__()
-        self.name, self.kind, self.model, self.tokens = label, kind, model, tokens
+        self.name, self.kind, self.model, self.tokens, self.folder = label, kind, model, tokens, folder
         self.modalities = MODALITIES[kind]
         self.aligned = kind == "dual"
         self.pooling, self.dense = sentence.pooling, sentence.dense
@@ -71,6 +75,10 @@ class HfEncoder(ItemEncoder):
 
     def weights_module(self) -> nn.Module:
         return self.model
+
+    def save_files(self, folder: Path) -> tuple[str, dict[str, object]]:
+        save_folder(self.name, self.folder, folder, self.model, self.dense)
+        return "hf:{folder}", {}
 
     def towers(self) -> list[list[nn.Module]]:
         return [[self.get_submodule(name) for name in names] for names in self._blocks]
@@ -183,7 +191,7 @@ def create_hf(
 
 def _build(label: str, folder: Path, trust: bool) -> HfEncoder:
     with quiet():
-        sentence = read_sentence(label, folder)
+        whole, sentence = folder, read_sentence(label, folder)
         folder = sentence.folder
         config = read_config(label, folder, trust)
         kind, found = find_class(label, folder, config, trust)
@@ -196,7 +204,7 @@ def _build(label: str, folder: Path, trust: bool) -> HfEncoder:
             length = longest_text(tokenizer, model, config, sentence.max_length)
             siglip = config.model_type.startswith("siglip")
             tokens = HfTokens(label, tokenizer, length, fixed=siglip, prefix=sentence.prefix, lower=sentence.lower)
-        return HfEncoder(label, kind, model, image, tokens, sentence)
+        return HfEncoder(label, kind, model, image, tokens, sentence, whole)
 
 
 def _vectors(output: object) -> Tensor:

@@ -52,7 +52,7 @@ def read_sentence(label: str, folder: Path) -> Sentence:
     """
     if not (folder / "modules.json").is_file():
         return Sentence(folder)
-    modules = [(str(m.get("type", "")).split(".")[-1], folder / m.get("path", "")) for m in read_json(label, folder / "modules.json")]
+    modules = _modules(label, folder)
     kinds = [kind for kind, _ in modules]
     if kinds[:1] == ["CLIPModel"]:
         return Sentence(modules[0][1])
@@ -73,6 +73,11 @@ def read_sentence(label: str, folder: Path) -> Sentence:
     return found
 
 
+def dense_folders(label: str, folder: Path) -> list[Path]:
+    """The folders of the layers after the pooling. Raises InputError as ``read_sentence``."""
+    return [path for kind, path in _modules(label, folder) if kind == "Dense"] if (folder / "modules.json").is_file() else []
+
+
 def pool(hidden: Tensor, mask: Tensor, modes: tuple[str, ...]) -> Tensor:
     """(n, L, d) hidden states and bool (n, L), at least one True per row -> (n, d * len(modes))."""
     weights = mask.unsqueeze(-1).to(hidden.dtype)
@@ -88,6 +93,11 @@ def pool(hidden: Tensor, mask: Tensor, modes: tuple[str, ...]) -> Tensor:
         "lasttoken": lambda: hidden[rows, (mask * places).argmax(1)],
     }
     return torch.cat([made[mode]() for mode in modes], dim=-1)
+
+
+def _modules(label: str, folder: Path) -> list[tuple[str, Path]]:
+    """Kind and folder of each of the chained modules."""
+    return [(str(m.get("type", "")).split(".")[-1], folder / m.get("path", "")) for m in read_json(label, folder / "modules.json")]
 
 
 def _pooling(label: str, path: Path) -> tuple[str, ...]:

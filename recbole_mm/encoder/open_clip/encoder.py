@@ -1,9 +1,11 @@
 """Encoders from open_clip: CLIP, SigLIP, CoCa, MetaCLIP, DFN, EVA, MobileCLIP, PE and the rest of its architectures."""
 
 import hashlib
+import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
+from pathlib import Path
 
 import torch
 from torch import Tensor, nn
@@ -13,8 +15,10 @@ from recbole_mm.encoder.factory import register_backend
 from recbole_mm.encoder.geometry import MAX_ASPECT
 from recbole_mm.encoder.losses import clamped_exp
 from recbole_mm.encoder.open_clip.image import OpenClipImage
-from recbole_mm.encoder.open_clip.load import build_model, build_tokenizer, preprocess_config
-from recbole_mm.encoder.open_clip.source import Source, find_source
+from recbole_mm.encoder.open_clip.load import TEXT_TOWER, build_model, build_tokenizer, preprocess_config
+from recbole_mm.encoder.open_clip.source import CONFIG_NAME, Source, find_source
+from recbole_mm.encoder.open_clip.tags import PREPROCESS_KEYS
+from recbole_mm.encoder.weights import write_weights
 
 HEADS = {"ln_post", "proj", "attn_pool", "attnpool", "ln_final", "text_projection", "norm", "fc_norm", "final_conv", "head", "pooler"}
 """What open_clip, timm and transformers call the modules (and parameters) between the last block and the embedding."""
@@ -92,6 +96,18 @@ class OpenClipEncoder(ItemEncoder):
 
     def weights_module(self) -> nn.Module:
         return self.model
+
+    def save_files(self, folder: Path) -> tuple[str, dict[str, object]]:
+        """As a folder for ``local-dir:``, where tokenizer and text tower of transformers are files too."""
+        geometry = {key: value for key, value in self.preprocess_image.geometry.items() if key in PREPROCESS_KEYS}
+        preprocess = {**geometry, "mean": self.image_mean, "std": self.image_std}
+        (folder / CONFIG_NAME).write_text(json.dumps({"model_cfg": self._config, "preprocess_cfg": preprocess}, indent=1))
+        write_weights(self.model, folder / "open_clip_model.safetensors")
+        if hasattr(self.tokenizer, "save_pretrained"):
+            self.tokenizer.save_pretrained(str(folder))
+        if self._config["text_cfg"].get("hf_model_name"):
+            self._text_tower.config.save_pretrained(str(folder / TEXT_TOWER))
+        return "open_clip:local-dir:{folder}", {}
 
     def towers(self) -> list[list[nn.Module]]:
         return [_blocks(self.model.visual), _blocks(self._text_tower)]

@@ -3,6 +3,7 @@
 import copy
 from contextlib import nullcontext
 from dataclasses import asdict
+from pathlib import Path
 
 from torch import nn
 
@@ -13,6 +14,8 @@ from recbole_mm.encoder.seeding import seeded
 from recbole_mm.encoder.weights import misfit, shapes_of, weight_shapes
 from recbole_mm.errors import InputError, listed, one_line
 
+TEXT_TOWER = "text_tower"
+"""The folder inside of a ``local-dir:`` that may hold the configuration of a text tower of transformers, which else the hub has."""
 CHOICES = {"resize_mode": ("shortest", "longest", "squash"), "interpolation": ("bicubic", "bilinear", "random")}
 
 
@@ -86,6 +89,8 @@ def _construct(source: Source) -> nn.Module:
     kind = CLIP if not custom else CoCa if "multimodal_cfg" in config else CustomTextCLIP
     if hub_text:
         text["hf_model_pretrained"] = False
+        own = Path(str(source.tokenizer).removeprefix("local-dir:")) / TEXT_TOWER
+        text["hf_model_name"] = str(own) if own.is_dir() else hub_text
     if "timm_model_name" in vision:
         vision["timm_model_pretrained"] = False
     try:

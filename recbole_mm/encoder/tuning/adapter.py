@@ -50,6 +50,19 @@ def add_adapters(encoder: ItemEncoder, dim: int) -> None:
         encoder.adapters.append(adapter)
 
 
+def take_adapters(encoder: ItemEncoder) -> nn.ModuleList:
+    """Removes the adapters of an encoder, in place, and returns them; none where it has none."""
+    adapters = nn.ModuleList(encoder.adapters)
+    for adapter in adapters:
+        hooks = encoder.get_submodule(adapter.site)._forward_hooks
+        for key in [key for key, hook in hooks.items() if getattr(hook, "__self__", None) is adapter]:
+            del hooks[key]
+    if len(adapters):
+        del encoder.adapters
+        encoder.adapters = ()
+    return adapters
+
+
 def _output_shapes(encoder: ItemEncoder, sites: dict[str, nn.Module]) -> dict[str, tuple[int, ...]]:
     """The shape of each site's output, in the order of ``sites``; sites that no modality passes through are left out."""
     found: dict[nn.Module, tuple[int, ...]] = {}

@@ -13,7 +13,7 @@ from recbole_mm.encoder.vlmo.config import VLMoConfig
 from recbole_mm.encoder.vlmo.load import source_window
 from recbole_mm.encoder.vlmo.model import VLMo
 from recbole_mm.encoder.vlmo.parts import Head, MaskedWordHead
-from recbole_mm.encoder.vlmo.tokenizer import TINY_VOCABULARY, WordPieceTokenizer, find_vocabulary, read_vocabulary
+from recbole_mm.encoder.vlmo.tokenizer import FILES, TINY_VOCABULARY, WordPieceTokenizer, find_vocabulary, read_vocabulary
 from recbole_mm.encoder.weights import fetch, read_weights, require_file
 from recbole_mm.errors import InputError, listed, nearest
 
@@ -37,6 +37,11 @@ class VLMoEncoder(MultiwayEncoder):
     def head(self) -> list[str]:
         parts = ("model.transformer.norm.", "model.itc_", "model.pooler.")
         return [name for name, _ in self.named_parameters() if name.startswith(parts)]
+
+    def save_files(self, folder: Path) -> tuple[str, dict[str, object]]:
+        name, _ = super().save_files(folder)
+        (folder / FILES[0]).write_text("\n".join(self.tokenizer.pieces) + "\n", encoding="utf-8")
+        return name, {"image_size": self.image_size[0], "tokenizer": f"{{folder}}/{FILES[0]}"}
 
     def adapter_sites(self) -> list[str]:
         """The experts."""

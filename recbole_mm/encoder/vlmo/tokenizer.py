@@ -23,6 +23,9 @@ class WordPieceTokenizer:
     Args:
         vocabulary: piece -> id.
         max_len: the largest number of tokens in a text, [CLS] and [SEP] included.
+
+    Attributes:
+        pieces: in the order of their ids.
     """
 
     def __init__(self, vocabulary: dict[str, int], max_len: int):
@@ -32,6 +35,7 @@ class WordPieceTokenizer:
         from tokenizers.pre_tokenizers import BertPreTokenizer
         from tokenizers.processors import BertProcessing
 
+        self.pieces = sorted(vocabulary, key=vocabulary.get)
         self.special_ids, self.mask_id = tuple(vocabulary[piece] for piece in (PAD, START, END)), vocabulary.get(MASK)
         self._tokenizer = Tokenizer(WordPiece(vocabulary, unk_token=UNKNOWN))
         self._tokenizer.normalizer = BertNormalizer(lowercase=True)

@@ -1,0 +1,76 @@
+"""Encoders in folders that stand alone: nothing else is read, wherever the folder is."""
+
+import copy
+import json
+from pathlib import Path
+
+import torch
+from safetensors.torch import load_file
+
+from recbole_mm.encoder.base import ItemEncoder
+from recbole_mm.encoder.factory import create_encoder
+from recbole_mm.encoder.separate import SeparateEncoder
+from recbole_mm.encoder.tuning.adapter import add_adapters, take_adapters
+from recbole_mm.encoder.tuning.lora import merge_lora
+from recbole_mm.encoder.weights import write_weights
+from recbole_mm.errors import InputError, one_line
+
+RECORD, ADAPTERS = "encoder.json", "adapters.safetensors"
+
+
+def save_encoder(encoder: ItemEncoder, folder: Path) -> None:
+    """Writes an encoder into an empty folder, whatever has trained it; LoRA is merged into its weights. It stays as it is.
+
+    Raises:
+        InputError: it cannot be read again from files alone.
+    """
+    merged = merge_lora(copy.deepcopy(encoder).cpu()).eval()
+    fingerprint = merged.fingerprint()
+    adapters = take_adapters(merged)
+    record = {**_save(merged, folder), "fingerprint": fingerprint}
+    if len(adapters):
+        write_weights(adapters, folder / ADAPTERS)
+        record["adapter_dim"] = adapters[0].down.out_features
+    (folder / RECORD).write_text(json.dumps(record, indent=1), encoding="utf-8")
+    del merged
+    load_encoder(folder)
+
+
+def load_encoder(folder: Path) -> ItemEncoder:
+    """The encoder that ``save_encoder`` wrote, on the CPU and in eval mode.
+
+    Raises:
+        InputError: there is none, or its files do not give the encoder that was saved.
+    """
+    try:
+        record = json.loads((folder / RECORD).read_text(encoding="utf-8"))
+        encoder = _load(record, folder.resolve())
+        if "adapter_dim" in record:
+            add_adapters(encoder, record["adapter_dim"])
+            encoder.adapters.load_state_dict(load_file(folder / ADAPTERS))
+    except (OSError, ValueError, KeyError, RuntimeError) as error:
+        raise InputError(f"{folder} holds no readable encoder ({one_line(error)})") from error
+    if encoder.fingerprint() != record["fingerprint"]:
+        raise InputError(f"{encoder.name} is not the encoder that was saved there: files or versions of its libraries are others")
+    return encoder.requires_grad_(False).eval()
+
+
+def _save(encoder: ItemEncoder, folder: Path) -> dict[str, object]:
+    folder.mkdir(parents=True, exist_ok=True)
+    if isinstance(encoder, SeparateEncoder):
+        return {"parts": {modality: _save(getattr(encoder, modality), folder / modality) for modality in encoder.modalities}}
+    name, options = encoder.save_files(folder)
+    return {"name": name, "options": options}
+
+
+def _load(record: dict, folder: Path) -> ItemEncoder:
+    if "parts" in record:
+        parts = {modality: _load(part, folder / modality) for modality, part in record["parts"].items()}
+        return SeparateEncoder(f"separate:image={parts['image'].name},text={parts['text'].name}", **parts).eval()
+    options = {key: _placed(value, folder) for key, value in record["options"].items()}
+    with torch.random.fork_rng(devices=[]):
+        return create_encoder(_placed(record["name"], folder), **options)
+
+
+def _placed(value: object, folder: Path) -> object:
+    return value.replace("{folder}", str(folder)) if isinstance(value, str) else value
