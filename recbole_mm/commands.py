@@ -208,6 +208,10 @@ COMMANDS = {
         {
             "checkpoint": {"help": "the checkpoint of a run: saved/<model>-<dataset>-<time>-<process>.pth"},
             "--output": {"required": True, "help": "the folder to write; one that was exported before is replaced", "metavar": "FOLDER"},
+            "--with-encoder": {
+                "action": "store_true",
+                "help": "with the encoder: for searches, and for new pictures and texts",
+            },
             **PLUGINS_OPTION,
         },
         rest="none",

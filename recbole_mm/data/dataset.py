@@ -1,5 +1,6 @@
 """MultiModalDataset: RecBole's Dataset, whose items also have pictures and texts, in ``content``."""
 
+from collections.abc import Mapping
 from logging import getLogger
 from pathlib import Path
 
@@ -24,7 +25,12 @@ class MultiModalDataset(CheckedReading, Dataset):
     Raises:
         InputError: the ``.item`` file or a column that was asked for is missing, none of the items is in the file, an item is in it
             twice, the folder of the pictures is missing, or a picture's path leads out of it.
+
+    Attributes:
+        ready_features: the items' features by modality, where they are there already; None where they are to be made.
     """
+
+    ready_features: Mapping[str, tuple] | None = None
 
     def _get_load_and_unload_col(self, source: FeatureSource | str) -> tuple[set | None, set | None]:
         load, unload = super()._get_load_and_unload_col(source)

@@ -33,13 +33,15 @@ def build_features(config, dataset) -> ItemFeatures:
 
     Args:
         config: a MultiModalConfig.
-        dataset: a MultiModalDataset with the training interactions.
+        dataset: a MultiModalDataset with the training interactions, and with ``ready_features`` where they are there already.
 
     Raises:
         InputError: there is no such encoder, its weights cannot be had, a file cannot be used, or neither the files nor the encoder nor
             the items have a modality.
     """
     settings = FeatureSettings.from_config(config)
+    if dataset.ready_features is not None:
+        return ItemFeatures(dataset.ready_features, **_missing(settings, dataset))
     tables = file_tables(settings, dataset)
     if settings.unused:
         logger.warning(f"not used: {'; '.join(settings.unused)}")

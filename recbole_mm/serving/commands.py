@@ -68,7 +68,7 @@ def export(arguments: argparse.Namespace, _: list[str]) -> int:
     ranks.leave()
     if ranks.rank:
         return 0
-    write_folder(parts, folder, facts, show_progress=True)
+    write_folder(parts, folder, facts, arguments.with_encoder, show_progress=True)
     manifest = read_manifest(folder)
     megabytes = sum(file["bytes"] for file in manifest["files"].values()) / 1e6
     print(f"{folder}: {manifest['model']} of {manifest['n_users']} users and {manifest['n_items']} items, {megabytes:.1f} MB")

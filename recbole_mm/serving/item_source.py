@@ -1,6 +1,6 @@
 """Where the features and vectors of items come from."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import cached_property
 from typing import Protocol
 
@@ -9,8 +9,12 @@ from torch import Tensor
 
 from recbole_mm.data.content_settings import ContentSettings
 from recbole_mm.errors import InputError
+from recbole_mm.feature.features import ItemFeatures
+from recbole_mm.model.base import MultiModalRecommender
 from recbole_mm.serving.new_items import NewItemFeatures
-from recbole_mm.serving.queries import QueryEncoder
+from recbole_mm.serving.queries import QueryEncoder, run_queries
+
+NO_NEW_ITEMS = "{} without item features cannot rank items that it was not trained with"
 
 
 class ItemSource(Protocol):
@@ -40,16 +44,17 @@ class ItemSource(Protocol):
         """The model's vector (d,) of a new item from its features {modality: (d,)}."""
 
 
-class RunSource:
-    """The items of a run that has been loaded with its data set.
+class ModelSource:
+    """The items of a model, which says itself how a new item's vector comes from its features.
 
     Args:
-        config, model, training_part: of the run; ``training_part`` is its training data set.
+        config, model: of the run.
+        queries: gives the run's encoder, or raises an InputError.
     """
 
-    def __init__(self, config, model, training_part) -> None:
-        self.id_field, self._config, self._model = config["ITEM_ID_FIELD"], config, model
-        self._training_part, self._features = training_part, getattr(model, "item_features", None)
+    def __init__(self, config, model, queries: Callable[[], QueryEncoder]) -> None:
+        self.id_field, self.config, self.model, self._queries = config["ITEM_ID_FIELD"], config, model, queries
+        self._features = features_of(model)
 
     @torch.no_grad()
     def features(self) -> dict[str, tuple[Tensor, Tensor]]:
@@ -61,8 +66,8 @@ class RunSource:
         return self._reader.of(row, token)
 
     def vector(self, features: Mapping[str, Tensor]) -> Tensor:
-        batch = {m: values.unsqueeze(0).to(self._config["device"]) for m, values in features.items()}
-        return self._model.item_vectors(batch)[0].float().cpu()
+        batch = {m: values.unsqueeze(0).to(self.config["device"]) for m, values in features.items()}
+        return self.model.item_vectors(batch)[0].float().cpu()
 
     @property
     def columns(self) -> ContentSettings:
@@ -70,11 +75,27 @@ class RunSource:
 
     @cached_property
     def queries(self) -> QueryEncoder:
-        return QueryEncoder(self._config, self._features, self._training_part)
+        return self._queries()
 
     @cached_property
     def _reader(self) -> NewItemFeatures:
-        if self._features is None or not hasattr(self._model, "item_vectors"):
-            raise InputError(f"{self._config['model']} without item features cannot rank items that it was not trained with")
-        encoded = not set(self._features.modalities) <= set(self._config["feature_files"] or {})
-        return NewItemFeatures(self._config, self._features, self.queries if encoded else None)
+        if self._features is None or not hasattr(self.model, "item_vectors"):
+            raise InputError(NO_NEW_ITEMS.format(self.config["model"]))
+        return NewItemFeatures(self.config, self._features, lambda: self.queries)
+
+
+class RunSource(ModelSource):
+    """The items of a run that has been loaded with its data set.
+
+    Args:
+        config, model, training_part: of the run; ``training_part`` is its training data set.
+    """
+
+    def __init__(self, config, model, training_part) -> None:
+        super().__init__(config, model, lambda: run_queries(config, self._features, training_part))
+        self.training_part = training_part
+
+
+def features_of(model) -> ItemFeatures | None:
+    """The features of a model's items; None where they have none."""
+    return model.item_features if isinstance(model, MultiModalRecommender) else None

@@ -1,6 +1,6 @@
 """Features of products that a run did not have, from the values of their columns."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from io import BytesIO
 from pathlib import Path
 
@@ -27,10 +27,10 @@ class NewItemFeatures:
 
     Args:
         config, features: of the run; ``features`` are the model's.
-        queries: the run's encoder; None where all features come from files.
+        queries: gives the run's encoder, for which it is asked where an item has a picture or a text that is to be encoded.
     """
 
-    def __init__(self, config, features: ItemFeatures, queries: QueryEncoder | None) -> None:
+    def __init__(self, config, features: ItemFeatures, queries: Callable[[], QueryEncoder]) -> None:
         self.features, self.queries, self.columns = features, queries, ContentSettings.from_config(config)
         self.from_files = set(config["feature_files"] or {})
 
@@ -39,19 +39,19 @@ class NewItemFeatures:
         """The item's features {modality: (d,)} and which of them it has.
 
         Raises:
-            InputError: a picture that cannot be read, a vector of another width, or an item that has none of the modalities.
+            InputError: a picture that cannot be read, a vector of another width, an item that has none of the modalities, or see
+                ``queries``.
         """
-        values = {"image": self._picture(row, token), "text": self._text(row)}
-        rows, present = {}, {}
-        for modality in self.features.modalities:
-            parts = [values[part] for part in PARTS.get(modality, ())]
-            if modality in self.from_files:
-                found = self._vector(row.get(modality), modality, token)
-            else:
-                found = None if any(part is None for part in parts) else self.queries.encode_item(modality, parts)
-            present[modality] = found is not None
-            rows[modality] = self._missing(modality) if found is None else found
-        if not any(present.values()):
+        modalities, values = self.features.modalities, {"image": self._picture(row, token), "text": self._text(row)}
+        parts = {part: value for part, value in values.items() if value is not None}
+        encoded = [m for m in modalities if m not in self.from_files and set(PARTS[m]) <= set(parts)]
+        found = self.queries().rows(parts, encoded) if encoded else {}
+        for modality in self.from_files & set(modalities):
+            vector = self._vector(row.get(modality), modality, token)
+            found |= {} if vector is None else {modality: vector}
+        present = {m: m in found for m in modalities}
+        rows = {m: found[m] if m in found else self._missing(m) for m in modalities}
+        if not found:
             known = [field for fields in self.columns.columns().values() for field in fields]
             raise InputError(f"item '{token}' has none of {', '.join(self.features.modalities)}: its columns may be {', '.join(known)}")
         return rows, present

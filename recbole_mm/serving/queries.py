@@ -1,6 +1,6 @@
-"""The run's encoder over what somebody searches for: a text or a picture."""
+"""The run's encoder over what somebody searches for, and over new items: texts and pictures."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import torch
@@ -14,26 +14,20 @@ from recbole_mm.errors import InputError
 from recbole_mm.feature.build import frozen_encoder
 from recbole_mm.feature.features import ItemFeatures
 from recbole_mm.feature.settings import FeatureSettings
+from recbole_mm.items.inputs import PARTS
 
 
 class QueryEncoder:
     """Encodes queries as the items of a run are encoded.
 
     Args:
-        config, features: of the run; ``features`` are the model's.
-        dataset: its training part.
-
-    Raises:
-        InputError: the run has no encoder: all its features come from files.
+        encoder: the run's.
+        modalities: of the items' features.
+        device: where the encoder is to run.
     """
 
-    def __init__(self, config, features: ItemFeatures | None, dataset) -> None:
-        settings = FeatureSettings.from_config(config) if features is not None else None
-        if settings is None or not settings.encoder.needed:
-            raise InputError("this run has no encoder to read a query with: its items have no features, or these come from files")
-        self.features, self.device = features, config["device"]
-        self.encoder: ItemEncoder = features.encoder or frozen_encoder(settings, dataset)[0].to(config["device"])
-        self.encoder.eval()
+    def __init__(self, encoder: ItemEncoder, modalities: Sequence[str], device: torch.device) -> None:
+        self.encoder, self.in_use, self.device = encoder.to(device).eval(), tuple(modalities), device
 
     def modalities(self, kind: str) -> list[str]:
         """The modalities of items that a text or a picture (``kind``) can be compared with.
@@ -41,11 +35,11 @@ class QueryEncoder:
         Raises:
             InputError: there is none.
         """
-        own = [m for m in (kind,) if m in self.features.modalities and m in self.encoder.modalities]
-        others = [m for m in ("image", "text") if self.encoder.aligned and m != kind and m in self.features.modalities]
+        own = [m for m in (kind,) if m in self.in_use and m in self.encoder.modalities]
+        others = [m for m in ("image", "text") if self.encoder.aligned and m != kind and m in self.in_use]
         if kind not in self.encoder.modalities or not own + others:
             raise InputError(f"this run cannot be searched by {kind}: its encoder reads {', '.join(self.encoder.modalities)}, and the "
-                             f"modalities in use are {', '.join(self.features.modalities)}")  # fmt: skip
+                             f"modalities in use are {', '.join(self.in_use)}")  # fmt: skip
         return own + others if kind == "text" or not own else own
 
     def encode(self, query: str | Path | Image.Image, kind: str) -> Tensor:
@@ -55,17 +49,38 @@ class QueryEncoder:
             InputError: the picture cannot be read.
         """
         if kind == "text":
-            return self.encode_item("text", [join_fields([str(query)])])
+            return self.rows({"text": join_fields([str(query)])}, [kind])[kind]
         try:
-            return self.encode_item("image", [query if isinstance(query, Image.Image) else load_image(Path(query))])
+            return self.rows({"image": query if isinstance(query, Image.Image) else load_image(Path(query))}, [kind])[kind]
         except BrokenImage as error:
             raise InputError(f"{query}: the picture cannot be read ({error})") from error
 
     @torch.no_grad()
-    def encode_item(self, modality: str, parts: Sequence[str | Image.Image]) -> Tensor:
-        """The row (d,) of an item in a modality, from its clean text, its picture, or both of them, picture first."""
-        inputs = [
-            self.encoder.tokenize([part]) if isinstance(part, str) else self.encoder.preprocess_image(part).unsqueeze(0) for part in parts
-        ]
-        on_device = tuple(values.to(self.device) for values in inputs)
-        return self.encoder({modality: on_device if len(parts) > 1 else on_device[0]})[modality][0].float().cpu()
+    def rows(self, parts: Mapping[str, str | Image.Image], modalities: Sequence[str]) -> dict[str, Tensor]:
+        """The rows {modality: (d,)} of an item from its picture and its clean text, or one of them, in those of the modalities that can
+        be read of these."""
+        read = {
+            "image": lambda picture: self.encoder.preprocess_image(picture).unsqueeze(0),
+            "text": lambda text: self.encoder.tokenize([text]),
+        }
+        ready = {part: read[part](value).to(self.device) for part, value in parts.items()}
+        inputs = {m: tuple(ready[part] for part in PARTS[m]) for m in modalities if set(PARTS[m]) <= set(ready)}
+        rows = self.encoder({m: values if len(values) > 1 else values[0] for m, values in inputs.items()}) if inputs else {}
+        return {m: row[0].float().cpu() for m, row in rows.items()}
+
+
+def run_queries(config, features: ItemFeatures | None, training_part) -> QueryEncoder:
+    """The encoder that made the features of a run, as it is at the end of the run.
+
+    Raises:
+        InputError: there is none.
+    """
+    check_encodes(config, features is not None)
+    encoder = features.encoder or frozen_encoder(FeatureSettings.from_config(config), training_part)[0]
+    return QueryEncoder(encoder, features.modalities, config["device"])
+
+
+def check_encodes(config, has_features: bool) -> None:
+    """Raises InputError: the run has no encoder: its items have no features, or these come from files."""
+    if not has_features or not FeatureSettings.from_config(config).encoder.needed:
+        raise InputError("this run has no encoder to read a query with: its items have no features, or these come from files")

@@ -55,7 +55,7 @@ class Recommender:
         if not Path(path).exists():
             raise InputError(f"no checkpoint or exported folder {path}")
         if Path(path).is_dir():
-            return cls(folder_parts(Path(path)))
+            return cls(folder_parts(Path(path), model_class))
         config, model, dataset, train_data, *_ = load_data_and_model(path, model_class)
         return cls(run_parts(config, model, dataset, train_data.dataset))
 

@@ -25,8 +25,13 @@ def build_model(config: MultiModalConfig, train_data) -> AbstractRecommender:
     Raises:
         InputError: the encoder or the item features cannot be had.
     """
+    return model_over(config, train_data._dataset)
+
+
+def model_over(config: MultiModalConfig, dataset) -> AbstractRecommender:
+    """As ``build_model``, over the training part of a data set."""
     init_seed(config["seed"] + config["local_rank"], config["reproducibility"])
-    model_class, dataset = config.model_class, train_data._dataset
+    model_class = config.model_class
     if model_class is Pop:
         getLogger().warning("Pop counts the training interactions here; RecBole's counts sampled negatives too, and an item once per batch")
         model_class = Popularity

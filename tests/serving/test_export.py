@@ -15,7 +15,6 @@ from recbole_mm.quick_start import build_trainer
 from recbole_mm.serving import Recommender
 from recbole_mm.serving.export.run_facts import run_facts
 from recbole_mm.serving.export.write import write_folder
-from recbole_mm.serving.parts import run_parts
 from recbole_mm.testing.planted import built, write_features, write_planted
 
 FILES = {"modalities": ["a", "b"], "feature_files": {"a": "a.safetensors", "b": "b.safetensors"}, "encoder_training": "pretrained"}
@@ -77,14 +76,6 @@ def test_titles_and_pictures_travel(exported, model):
     assert "dress" in catalogue.title("i6") and "dress" not in catalogue.title("i5")
     small = Image.open(BytesIO(catalogue.thumbnail("i6")))
     assert small.format == "JPEG" and max(small.size) <= 256
-
-
-def test_a_score_that_is_no_product_is_not_exported(tmp_path):
-    shop = write_planted(tmp_path / "shop", n_users=24, n_items=48)
-    config, net, train_data, *_ = built(shop, "NeuMF")
-    with pytest.raises(InputError, match="NeuMF has no vectors.*recommend from the checkpoint"):
-        write_folder(run_parts(config, net, train_data.dataset, train_data.dataset), tmp_path / "folder", {})
-    assert not (tmp_path / "folder").exists()
 
 
 def test_what_cannot_be_read_or_replaced_is_one_line(exported, tmp_path):

@@ -89,8 +89,9 @@ def _construct(source: Source) -> nn.Module:
     kind = CLIP if not custom else CoCa if "multimodal_cfg" in config else CustomTextCLIP
     if hub_text:
         text["hf_model_pretrained"] = False
-        own = Path(str(source.tokenizer).removeprefix("local-dir:")) / TEXT_TOWER
-        text["hf_model_name"] = str(own) if own.is_dir() else hub_text
+        schema, _, folder = (source.tokenizer or "").partition(":")
+        if schema == "local-dir" and (Path(folder) / TEXT_TOWER).is_dir():
+            text["hf_model_name"] = str(Path(folder) / TEXT_TOWER)
     if "timm_model_name" in vision:
         vision["timm_model_pretrained"] = False
     try:

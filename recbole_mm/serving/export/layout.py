@@ -16,6 +16,10 @@ SIMILARITIES = "similarities.safetensors"
 SEEN = "seen.safetensors"
 FEATURES = "features.safetensors"
 THUMBNAILS = "thumbnails.safetensors"
+SETTINGS = "settings.json"
+MODEL = "model.safetensors"
+INTERACTIONS = "training.safetensors"
+ENCODER = "encoder"
 
 
 def write_manifest(folder: Path, facts: Mapping[str, object]) -> None:

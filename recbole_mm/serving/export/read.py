@@ -10,6 +10,7 @@ from scipy import sparse
 from torch import Tensor
 
 from recbole_mm.serving.catalogue import Catalogue
+from recbole_mm.serving.export.folder_model import FolderModel
 from recbole_mm.serving.export.folder_scores import FolderScores
 from recbole_mm.serving.export.folder_source import FolderSource
 from recbole_mm.serving.export.layout import ITEMS, SEEN, SIMILARITIES, THUMBNAILS, USERS, read_manifest
@@ -23,8 +24,11 @@ from recbole_mm.serving.similarities import ItemSimilarities
 from recbole_mm.serving.thumbnails import StoredThumbnails
 
 
-def folder_parts(folder: Path) -> Parts:
+def folder_parts(folder: Path, model_class: type | None = None) -> Parts:
     """The parts of the Recommender that a folder was exported from.
+
+    Args:
+        model_class: the class of the model, if it is neither one of ours nor one of RecBole's.
 
     Raises:
         InputError: it is no such folder, or not whole.
@@ -36,8 +40,9 @@ def folder_parts(folder: Path) -> Parts:
     seen = load_file(folder / SEEN)
     histories = Histories.of_parts(seen["starts"], seen["items"])
     similarities = _similarities(load_file(folder / SIMILARITIES), served.n_known) if (folder / SIMILARITIES).is_file() else None
-    scores = FolderScores(folder, manifest["model"], served.n_known, histories, similarities, manifest["reads_histories"])
-    side = ItemSide(FolderSource(folder, manifest), scores, served)
+    model = FolderModel(folder, model_class)
+    scores = FolderScores(folder, manifest["model"], served.n_known, histories, similarities, manifest["reads_histories"], model)
+    side = ItemSide(FolderSource(folder, manifest, model), scores, served)
     tokens = list(served.tokens[: served.n_known])
     return Parts(users, scores, side, lambda: _catalogue(folder, tokens, gone), manifest, Journal(folder))
 

@@ -1,6 +1,7 @@
 """Writes a folder that stands alone."""
 
 from collections.abc import Mapping
+from logging import getLogger
 from pathlib import Path
 
 import numpy as np
@@ -11,33 +12,49 @@ from torch import Tensor
 
 import recbole_mm
 from recbole_mm.disk import whole_folder
+from recbole_mm.encoder.saved import save_encoder
 from recbole_mm.errors import InputError
-from recbole_mm.serving.export.layout import FEATURES, ITEMS, MANIFEST, SEEN, SIMILARITIES, THUMBNAILS, USERS, VECTORS, write_manifest
+from recbole_mm.serving.export.layout import (
+    ENCODER,
+    FEATURES,
+    ITEMS,
+    MANIFEST,
+    SEEN,
+    SIMILARITIES,
+    THUMBNAILS,
+    USERS,
+    VECTORS,
+    write_manifest,
+)
+from recbole_mm.serving.export.model_folder import write_model
 from recbole_mm.serving.export.tables import write_table
 from recbole_mm.serving.parts import Parts
 from recbole_mm.serving.similarities import ItemSimilarities
 from recbole_mm.serving.thumbnails import write_thumbnails
 
 
-def write_folder(parts: Parts, folder: Path, facts: Mapping[str, object], show_progress: bool = False) -> None:
+def write_folder(parts: Parts, folder: Path, facts: Mapping[str, object], with_encoder: bool = False, show_progress: bool = False) -> None:
     """Writes all that recommending takes. A folder that an export has written before is replaced; a process that is killed meanwhile
     leaves it as it was.
 
     Args:
+        parts: of a run (see ``run_parts``).
         facts: what the manifest says of the run besides.
+        with_encoder: whether the folder gets the run's encoder, which reads the pictures and texts of new items and of searches.
 
     Raises:
-        InputError: there is something else at ``folder``, or the model's score is neither a product of vectors nor a sum of similarities.
+        InputError: there is something else at ``folder``, the run has no encoder or one that cannot be saved, or the model can be had from
+            nothing that a folder may hold.
     """
     if folder.exists() and not (folder / MANIFEST).is_file() and (not folder.is_dir() or any(folder.iterdir())):
         raise InputError(f"{folder} is there already, and no exported folder: name another one")
     scores, items = parts.scores, parts.items
-    vectors = (None, None) if scores.similarities is not None else _vectors(parts)
+    vectors = scores.vectors() if scores.has_vectors() else (None, None)
     folder.parent.mkdir(parents=True, exist_ok=True)
     with whole_folder(folder, replace=True) as new:
-        if scores.similarities is None:
+        if vectors[0] is not None:
             _save({"users": vectors[0], "items": vectors[1]}, new / VECTORS)
-        else:
+        elif scores.similarities is not None:
             _save(_similarity_tensors(scores.similarities), new / SIMILARITIES)
         _save({"starts": scores.histories.starts, "items": scores.histories.items}, new / SEEN)
         features = {m: items.features(m) for m in items.modalities}
@@ -50,14 +67,24 @@ def write_folder(parts: Parts, folder: Path, facts: Mapping[str, object], show_p
             write_thumbnails(new / THUMBNAILS, pictures, show_progress)
         known = {"item": items.served.tokens[1:], "title": parts.catalogue.titles[1:], "recommended": items.served.allowed[1:].numpy()}
         write_table(new / ITEMS, known, None if vectors[1] is None else vectors[1][1:])
-        write_manifest(new, {**_about(parts, vectors[1]), **facts})
+        _write_model(new, parts)
+        if with_encoder:
+            save_encoder(items.queries.encoder, new / ENCODER)
+        write_manifest(new, {**_about(parts, vectors[1]), "with_encoder": with_encoder, **facts})
 
 
-def _vectors(parts: Parts) -> tuple[Tensor, Tensor]:
+def _write_model(folder: Path, parts: Parts) -> None:
+    """The model itself, where it takes more than vectors or similarities to recommend, or to rank new items."""
+    scores, source = parts.scores, parts.items.source
+    only_way = scores.similarities is None and not scores.has_vectors()
+    if not (only_way or parts.items.modalities or (scores.reads_histories and scores.similarities is None)):
+        return
     try:
-        return parts.scores.vectors()
+        write_model(folder, source.config, source.model, source.training_part)
     except InputError as error:
-        raise InputError(f"{error}, so that no folder can hold it: recommend from the checkpoint") from error
+        if only_way:
+            raise InputError(f"{error}, and its score is no product of vectors: recommend from the checkpoint") from error
+        getLogger().warning(f"{error}: the folder recommends to the users of the run, and not to others (recommend_for)")
 
 
 def _about(parts: Parts, vectors: Tensor | None) -> dict[str, object]:

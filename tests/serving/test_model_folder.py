@@ -1,0 +1,127 @@
+"""The model and the encoder in an exported folder: new users and new items as from the checkpoint, when data set and weights are gone."""
+
+import shutil
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import torch
+
+from recbole_mm.config.registry import our_models
+from recbole_mm.errors import InputError
+from recbole_mm.serving import Recommender
+from recbole_mm.serving.export.write import write_folder
+from recbole_mm.serving.parts import run_parts
+from recbole_mm.testing.planted import built, write_planted
+
+PRETRAINED = {"encoder_training": "pretrained"}
+SEQUENTIAL = {"train_neg_sample_args": None}
+
+
+@pytest.fixture(scope="module")
+def shop(tmp_path_factory) -> Path:
+    """Every 7th item lacks its picture, and every 5th its text."""
+    return write_planted(tmp_path_factory.mktemp("model_folder") / "shop", n_users=24, n_items=48, missing=True)
+
+
+@pytest.fixture()
+def exported(shop, tmp_path):
+    """The recommender of a model as the seed makes it, and that of its export. Of a shop of its own, nothing is left then."""
+
+    def export(model: str, with_encoder: bool = False, own: bool = False, **keys) -> tuple[Recommender, Recommender]:
+        folder = Path(shutil.copytree(shop, tmp_path / "shop")) if own else shop
+        config, net, train_data, *_ = built(folder, model, **{**(PRETRAINED if model in our_models() else {}), **keys})
+        run = Recommender(run_parts(config, net, train_data.dataset, train_data.dataset))
+        write_folder(run.parts, tmp_path / "first", {}, with_encoder)
+        if own:
+            shutil.rmtree(folder)
+        return run, Recommender.load((tmp_path / "first").rename(tmp_path / "moved"))
+
+    return export
+
+
+def same(one: pd.DataFrame, other: pd.DataFrame) -> None:
+    pd.testing.assert_frame_equal(one, other, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("model", ["SASRec", "GRU4Rec", "FEARec", "Caser", "MultiVAE", "CDAE", "MacridVAE"])
+def test_a_model_that_reads_histories_reads_those_of_anybody(exported, model):
+    run, folder = exported(model, **(SEQUENTIAL if model not in ("MultiVAE", "CDAE", "MacridVAE") else {}))
+    same(folder.recommend_for(["i4", "i8", "i12"], k=40), run.recommend_for(["i4", "i8", "i12"], k=40))
+    same(folder.recommend(["u3", "u4"], k=9), run.recommend(["u3", "u4"], k=9))
+
+
+@pytest.mark.parametrize("model", ["NeuMF", "AsymKNN", "NNCF", "GCMC"])
+def test_a_score_that_is_no_product_is_computed_by_the_model(exported, model):
+    run, folder = exported(model)
+    same(folder.recommend(["u3", "u4"], k=9), run.recommend(["u3", "u4"], k=9))
+
+
+@pytest.mark.parametrize("missing", ["learned", "mean", "zero", "neighbours"])
+def test_features_are_those_of_the_run_where_items_lack_some(exported, missing):
+    run, folder = exported("CLIPRec", missing=missing, own=True)
+    before, after = run.parts.items.source.model, folder.parts.items.source._source.model
+    for modality, rows in before.item_features.table().items():
+        torch.testing.assert_close(after.item_features.table()[modality], rows)
+        assert torch.equal(after.item_features.present(modality), before.item_features.present(modality))
+    assert after.item_features.encoder is None
+
+
+def product(shop: Path, i: int, token: str) -> dict[str, object]:
+    """A new item that looks and reads like item i of the planted shop."""
+    words = ("leather boots for the mountain", "silk dress for the evening")[i // 2 % 2]
+    return {"item_id": token, "title": words, "image": (shop / "images" / f"{i}.png").read_bytes()}
+
+
+@pytest.mark.parametrize("model", sorted(our_models()))
+def test_a_copy_of_an_item_stands_beside_it(exported, shop, model):
+    """Of every model of ours, from the run and from its export. Many items have the same text, and each has its own picture."""
+    found = []
+    for recommender in exported(model, with_encoder=True, encoder="open_clip:tiny"):
+        recommender.add_items([product(shop, i, f"copy of i{i}") for i in (6, 11)])
+        for i in (6, 11):
+            assert recommender.similar(f"copy of i{i}", 1, "image")["item"][0] == f"i{i}"
+        found.append(recommender.recommend(["u1", "u2"], k=49))
+    same(*found)
+
+
+@pytest.mark.parametrize("training", ["end2end", "finetuned"])
+def test_searches_and_new_items_when_shop_and_weights_are_gone(exported, shop, training):
+    tuned = {"encoder_tuning": "lora", "lora_rank": 2, "finetune_epochs": 1, "finetune_weights": {"itc": 1}}
+    run, folder = exported("CLIPRec", with_encoder=True, own=True, encoder_training=training, **tuned)
+    same(folder.search("silk dress", 9), run.search("silk dress", 9))
+    same(folder.search(shop / "images" / "8.png", 9), run.search(shop / "images" / "8.png", 9))
+    for recommender in (run, folder):
+        recommender.add_items([product(shop, 8, "new"), {"item_id": "only words", "title": "boots"}])
+    same(folder.recommend(["u1"], k=49), run.recommend(["u1"], k=49))
+
+
+def test_what_a_folder_lacks_is_one_line(exported, shop):
+    run, folder = exported("CLIPRec")
+    for call in (lambda: folder.search("boots"), lambda: folder.add_items([product(shop, 8, "new")])):
+        with pytest.raises(InputError, match="was exported without its encoder.*--with-encoder"):
+            call()
+    assert len(folder.items) == len(run.items)
+
+
+@pytest.mark.parametrize("model", ["SASRec", "BPR"])
+def test_a_model_that_cannot_rank_new_items_says_so(exported, model):
+    for recommender in exported(model, **(SEQUENTIAL if model == "SASRec" else {})):
+        with pytest.raises(InputError, match=f"{model} without item features cannot rank items"):
+            recommender.add_items([{"item_id": "new", "title": "boots"}])
+        with pytest.raises(InputError, match="no encoder to read a query"):
+            recommender.search("boots")
+
+
+def test_an_encoder_that_is_not_there_is_not_exported(exported, shop):
+    with pytest.raises(InputError, match="this run has no encoder"):
+        exported("BPR", with_encoder=True)
+    assert not (shop.parent / "first").exists()
+
+
+def test_a_folder_holds_no_pickle_and_no_place_of_this_machine(exported, tmp_path):
+    exported("VBPR", with_encoder=True, checkpoint_dir=str(tmp_path / "saved"), cache_dir=str(tmp_path / "cache"))
+    files = [file for file in (tmp_path / "moved").rglob("*") if file.is_file()]
+    assert {file.suffix for file in files} == {".json", ".parquet", ".safetensors"}
+    for file in files:
+        assert str(tmp_path).encode() not in file.read_bytes(), file
