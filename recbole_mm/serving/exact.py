@@ -38,9 +38,11 @@ def best_products(
         banned = places[kept], torch.searchsorted(chosen, rows[kept])
         of_all, columns, values = best_products(queries, items[chosen], k, None, banned, at_once)
         return of_all, chosen[columns], values
+    if len(queries) <= at_once[0]:
+        return _of_few(queries, items, k, allowed, (places, rows), at_once)
     order = torch.argsort(places, stable=True)
     places, rows = places[order], rows[order]
-    starts = range(0, max(len(queries), 1), at_once[0])
+    starts = range(0, len(queries), at_once[0])
     cuts, parts = torch.searchsorted(places, torch.tensor([*starts, len(queries)])).tolist(), []
     for start, first, last in zip(starts, cuts, cuts[1:], strict=False):
         own = places[first:last] - start, rows[first:last]

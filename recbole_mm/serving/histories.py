@@ -44,6 +44,9 @@ class Histories:
 
     def of(self, users: Tensor) -> tuple[Tensor, Tensor]:
         """All (place, item) pairs of several users: the user's place among ``users``, and an item that the user has. int64 (m,) each."""
+        if len(users) == 1:
+            own = self[int(users)]
+            return torch.zeros_like(own), own
         counts = self.starts[users + 1] - self.starts[users]
         places = torch.repeat_interleave(torch.arange(len(users)), counts)
         within = torch.arange(len(places)) - torch.repeat_interleave(counts.cumsum(0) - counts, counts)

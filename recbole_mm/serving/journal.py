@@ -62,6 +62,7 @@ class Journal:
 
     def __init__(self, folder: Path) -> None:
         self.file, self._folder = folder / NAME, os.stat(folder).st_ino
+        self._name = str(self.file)
         self._taken = self._lines = 0
         self._seen: tuple[int, int] | None = None
 
@@ -97,7 +98,7 @@ class Journal:
             JournalError: as ``append``.
         """
         try:
-            status = os.stat(self.file)
+            status = os.stat(self._name)
         except FileNotFoundError:
             return []
         if (status.st_size, status.st_mtime_ns) == self._seen:

@@ -136,14 +136,22 @@ class Recommender:
         ids, allowed = self.user_ids(tokens), self._served.among(candidates)
         found, at_once = [], self.users_at_once
         for start in range(0, len(ids), at_once):
-            part = ids[start : start + at_once]
-            places, seen = self.scores.histories.of(part if exclude_seen else part[:0])
-            rows, columns, values = self._ranker.of_users(part, k, allowed, (places, self._served.current(seen)))
+            rows, columns, values = self._of_users(ids[start : start + at_once], k, exclude_seen, allowed)
             found.append((rows + start, columns, values))
         rows, columns, values = (torch.cat(parts).numpy() for parts in zip(*found, strict=True)) if found else [np.array([], dtype=int)] * 3
         ranks = np.arange(len(rows)) - np.searchsorted(rows, rows) + 1
         names = np.array(tokens, dtype=object)[rows]
         return pd.DataFrame({"user": names, "item": self._served.tokens[columns], "rank": ranks, "score": values})
+
+    @up_to_date
+    def top(self, user: str, k: int = 10, exclude_seen: bool = True) -> list[tuple[str, float]]:
+        """The best items of one user and their scores: what ``recommend`` finds, in less time than it takes to make a table of them."""
+        _, columns, values = self._of_users(self.user_ids([user]), _checked(k), exclude_seen, self._served.among(None))
+        return list(zip(self._served.tokens[columns.numpy()].tolist(), values.tolist(), strict=True))
+
+    def _of_users(self, ids: Tensor, k: int, exclude_seen: bool, allowed: Tensor) -> Found:
+        places, seen = self.scores.histories.of(ids if exclude_seen else ids[:0])
+        return self._ranker.of_users(ids, k, allowed, (places, self._served.current(seen)))
 
     @up_to_date
     def recommend_for(

@@ -88,6 +88,7 @@ def test_similar_items_and_search(client, clip, shop):
 def test_users_and_items_are_found_and_shown(client, clip):
     assert client.get("/users?query=u2&limit=3").json() == {"users": ["u2", "u20", "u21"]}
     assert len(client.get("/users").json()["users"]) == 20
+    assert set(client.get("/users?random=true&limit=9").json()["users"]) <= set(clip.users)
     assert tokens(client.get("/items?query=silk&limit=2")) == clip.catalogue.search("silk", 2)
     user = client.get("/users/u3?limit=4").json()
     assert [item["item"] for item in user["history"]] == clip.history("u3")[-4:] and user["user"] == "u3"
@@ -142,6 +143,7 @@ def test_every_answer_has_safe_headers(client):
 
 BOMB = png(20_000, 8000, colour=0)
 REFUSED = {
+    "path": (404, "Not Found", lambda c: c.get("/page/..%2f..%2fapp.py")),
     "user": (404, "unknown user 'nobody'", lambda c: c.get("/recommend/nobody")),
     "padding": (404, "unknown user", lambda c: c.get("/recommend/[PAD]")),
     "shown user": (404, "unknown user", lambda c: c.get("/users/nobody")),

@@ -5,21 +5,21 @@ from collections.abc import Iterable
 import pandas as pd
 from fastapi.responses import JSONResponse
 
+from recbole_mm.serving.catalogue import Catalogue
 from recbole_mm.serving.recommender import Recommender
 
 
-def ranking(recommender: Recommender, table: pd.DataFrame) -> JSONResponse:
-    """A ranking with the columns ``item, rank, score``."""
-    columns = (table[name].tolist() for name in ("item", "rank", "score"))
-    return JSONResponse(
-        {"items": [{**shown(recommender, item), "rank": rank, "score": score} for item, rank, score in zip(*columns, strict=True)]}
-    )
-
-
-def items(recommender: Recommender, tokens: Iterable[str]) -> list[dict[str, object]]:
-    return [shown(recommender, token) for token in tokens]
-
-
-def shown(recommender: Recommender, token: str) -> dict[str, object]:
+def ranking(recommender: Recommender, best: Iterable[tuple[str, float]]) -> JSONResponse:
+    """Items and their scores, the best first."""
     catalogue = recommender.catalogue
+    return JSONResponse({"items": [{**shown(catalogue, item), "rank": rank, "score": score} for rank, (item, score) in enumerate(best, 1)]})
+
+
+def ranking_of(recommender: Recommender, table: pd.DataFrame) -> JSONResponse:
+    """A table with the columns ``item, rank, score``."""
+    return ranking(recommender, zip(table["item"].tolist(), table["score"].tolist(), strict=True))
+
+
+def shown(catalogue: Catalogue, token: str) -> dict[str, object]:
+    """What people see of an item."""
     return {"item": token, "title": catalogue.title(token), "picture": catalogue.has_thumbnail(token)}

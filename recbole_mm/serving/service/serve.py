@@ -18,8 +18,6 @@ from recbole_mm.serving.service.metrics import shared_by_workers
 from recbole_mm.serving.service.worker import leave_order
 
 WORKER = "recbole_mm.serving.service.worker:app"
-PATIENCE = 60
-"""Seconds after which a worker that does not answer is replaced."""
 
 
 def serve(arguments: argparse.Namespace, _: list[str]) -> int:
@@ -39,7 +37,7 @@ def serve(arguments: argparse.Namespace, _: list[str]) -> int:
         print(f"{manifest['model']} at {_address(arguments.host, port)}, {'writing with the API key' if key else 'read only'}", flush=True)
         uvicorn.run(
             WORKER, factory=True, host=arguments.host, port=port, workers=arguments.workers, access_log=arguments.verbose,
-            log_level="info" if arguments.verbose else "warning", server_header=False, timeout_worker_healthcheck=PATIENCE,
+            log_level="info" if arguments.verbose else "warning", server_header=False,
             timeout_graceful_shutdown=5,
         )  # fmt: skip
     return 0

@@ -3,7 +3,7 @@
 from typing import Annotated
 
 from fastapi import Path, Query
-from pydantic import BaseModel, ConfigDict, Field, JsonValue
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, StrictBool, StrictInt
 
 from recbole_mm.serving.service.bounds import MAX_CANDIDATES, MAX_HISTORY, MAX_K, MAX_LIMIT, MAX_ROWS, MAX_TEXT, MAX_TOKEN
 
@@ -69,8 +69,8 @@ class History(BaseModel):
     """What somebody has, and what to recommend."""
 
     history: list[Token] = Field(min_length=1, max_length=MAX_HISTORY, description="item tokens, the oldest first")
-    k: int = Field(10, ge=1, le=MAX_K, description="how many items; fewer where fewer are left")
-    exclude_seen: bool = Field(True, description="leave out the items of the history")
+    k: StrictInt = Field(10, ge=1, le=MAX_K, description="how many items; fewer where fewer are left")
+    exclude_seen: StrictBool = Field(True, description="leave out the items of the history")
     candidates: list[Token] | None = Field(None, max_length=MAX_CANDIDATES, description="the only items to recommend; null for all")
 
     model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [{"history": ["i3", "i8"], "k": 5}]})
@@ -112,5 +112,4 @@ class Health(BaseModel):
     users: int
     items: int = Field(description="how many are recommended, added ones included")
     added: int = Field(description="how many of them were added since the export")
-    encoder: bool = Field(description="whether texts and pictures can be read: for a search, and for new items")
     writing: bool = Field(description="whether items can be added and removed, with the API key")

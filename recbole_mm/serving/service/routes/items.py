@@ -5,7 +5,7 @@ from fastapi.responses import JSONResponse, Response
 from starlette.exceptions import HTTPException
 
 from recbole_mm.errors import UnknownToken
-from recbole_mm.serving.service.answers import items, shown
+from recbole_mm.serving.service.answers import shown
 from recbole_mm.serving.service.problems import refusals
 from recbole_mm.serving.service.shapes import ItemFacts, Items, Limit, Part, PathItem
 
@@ -14,10 +14,10 @@ KEPT = {"Cache-Control": "public, max-age=3600"}
 
 
 @router.get("/items", response_model=Items, responses=refusals(422))
-def find_items(request: Request, query: Part = "", limit: Limit = 20) -> JSONResponse:
+async def find_items(request: Request, query: Part = "", limit: Limit = 20) -> JSONResponse:
     """Items by a part of their token or title."""
-    recommender = request.app.state.recommender
-    return JSONResponse({"items": items(recommender, recommender.catalogue.search(query, limit))})
+    catalogue = request.app.state.recommender.catalogue
+    return JSONResponse({"items": [shown(catalogue, item) for item in catalogue.search(query, limit)]})
 
 
 @router.get(
@@ -38,9 +38,9 @@ def picture(request: Request, item: PathItem) -> Response:
 
 
 @router.get("/items/{item:path}", response_model=ItemFacts, responses=refusals(404, 422))
-def show_item(request: Request, item: PathItem) -> JSONResponse:
+async def show_item(request: Request, item: PathItem) -> JSONResponse:
     """An item, and what it can be compared by."""
     recommender = request.app.state.recommender
     if item not in recommender:
         raise UnknownToken(f"unknown item '{item}'")
-    return JSONResponse({**shown(recommender, item), "modalities": recommender.modalities})
+    return JSONResponse({**shown(recommender.catalogue, item), "modalities": recommender.modalities})
