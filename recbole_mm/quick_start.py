@@ -1,6 +1,7 @@
 """RecBole's quick start, for our models and for RecBole's: ``run``, ``objective_function`` and ``load_data_and_model``."""
 
 from collections import OrderedDict
+from datetime import datetime, timezone
 from logging import getLogger
 
 from recbole.utils import get_environment, init_seed
@@ -11,6 +12,7 @@ from recbole_mm.config.registry import is_ours
 from recbole_mm.encoder.build_encoder import check_encoder
 from recbole_mm.encoder.settings import EncoderSettings
 from recbole_mm.errors import InputError, recboles_own_failures
+from recbole_mm.evaluation.per_user import kept_per_user
 from recbole_mm.evaluation.protocol import evaluate_parts
 from recbole_mm.parallel.launch import launch, starts_others
 from recbole_mm.parallel.randomness import random_state
@@ -23,6 +25,7 @@ from recbole_mm.training.loaders import create_dataset, data_preparation, everyt
 from recbole_mm.training.log import release_notices, start_log, starting
 from recbole_mm.training.opening import tell_data, tell_model, tell_protocol, tell_run
 from recbole_mm.training.recbole_trainer import load_recbole_state
+from recbole_mm.training.record import amend_record, write_record
 from recbole_mm.training.refit import refit
 from recbole_mm.training.results import Results, files_of, popularity_of, tell_results
 from recbole_mm.training.resumable_trainer import trained_before
@@ -68,8 +71,8 @@ def run(
     Returns:
         RecBole's result: best_valid_score, valid_score_bigger, best_valid_result and test_result; with cold items also test_result_warm
         and test_result_cold. Besides, cost (see ``CostAccount.report``); popularity, the results of the most popular items on valid and
-        test; and files, the paths of checkpoint, log and tensorboard. With ``refit: True``, refit says what the checkpoint was then trained
-        on (see ``training.refit``).
+        test; and files, the paths of checkpoint, log, tensorboard, record and users (see ``training.record``). With ``refit: True``,
+        refit says what the checkpoint was then trained on (see ``training.refit``).
 
     Raises:
         InputError: something is wrong with the settings or the data; the message is one line.
@@ -150,6 +153,8 @@ def _train(config: MultiModalConfig, saved: bool, verbose: bool) -> dict:
     result, dataset, file = _train_and_test(config, saved, verbose)
     if config["refit"] and saved:
         result[REFIT] = refit(config, dataset, file, verbose)
+        if "record" in result.get("files", {}):
+            amend_record(result["files"]["record"], refit=result[REFIT])
     elif config["refit"]:
         getLogger().warning("refit: True makes the checkpoint, and this run keeps none: nothing is refitted")
     return result
@@ -157,6 +162,7 @@ def _train(config: MultiModalConfig, saved: bool, verbose: bool) -> dict:
 
 def _train_and_test(config: MultiModalConfig, saved: bool, verbose: bool) -> tuple[dict, object, str]:
     """The result of a run, its data set, and the name of its checkpoint."""
+    started = datetime.now(timezone.utc)
     find_dataset(config)
     progress, log = bool(config["show_progress"]) and verbose, getLogger().info
     with starting():
@@ -186,7 +192,8 @@ def _train_and_test(config: MultiModalConfig, saved: bool, verbose: bool) -> tup
     try:
         best_valid_score, valid = trainer.fit(train_data, valid_data, verbose=verbose, saved=saved, show_progress=progress)
         drawn_from = random_state()
-        test = trainer.evaluate(test_data, load_best_model=saved, show_progress=progress)
+        with kept_per_user(trainer) as per_user:
+            test = trainer.evaluate(test_data, load_best_model=saved, show_progress=progress)
         parts = {part: _floats(found) for part, found in evaluate_parts(config, trainer, train_data, test_data).items()}
     finally:
         end_bars()
@@ -204,6 +211,7 @@ def _train_and_test(config: MultiModalConfig, saved: bool, verbose: bool) -> tup
         results = Results(result["best_valid_result"], result["test_result"], parts, popularity_of(config, trainer, *loaders, drawn_from))
         log("The running environment of this training is as follows:\n" + get_environment(config).draw())
         result |= {"popularity": dict(results.popularity), "files": files_of(trainer)}
+        result["files"] |= write_record(config, model, loaders, result, per_user, started)
         tell_results(config, results, loaders, result.get("cost"), result["files"])
     return result, dataset, trainer.saved_model_file
 

@@ -4,6 +4,9 @@ import os
 import shutil
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -14,7 +17,7 @@ from recbole.utils import init_seed
 from recbole_mm.config.multimodal_config import MultiModalConfig
 from recbole_mm.quick_start import build_model
 from recbole_mm.serving import Recommender
-from recbole_mm.serving.parts import run_parts
+from recbole_mm.serving.parts import Parts, run_parts
 from recbole_mm.serving.service.app import create_app
 from recbole_mm.testing.planted import COLOURS, WORDS, settings, write_planted
 from recbole_mm.training.loaders import create_dataset, data_preparation
@@ -43,14 +46,25 @@ def shop(tmp_path_factory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def address(shop):
-    """Where a service over an untrained model listens, in a thread of this process."""
+def parts(shop) -> Parts:
+    """Of an untrained model."""
     config = MultiModalConfig("CLIPRec", shop.name, config_dict=settings(shop, **KEYS))
     init_seed(config["seed"], config["reproducibility"])
     dataset = create_dataset(config)
     training_part = data_preparation(config, dataset)[0]
-    app = create_app(Recommender(run_parts(config, build_model(config, training_part), dataset, training_part.dataset)))
-    server = uvicorn.Server(uvicorn.Config(app, port=0, log_level="error"))
+    return run_parts(config, build_model(config, training_part), dataset, training_part.dataset)
+
+
+@pytest.fixture(scope="module")
+def address(parts):
+    """Where a service listens, in a thread of this process."""
+    with served(parts) as where:
+        yield where
+
+
+@contextmanager
+def served(parts: Parts) -> Iterator[str]:
+    server = uvicorn.Server(uvicorn.Config(create_app(Recommender(parts)), port=0, log_level="error"))
     thread = threading.Thread(target=server.run, daemon=True)
     thread.start()
     while not server.started:
@@ -76,7 +90,7 @@ def visit(chromium, address):
     """Opens a page of the service. At the end nothing has gone wrong in it, and nothing has been asked of anybody else."""
     wrong, asked, contexts = [], [], []
 
-    def open_page(query: str = "", size: dict = DESK, scheme: str = "light"):
+    def open_page(query: str = "", size: dict = DESK, scheme: str = "light", address: str = address):
         contexts.append(chromium.new_context(viewport=size, color_scheme=scheme))
         page = contexts[-1].new_page()
         page.set_default_timeout(10_000)
@@ -91,7 +105,7 @@ def visit(chromium, address):
     yield open_page
     for context in contexts:
         context.close()
-    assert wrong == [] and asked and all(url.startswith((address, "blob:")) for url in asked)
+    assert wrong == [] and asked and all(url.startswith(("http://127.0.0.1:", "blob:")) for url in asked)
 
 
 def ready(page) -> None:
@@ -174,6 +188,18 @@ def test_search_by_words_and_by_a_picture(visit, tmp_path):
     all_drawn(page, page.locator(".query"))
     page.reload()
     page.get_by_text("Choose it again").wait_for()
+
+
+def test_without_an_encoder_words_are_looked_for_in_the_titles(visit, parts):
+    with served(replace(parts, manifest={"with_encoder": False})) as address:
+        page = visit("?text=SILK", address=address)
+        found = shown(page, "Found").locator(".caption").all_text_contents()
+        assert len(found) == 16 and set(found) == {WORDS[1]}
+        page.locator("#picture").wait_for(state="detached")
+        page.get_by_role("combobox", name="Search").fill("alert(2)")
+        page.keyboard.press("Enter")
+        page.get_by_role("heading", name="alert(2)").wait_for()
+        assert shown(page, "Found").locator("a").get_attribute("href") == "?item=i4"
 
 
 def test_a_random_user_and_more_recommendations(visit):

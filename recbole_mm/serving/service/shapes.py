@@ -112,4 +112,5 @@ class Health(BaseModel):
     users: int
     items: int = Field(description="how many are recommended, added ones included")
     added: int = Field(description="how many of them were added since the export")
+    encoder: bool = Field(description="whether texts and pictures can be read: for a search, and for new items")
     writing: bool = Field(description="whether items can be added and removed, with the API key")

@@ -41,11 +41,11 @@ export function tile(entry, eager = false) {
 }
 
 /** A card that leads to its item; `aside` is a button that lies over its corner. */
-export function card(entry, { aside = null, score = false } = {}) {
+export function card(entry, aside = null) {
   const caption = element("span", { class: "caption", dir: "auto", "aria-hidden": entry.picture ? "true" : null }, titleOf(entry));
   const link = element("a", { class: "card-link", href: address({ item: entry.item }), title: titleOf(entry) }, tile(entry), caption);
   const rank = entry.rank ? element("span", { class: "rank" }, unseen("rank "), String(entry.rank)) : null;
-  const value = score ? element("span", { class: "score" }, unseen("score "), shortened(entry.score)) : null;
+  const value = "score" in entry ? element("span", { class: "score" }, unseen("score "), shortened(entry.score)) : null;
   return element("li", { class: "card" }, link, rank, value, aside);
 }
 

@@ -7,12 +7,14 @@ import * as service from "./service.js";
 const STEP = 24;
 const MOST = 240;
 const LATEST = 100; // items of a history
+const LISTED = 100; // items that the service finds by title
 const PATIENCE = 200; // milliseconds in which what is there stays, before it gives way to empty tiles
 const BY = { model: "By the model", image: "By picture", text: "By text" };
 const view = document.getElementById("view");
 const status = document.getElementById("status");
 let current = new AbortController();
 let later = 0;
+const run = service.facts().catch(() => ({})); // what is served
 let picture = null; // the File that was searched by, and its address for an <img>
 
 const field = chooser(document.getElementById("chooser"), {
@@ -63,7 +65,7 @@ const VIEWS = {
     const add = (entry) => corner("+", `Add ${titleOf(entry)} to the chosen items`, () => go({ like: [...names, entry.item] }));
     draw(
       head,
-      section("Chosen", strip("Chosen items", chosen.map((entry) => card(entry, { aside: remove(entry) }))), "as if somebody had these"),
+      section("Chosen", strip("Chosen items", chosen.map((entry) => card(entry, remove(entry)))), "as if somebody had these"),
       ranking("Recommended", best.items, k, "Nothing is left to recommend.", add),
     );
     return `${counted(best.items.length, "recommendation")} for ${counted(names.length, "item")}`;
@@ -89,8 +91,9 @@ const VIEWS = {
     field.show("text", words);
     const head = heading("Search", `“${words}”`);
     drawLater(head, section("Found", waiting(12)));
-    const best = await service.byText(words, k, signal);
-    draw(head, ranking("Found", best.items, k, "Nothing fits these words."));
+    const { encoder = true } = await run;
+    const best = encoder ? await service.byText(words, k, signal) : await service.items(words, Math.min(k, LISTED), signal);
+    draw(head, ranking("Found", best.items, k, encoder ? "Nothing fits these words." : "No title has these words."));
     return `${counted(best.items.length, "item")} for ${words}`;
   },
 
@@ -136,7 +139,7 @@ function section(name, content, note = "") {
 
 function ranking(name, entries, k, nothing, aside = () => null) {
   if (!entries.length) return section(name, empty(nothing));
-  const made = section(name, grid(entries.map((entry) => card(entry, { score: true, aside: aside(entry) }))));
+  const made = section(name, grid(entries.map((entry) => card(entry, aside(entry)))));
   if (entries.length >= k && k < MOST) {
     const more = element("button", { class: "button more", type: "button" }, "Show more");
     more.addEventListener("click", () => {
@@ -254,7 +257,7 @@ input.addEventListener("change", () => {
 });
 
 const drop = document.getElementById("drop");
-const hasFile = (event) => [...(event.dataTransfer?.types ?? [])].includes("Files");
+const hasFile = (event) => input.isConnected && [...(event.dataTransfer?.types ?? [])].includes("Files");
 document.addEventListener("dragover", (event) => {
   if (!hasFile(event)) return;
   event.preventDefault();
@@ -273,9 +276,8 @@ document.addEventListener("drop", (event) => {
 history.scrollRestoration = "manual";
 addEventListener("popstate", (event) => show(event.state?.y ?? 0, true));
 show();
-service
-  .facts()
-  .then((run) => {
-    document.getElementById("facts").textContent = [run.model, run.dataset, run.users && counted(run.users, "user"), run.items && counted(run.items, "item")].filter(Boolean).join(" · ");
-  })
-  .catch(() => {});
+run.then(({ model, dataset, users, items, encoder = true }) => {
+  const said = [model, dataset, users && counted(users, "user"), items && counted(items, "item")];
+  document.getElementById("facts").textContent = said.filter(Boolean).join(" · ");
+  if (!encoder) input.parentElement.remove(); // without one, no picture can be read
+});

@@ -13,8 +13,9 @@ router = APIRouter(tags=["state"])
 async def health(request: Request) -> JSONResponse:
     """What is served."""
     recommender, key = request.app.state.recommender, request.app.state.api_key
+    encoder = recommender.manifest.get("with_encoder", True)
     about = {"model": recommender.scores.name, "dataset": recommender.manifest.get("dataset", ""), **recommender.counts()}
-    return JSONResponse({"status": "ok", "version": recbole_mm.__version__, **about, "writing": bool(key)})
+    return JSONResponse({"status": "ok", "version": recbole_mm.__version__, **about, "encoder": encoder, "writing": bool(key)})
 
 
 @router.get("/metrics", response_class=PlainTextResponse)

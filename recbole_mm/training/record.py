@@ -1,0 +1,133 @@
+"""The record of a finished run, beside its checkpoint: ``<stem>.json`` says what was run and what came out, ``<stem>.users.parquet`` how
+each test user fared."""
+
+import json
+import os
+import platform
+from collections.abc import Mapping
+from datetime import datetime, timezone
+from hashlib import blake2b
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+import duckdb
+import numpy as np
+import pandas as pd
+import torch
+
+import recbole_mm
+from recbole_mm.checkpoint import plain
+from recbole_mm.data.tokens import item_tokens, user_tokens
+from recbole_mm.disk import write_whole
+from recbole_mm.evaluation.per_user import PerUser, ranks_of, rows_of
+from recbole_mm.evaluation.popularity import training_counts
+from recbole_mm.training.trained_data import interaction_codes
+
+FORMAT = 1
+PACKAGES = ("recbole", "torch", "transformers", "open_clip_torch", "numpy", "pandas")
+
+
+def write_record(config, model, loaders: tuple, result: Mapping[str, object], per_user: PerUser, started: datetime) -> dict[str, str]:
+    """Writes the record of a run.
+
+    Args:
+        config, model, loaders: of the run; the loaders are those of training, validation and test.
+        result: what ``run`` returns, with ``files``.
+        per_user: what its test found per user.
+
+    Returns:
+        "record" and "users" -> the path; {} for a run without a checkpoint.
+    """
+    checkpoint = result["files"].get("checkpoint")
+    if checkpoint is None:
+        return {}
+    stem = Path(checkpoint).with_suffix("")
+    files = {"record": f"{stem}.json", **({"users": f"{stem}.users.parquet"} if len(per_user) else {})}
+    if "users" in files:
+        table = users_table(model, loaders, per_user)
+        write_whole(Path(files["users"]), lambda file: duckdb.from_df(table).write_parquet(str(file)))
+    facts = _facts(config, loaders, result, started) | {"files": {**result["files"], **files}}
+    _write(files["record"], plain(facts))
+    return files
+
+
+def amend_record(file: str, **facts: object) -> None:
+    """Adds facts to a record."""
+    _write(file, {**json.loads(Path(file).read_text(encoding="utf-8")), **facts})
+
+
+def users_table(model, loaders: tuple, per_user: PerUser) -> pd.DataFrame:
+    """A row per test user.
+
+    Returns:
+        The columns ``user``; ``n_training``, the user's interactions in training; every metric; and lists about the user's interactions in
+        the test: ``items``, their ``ranks`` (0 beyond the largest k), their ``counts`` in training, and ``has_<modality>``, whether the
+        item has it, for models whose items have features. The metrics of a user with several rows (sequential models) are means.
+    """
+    training, test_data = loaders[0]._dataset, loaders[2]
+    users, rows, items = (values.cpu() for values in rows_of(test_data))
+    lists = {
+        "items": np.array(item_tokens(training), dtype=object)[items],
+        "ranks": ranks_of(per_user.recommended, rows, items).numpy(),
+        "counts": training_counts(training)[items].numpy(),
+    }
+    features = getattr(model, "item_features", None)
+    for modality in features.modalities if features is not None else ():
+        lists[f"has_{modality}"] = features.present(modality).cpu()[items].numpy()
+    names = np.array(user_tokens(training), dtype=object)
+    own = np.bincount(training.inter_feat[training.uid_field], minlength=training.user_num)
+    metrics = pd.DataFrame({"user": names[users], "n_training": own[users], **per_user.metrics}).groupby("user", sort=False).mean()
+    metrics["n_training"] = metrics["n_training"].astype(np.int64)
+    found = pd.DataFrame({"user": names[users[rows]], **lists}).groupby("user", sort=False).agg(list)
+    return metrics.join(found).reset_index()
+
+
+def _facts(config, loaders: tuple, result: Mapping[str, object], started: datetime) -> dict[str, object]:
+    now = datetime.now(timezone.utc)
+    return {
+        "format": FORMAT,
+        "model": config["model"],
+        "dataset": config["dataset"],
+        "seed": config["seed"],
+        "started": started.isoformat(timespec="seconds"),
+        "finished": now.isoformat(timespec="seconds"),
+        "seconds": round((now - started).total_seconds(), 1),
+        "asked": {**config.data_set_config_dict, **config.external_config_dict},
+        "data": _data(loaders),
+        "valid_metric": str(config["valid_metric"]).lower(),
+        "valid_metric_bigger": config["valid_metric_bigger"],
+        "best_valid_score": result["best_valid_score"],
+        "valid": result["best_valid_result"],
+        "test": result["test_result"],
+        "parts": {name.removeprefix("test_result_"): found for name, found in result.items() if name.startswith("test_result_")},
+        "popularity": result.get("popularity", {}),
+        "cost": result.get("cost"),
+        "versions": _versions(),
+        "machine": f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores, {config['device']}",
+        "settings": {**config.final_config_dict, "data_path": os.path.abspath(config["data_path"])},
+    }
+
+
+def _data(loaders: tuple) -> dict[str, object]:
+    parts = {name: loader._dataset for name, loader in zip(("training", "valid", "test"), loaders, strict=True) if loader}
+    digest = blake2b(digest_size=16)
+    for name, part in parts.items():
+        digest.update(name.encode() + interaction_codes(part).numpy().tobytes())
+    training = parts["training"]
+    counts = {f"n_{name}": len(part.inter_feat) for name, part in parts.items()}
+    return {"fingerprint": digest.hexdigest(), "n_users": training.user_num - 1, "n_items": training.item_num - 1, **counts}
+
+
+def _versions() -> dict[str, str]:
+    found = {"python": platform.python_version(), "recbole_mm": recbole_mm.__version__}
+    for package in PACKAGES:
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            continue
+    return found | {"cuda": torch.version.cuda} if torch.version.cuda else found
+
+
+def _write(file: str, facts: Mapping[str, object]) -> None:
+    text = json.dumps(facts, indent=1, ensure_ascii=False, default=str)
+    write_whole(Path(file), lambda new: new.write_text(text, encoding="utf-8"))
