@@ -212,6 +212,12 @@ COMMANDS = {
                 "action": "store_true",
                 "help": "with the encoder: for searches, and for new pictures and texts",
             },
+            "--index": {
+                "choices": ["flat", "hnsw"],
+                "default": "flat",
+                "help": "the FAISS index of the items' vectors: flat looks at every item, hnsw finds .95 of the best or more, and is what "
+                "recommendations then go by; default: flat",
+            },
             **PLUGINS_OPTION,
         },
         rest="none",

@@ -9,6 +9,7 @@ import torch
 from recbole_mm.data.tokens import item_tokens, user_tokens
 from recbole_mm.serving.catalogue import Catalogue
 from recbole_mm.serving.histories import Histories
+from recbole_mm.serving.index import VectorIndex
 from recbole_mm.serving.item_side import ItemSide
 from recbole_mm.serving.item_source import RunSource
 from recbole_mm.serving.journal import Journal
@@ -28,6 +29,7 @@ class Parts:
         make_catalogue: makes what people see of the items.
         manifest: what an exported folder says of itself; empty for a checkpoint.
         journal: of an exported folder; None for a checkpoint.
+        index: of the vectors of items, where recommendations go by one.
     """
 
     users: list[str]
@@ -36,6 +38,7 @@ class Parts:
     make_catalogue: Callable[[], Catalogue]
     manifest: Mapping[str, object] = field(default_factory=dict)
     journal: Journal | None = None
+    index: VectorIndex | None = None
 
     @cached_property
     def catalogue(self) -> Catalogue:

@@ -42,7 +42,7 @@ class Recommender:
         self._served = parts.items.served
         self.changes = Changes(self._served, lambda: parts.catalogue, parts.journal)
         self._encoding = Lock()
-        self._ranker = Ranker(parts.scores, parts.items)
+        self._ranker = Ranker(parts.scores, parts.items, parts.index)
         self._user_ids = {token: i for i, token in enumerate(self.users, 1)}
 
     @classmethod

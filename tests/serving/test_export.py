@@ -8,6 +8,7 @@ from pathlib import Path
 import duckdb
 import pandas as pd
 import pytest
+import torch
 from PIL import Image
 
 from recbole_mm.errors import InputError
@@ -15,6 +16,7 @@ from recbole_mm.quick_start import build_trainer
 from recbole_mm.serving import Recommender
 from recbole_mm.serving.export.run_facts import run_facts
 from recbole_mm.serving.export.write import write_folder
+from recbole_mm.serving.index import VectorIndex
 from recbole_mm.testing.planted import built, write_features, write_planted
 
 FILES = {"modalities": ["a", "b"], "feature_files": {"a": "a.safetensors", "b": "b.safetensors"}, "encoder_training": "pretrained"}
@@ -94,3 +96,28 @@ def test_what_cannot_be_read_or_replaced_is_one_line(exported, tmp_path):
     (tmp_path / "folder" / "manifest.json").write_text(json.dumps({**manifest, "format": 99}))
     with pytest.raises(InputError, match="has format 99"):
         Recommender.load(tmp_path / "folder")
+
+
+@pytest.mark.parametrize("kind", ["flat", "hnsw"])
+def test_the_index_of_a_folder_finds_what_the_model_ranks_first(exported, tmp_path, kind):
+    recommender = exported("VBPR")[0]
+    write_folder(recommender.parts, tmp_path / "folder", {}, index=kind)
+    folder, index = Recommender.load(tmp_path / "folder"), VectorIndex.read(tmp_path / "folder" / "index.faiss")
+    about = folder.manifest["index"]
+    assert about["kind"] == index.kind == kind and about["users"] == 24 and about["recall"] == 1.0
+    users, items = recommender.scores.vectors()
+    rows, scores = index.search(users[1:], 5)
+    wanted = (users[1:] @ items[1:].T).topk(5)
+    assert torch.equal(rows, wanted.indices + 1)
+    torch.testing.assert_close(scores, wanted.values)
+    assert (folder.parts.index is not None) == (kind == "hnsw")
+    pd.testing.assert_frame_equal(folder.recommend(k=5), recommender.recommend(k=5), rtol=1e-4, atol=1e-6)
+    pd.testing.assert_frame_equal(folder.recommend_for(["i1", "i5"], 4), recommender.recommend_for(["i1", "i5"], 4), rtol=1e-4, atol=1e-6)
+
+
+def test_a_model_without_vectors_has_no_index(exported, tmp_path):
+    recommender, folder = exported("EASE")
+    assert Recommender.load(folder).manifest["index"] is None and not (folder / "index.faiss").exists()
+    with pytest.raises(InputError, match="EASE has none: leave --index out"):
+        write_folder(recommender.parts, tmp_path / "folder", {}, index="hnsw")
+    assert not list(tmp_path.iterdir())

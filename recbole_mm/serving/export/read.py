@@ -15,6 +15,7 @@ from recbole_mm.serving.export.folder_scores import FolderScores
 from recbole_mm.serving.export.folder_source import FolderSource
 from recbole_mm.serving.export.layout import ITEMS, SEEN, SIMILARITIES, THUMBNAILS, USERS, read_manifest
 from recbole_mm.serving.export.tables import read_column
+from recbole_mm.serving.export.vector_index import read_index
 from recbole_mm.serving.histories import Histories
 from recbole_mm.serving.item_side import ItemSide
 from recbole_mm.serving.journal import Journal
@@ -44,7 +45,8 @@ def folder_parts(folder: Path, model_class: type | None = None) -> Parts:
     scores = FolderScores(folder, manifest["model"], served.n_known, histories, similarities, manifest["reads_histories"], model)
     side = ItemSide(FolderSource(folder, manifest, model), scores, served)
     tokens = list(served.tokens[: served.n_known])
-    return Parts(users, scores, side, lambda: _catalogue(folder, tokens, gone), manifest, Journal(folder))
+    index = read_index(folder, manifest.get("index"))
+    return Parts(users, scores, side, lambda: _catalogue(folder, tokens, gone), manifest, Journal(folder), index)
 
 
 def _catalogue(folder: Path, tokens: list[str], gone: np.ndarray) -> Catalogue:

@@ -28,12 +28,15 @@ from recbole_mm.serving.export.layout import (
 )
 from recbole_mm.serving.export.model_folder import write_model
 from recbole_mm.serving.export.tables import write_table
+from recbole_mm.serving.export.vector_index import write_index
 from recbole_mm.serving.parts import Parts
 from recbole_mm.serving.similarities import ItemSimilarities
 from recbole_mm.serving.thumbnails import write_thumbnails
 
 
-def write_folder(parts: Parts, folder: Path, facts: Mapping[str, object], with_encoder: bool = False, show_progress: bool = False) -> None:
+def write_folder(
+    parts: Parts, folder: Path, facts: Mapping[str, object], with_encoder: bool = False, index: str = "flat", show_progress: bool = False
+) -> None:
     """Writes all that recommending takes. A folder that an export has written before is replaced; a process that is killed meanwhile
     leaves it as it was.
 
@@ -41,15 +44,18 @@ def write_folder(parts: Parts, folder: Path, facts: Mapping[str, object], with_e
         parts: of a run (see ``run_parts``).
         facts: what the manifest says of the run besides.
         with_encoder: whether the folder gets the run's encoder, which reads the pictures and texts of new items and of searches.
+        index: the kind of index over the vectors of items: flat, or hnsw, which recommendations then go by.
 
     Raises:
-        InputError: there is something else at ``folder``, the run has no encoder or one that cannot be saved, or the model can be had from
-            nothing that a folder may hold.
+        InputError: there is something else at ``folder``, the run has no encoder or one that cannot be saved, the model can be had from
+            nothing that a folder may hold, or the index does not find what the model ranks first.
     """
     if folder.exists() and not (folder / MANIFEST).is_file() and (not folder.is_dir() or any(folder.iterdir())):
         raise InputError(f"{folder} is there already, and no exported folder: name another one")
     scores, items = parts.scores, parts.items
     vectors = scores.vectors() if scores.has_vectors() else (None, None)
+    if index != "flat" and vectors[1] is None:
+        raise InputError(f"an index {index} is over vectors of items, and {scores.name} has none: leave --index out")
     folder.parent.mkdir(parents=True, exist_ok=True)
     with whole_folder(folder, replace=True) as new:
         if vectors[0] is not None:
@@ -70,7 +76,8 @@ def write_folder(parts: Parts, folder: Path, facts: Mapping[str, object], with_e
         _write_model(new, parts)
         if with_encoder:
             save_encoder(items.queries.encoder, new / ENCODER)
-        write_manifest(new, {**_about(parts, vectors[1]), "with_encoder": with_encoder, **facts})
+        made = None if vectors[1] is None else write_index(new, *vectors, items.served.allowed[: items.served.n_known], index)
+        write_manifest(new, {**_about(parts, vectors[1]), "index": made, "with_encoder": with_encoder, **facts})
 
 
 def _write_model(folder: Path, parts: Parts) -> None:
