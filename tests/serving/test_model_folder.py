@@ -122,6 +122,6 @@ def test_an_encoder_that_is_not_there_is_not_exported(exported, shop):
 def test_a_folder_holds_no_pickle_and_no_place_of_this_machine(exported, tmp_path):
     exported("VBPR", with_encoder=True, checkpoint_dir=str(tmp_path / "saved"), cache_dir=str(tmp_path / "cache"))
     files = [file for file in (tmp_path / "moved").rglob("*") if file.is_file()]
-    assert {file.suffix for file in files} == {".json", ".parquet", ".safetensors"}
+    assert {file.suffix for file in files} == {".json", ".parquet", ".safetensors", ".faiss"}
     for file in files:
         assert str(tmp_path).encode() not in file.read_bytes(), file
