@@ -57,7 +57,7 @@ class Recommender:
         if Path(path).is_dir():
             return cls(folder_parts(Path(path), model_class))
         config, model, dataset, train_data, *_ = load_data_and_model(path, model_class)
-        return cls(run_parts(config, model, dataset, train_data.dataset))
+        return cls(run_parts(config, model, dataset, train_data._dataset))
 
     @property
     def manifest(self) -> Mapping[str, object]:

@@ -204,3 +204,18 @@ def test_histories_of_several_users():
     assert histories[2].tolist() == [5, 7] and histories[4].tolist() == []
     places, items = histories.of(torch.tensor([4, 2, 1]))
     assert places.tolist() == [1, 1, 2] and items.tolist() == [5, 7, 6]
+
+
+def test_a_model_over_a_knowledge_graph(tmp_path):
+    """RecBole's loader of such a model calls its data set otherwise."""
+    folder = write_planted(tmp_path / "shop", n_users=24, n_items=48)
+    for ending, head, rows in (
+        ("kg", "head_id:token\trelation_id:token\ttail_id:token", [f"e{i}\tr{i % 2}\te{i % 7}" for i in range(20)]),
+        ("link", "item_id:token\tentity_id:token", [f"i{i}\te{i}" for i in range(20)]),
+    ):
+        (folder / f"shop.{ending}").write_text("\n".join([head, *rows]) + "\n")
+    columns = {"inter": ["user_id", "item_id"], "kg": ["head_id", "relation_id", "tail_id"], "link": ["item_id", "entity_id"]}
+    config, net, train_data, *_ = built(folder, "CKE", epochs=1, load_col=columns, checkpoint_dir=str(tmp_path))
+    trainer = build_trainer(config, net)
+    trainer.fit(train_data, None, verbose=False, saved=True)
+    assert len(Recommender.load(trainer.saved_model_file).recommend(["u1"], k=3)) == 3
