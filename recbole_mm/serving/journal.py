@@ -75,7 +75,8 @@ class Journal:
         """
         lines = b"".join(_line(entry, len(batch) - place) for place, entry in enumerate(batch, 1))
         with FileLock(self.file.with_name(f"{NAME}.lock")):
-            self._check_folder()
+            if self._is_another():
+                raise JournalError(f"{self.file.parent} has been exported anew: load it again")
             new = not self.file.exists()
             descriptor = os.open(self.file, os.O_RDWR | os.O_CREAT | getattr(os, "O_BINARY", 0), 0o666)
             with open(descriptor, "r+b", buffering=0) as file:
@@ -92,18 +93,17 @@ class Journal:
                 _sync_folder(self.file.parent)
 
     def news(self) -> list[Entry]:
-        """What has been journalled since this was last called, whole batches alone.
+        """What has been journalled since this was last called, whole batches alone; nothing once the folder has been exported anew.
 
         Raises:
-            JournalError: as ``append``.
+            JournalError: the journal is damaged.
         """
         try:
             status = os.stat(self._name)
         except FileNotFoundError:
             return []
-        if (status.st_size, status.st_mtime_ns) == self._seen:
+        if (status.st_size, status.st_mtime_ns) == self._seen or self._is_another():
             return []
-        self._check_folder()
         with open(self.file, "rb") as file:
             found, length = self._batches(self._rest(file))
         self._taken, self._lines, self._seen = self._taken + length, self._lines + len(found), (status.st_size, status.st_mtime_ns)
@@ -133,9 +133,9 @@ class Journal:
                 found, batch, length = found + batch, [], end
         return found, length
 
-    def _check_folder(self) -> None:
-        if os.stat(self.file.parent).st_ino != self._folder:
-            raise JournalError(f"{self.file.parent} has been exported anew: load it again")
+    def _is_another(self) -> bool:
+        """Whether another folder stands in the place of the one that was opened."""
+        return os.stat(self.file.parent).st_ino != self._folder
 
 
 def _line(entry: Entry, left: int) -> bytes:

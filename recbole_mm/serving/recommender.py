@@ -74,7 +74,7 @@ class Recommender:
         """Takes over the items that other processes have added to the folder and removed from it. Every method begins with this.
 
         Raises:
-            JournalError: the folder has been exported anew, or its journal is damaged.
+            JournalError: the journal of the folder is damaged.
         """
         self.changes.refresh()
 

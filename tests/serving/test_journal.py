@@ -80,6 +80,8 @@ def test_a_folder_that_was_exported_anew_is_not_written_to(tmp_path):
     with pytest.raises(JournalError, match="exported anew"):
         journal.append([item("b")])
     assert journal.news() == [] and not (folder / "added.jsonl").exists()
+    Journal(folder).append([item("c")])
+    assert journal.news() == [], "it belongs to other vectors"
 
 
 def test_a_journal_that_was_taken_away_is_told(tmp_path):
