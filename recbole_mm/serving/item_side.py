@@ -9,7 +9,7 @@ from recbole_mm.errors import InputError, nearest
 from recbole_mm.serving.item_source import ItemSource
 from recbole_mm.serving.item_texts import title_of
 from recbole_mm.serving.journal import AddedItem
-from recbole_mm.serving.new_items import is_empty
+from recbole_mm.serving.new_items import picture_in
 from recbole_mm.serving.queries import QueryEncoder
 from recbole_mm.serving.scores import Scores
 from recbole_mm.serving.served_items import ServedItems
@@ -72,10 +72,10 @@ class ItemSide:
         if not token:
             raise InputError(f"a new item needs a token, in the column '{self.source.id_field}'")
         features, present = self.source.read(row, token)
-        picture = row.get(columns.image_field) if columns.image_field else None
+        picture = picture_in(row, columns.image_field)
         return AddedItem(
             token, self.source.vector(features).numpy(), {m: values.numpy() for m, values in features.items()}, present,
-            title_of(row, columns.text_fields), None if is_empty(picture) else thumbnail_of(picture),
+            title_of(row, columns.text_fields), None if picture is None else thumbnail_of(picture),
         )  # fmt: skip
 
     @property

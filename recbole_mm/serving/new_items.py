@@ -18,12 +18,15 @@ from recbole_mm.feature.missing import fill_mean
 from recbole_mm.items.inputs import PARTS
 from recbole_mm.serving.queries import QueryEncoder
 
+PICTURES = (str, bytes, Path, Image.Image)
+
 
 class NewItemFeatures:
     """Encodes new items as a run's own items are encoded.
 
     A row holds the columns of the ``.item`` file: the text fields, and the picture as a path, as bytes or as a PIL image. A modality that
-    comes from a feature file is a column of its name, with the vector. What a row lacks is missing, as in the data set.
+    comes from a feature file is a column of its name, with the vector; in a column of that name which has a picture instead, the picture is
+    for people to see. What a row lacks is missing, as in the data set.
 
     Args:
         config, features: of the run; ``features`` are the model's.
@@ -52,7 +55,7 @@ class NewItemFeatures:
         present = {m: m in found for m in modalities}
         rows = {m: found[m] if m in found else self._missing(m) for m in modalities}
         if not found:
-            known = [field for fields in self.columns.columns().values() for field in fields]
+            known = [field for fields in self.columns.columns().values() for field in fields] + sorted(self.from_files & set(modalities))
             raise InputError(f"item '{token}' has none of {', '.join(self.features.modalities)}: its columns may be {', '.join(known)}")
         return rows, present
 
@@ -61,16 +64,16 @@ class NewItemFeatures:
         return join_fields(["" if is_empty(value) else str(value) for value in values]) or None
 
     def _picture(self, row: Mapping[str, object], token: str) -> Image.Image | None:
-        value = row.get(self.columns.image_field) if self.columns.image_field else None
-        if is_empty(value) or isinstance(value, Image.Image):
-            return None if is_empty(value) else value
+        value = picture_in(row, self.columns.image_field)
+        if value is None or isinstance(value, Image.Image):
+            return value
         try:
             return load_image(BytesIO(value) if isinstance(value, bytes) else Path(str(value)))
         except BrokenImage as error:
             raise InputError(f"item '{token}': its picture cannot be read ({error})") from error
 
     def _vector(self, value: object, modality: str, token: str) -> Tensor | None:
-        if value is None:
+        if is_empty(value) or isinstance(value, PICTURES):
             return None
         try:
             vector = np.asarray(value, dtype=np.float32)
@@ -89,6 +92,12 @@ class NewItemFeatures:
             return torch.zeros(table.shape[1])
         present = self.features.present(modality).cpu()
         return fill_mean(torch.cat([torch.zeros_like(table[:1]), table]), torch.cat([torch.tensor([False]), present]))[0]
+
+
+def picture_in(row: Mapping[str, object], field: str | None) -> object | None:
+    """The picture of a row, a path, bytes or a PIL image; None without one."""
+    value = row.get(field) if field else None
+    return value if isinstance(value, PICTURES) and not is_empty(value) else None
 
 
 def is_empty(value: object) -> bool:

@@ -12,7 +12,7 @@ from recbole_mm.errors import InputError
 from recbole_mm.serving import Recommender
 from recbole_mm.serving.export.write import write_folder
 from recbole_mm.serving.parts import run_parts
-from recbole_mm.testing.planted import built, write_planted
+from recbole_mm.testing.planted import built, write_features, write_planted
 
 PRETRAINED = {"encoder_training": "pretrained"}
 SEQUENTIAL = {"train_neg_sample_args": None}
@@ -125,3 +125,15 @@ def test_a_folder_holds_no_pickle_and_no_place_of_this_machine(exported, tmp_pat
     assert {file.suffix for file in files} == {".json", ".parquet", ".safetensors", ".faiss"}
     for file in files:
         assert str(tmp_path).encode() not in file.read_bytes(), file
+
+
+def test_a_column_may_hold_a_picture_or_the_vector_of_a_feature_file(exported, shop):
+    files = write_features(shop, ("image", "text"))
+    _, folder = exported("VBPR", modalities=["image", "text"], feature_files=files)
+    rows = {m: values[6].numpy() for m, (values, _) in folder.parts.items.source.features().items()}
+    folder.add_items([{"item_id": "vectors", **rows}, {"item_id": "one", "text": rows["text"], "image": str(shop / "images" / "6.png")}])
+    assert folder.catalogue.thumbnail("one") and not folder.catalogue.thumbnail("vectors")
+    with pytest.raises(InputError, match="item 'one' has no image"):
+        folder.similar("one", by="image")
+    with pytest.raises(InputError, match="item 'none' has none of image, text: its columns may be image, text"):
+        folder.add_items([{"item_id": "none", "image": str(shop / "images" / "6.png")}])
