@@ -122,7 +122,7 @@ def test_the_first_process_writes(shop):
 
     first, second = together(2, written)
     assert first == second
-    assert [len(list(Path(pattern).glob("*"))) for pattern in ("saved", "log/CLIPRec", "log_tensorboard")] == [1, 1, 1]
+    assert [len(list(Path(pattern).glob("*"))) for pattern in ("saved", "log/CLIPRec", "log_tensorboard")] == [3, 1, 1]
     (file,) = Path("saved").glob("*.pth")
     config, *_ = load_data_and_model(str(file))
     assert config["train_batch_size"] == 64
