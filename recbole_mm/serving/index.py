@@ -154,5 +154,5 @@ def faiss() -> ModuleType:
     try:
         import faiss
     except ModuleNotFoundError as error:
-        raise MissingPackage("an index needs the package faiss: pip install recbole-mm[serve]", name="faiss") from error
+        raise MissingPackage("an index needs the package faiss: pip install 'recbole-mm[serve]'", name="faiss") from error
     return faiss
