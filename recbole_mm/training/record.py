@@ -60,9 +60,10 @@ def users_table(model, loaders: tuple, per_user: PerUser) -> pd.DataFrame:
     """A row per test user.
 
     Returns:
-        The columns ``user``; ``n_training``, the user's interactions in training; every metric; and lists about the user's interactions in
-        the test: ``items``, their ``ranks`` (0 beyond the largest k), their ``counts`` in training, and ``has_<modality>``, whether the
-        item has it, for models whose items have features. The metrics of a user with several rows (sequential models) are means.
+        The columns ``user``; ``n_training``, the user's interactions in training; every metric; ``rankings``, how many rankings the user
+        has been given, over which the metrics are means: one, or, by a sequential model, one per interaction; and lists about the
+        user's interactions in the test: ``items``, their ``ranks`` (0 beyond the largest k), their ``counts`` in training, and
+        ``has_<modality>``, whether the item has it, for models whose items have features.
     """
     training, test_data = loaders[0]._dataset, loaders[2]
     users, rows, items = (values.cpu() for values in rows_of(test_data))
@@ -76,7 +77,8 @@ def users_table(model, loaders: tuple, per_user: PerUser) -> pd.DataFrame:
         lists[f"has_{modality}"] = features.present(modality).cpu()[items].numpy()
     names = np.array(user_tokens(training), dtype=object)
     own = np.bincount(training.inter_feat[training.uid_field], minlength=training.user_num)
-    metrics = pd.DataFrame({"user": names[users], "n_training": own[users], **per_user.metrics}).groupby("user", sort=False).mean()
+    by_user = pd.DataFrame({"user": names[users], "n_training": own[users], **per_user.metrics}).groupby("user", sort=False)
+    metrics = by_user.mean().assign(rankings=by_user.size())
     metrics["n_training"] = metrics["n_training"].astype(np.int64)
     found = pd.DataFrame({"user": names[users[rows]], **lists}).groupby("user", sort=False).agg(list)
     return metrics.join(found).reset_index()
