@@ -9,34 +9,41 @@ from safetensors.torch import load_file
 
 from recbole_mm.encoder.base import ItemEncoder
 from recbole_mm.encoder.factory import create_encoder
+from recbole_mm.encoder.frozen.layer_states import LayerStates
 from recbole_mm.encoder.separate import SeparateEncoder
 from recbole_mm.encoder.tuning.adapter import add_adapters, take_adapters
 from recbole_mm.encoder.tuning.lora import merge_lora
+from recbole_mm.encoder.tuning.side_encoder import SideEncoder
+from recbole_mm.encoder.tuning.side_network import SideNetwork
 from recbole_mm.encoder.weights import write_weights
 from recbole_mm.errors import InputError, one_line
 
-RECORD, ADAPTERS = "encoder.json", "adapters.safetensors"
+RECORD, ADAPTERS, SIDE = "encoder.json", "adapters.safetensors", "side.safetensors"
 
 
-def save_encoder(encoder: ItemEncoder, folder: Path) -> None:
+def save_encoder(encoder: ItemEncoder | SideEncoder, folder: Path) -> None:
     """Writes an encoder into an empty folder, whatever has trained it; LoRA is merged into its weights. It stays as it is.
 
     Raises:
         InputError: it cannot be read again from files alone.
     """
-    merged = merge_lora(copy.deepcopy(encoder).cpu()).eval()
+    side = encoder if isinstance(encoder, SideEncoder) else None
+    merged = merge_lora(copy.deepcopy(encoder if side is None else side.encoder).cpu()).eval()
     fingerprint = merged.fingerprint()
     adapters = take_adapters(merged)
     record = {**_save(merged, folder), "fingerprint": fingerprint}
     if len(adapters):
         write_weights(adapters, folder / ADAPTERS)
         record["adapter_dim"] = adapters[0].down.out_features
+    if side is not None:
+        write_weights(side.network, folder / SIDE)
+        record["side"] = {"dim": side.network.dim, "modalities": side.modalities}
     (folder / RECORD).write_text(json.dumps(record, indent=1), encoding="utf-8")
     del merged
     load_encoder(folder)
 
 
-def load_encoder(folder: Path) -> ItemEncoder:
+def load_encoder(folder: Path) -> ItemEncoder | SideEncoder:
     """The encoder that ``save_encoder`` wrote, on the CPU and in eval mode.
 
     Raises:
@@ -52,7 +59,14 @@ def load_encoder(folder: Path) -> ItemEncoder:
         raise InputError(f"{folder} holds no readable encoder ({one_line(error)})") from error
     if encoder.fingerprint() != record["fingerprint"]:
         raise InputError(f"{encoder.name} is not the encoder that was saved there: files or versions of its libraries are others")
-    return encoder.requires_grad_(False).eval()
+    encoder.requires_grad_(False).eval()
+    return encoder if "side" not in record else _with_side(encoder, record["side"], folder).requires_grad_(False)
+
+
+def _with_side(encoder: ItemEncoder, side: dict, folder: Path) -> SideEncoder:
+    network = SideNetwork(encoder, LayerStates(encoder, side["modalities"]).widths, side["dim"])
+    network.load_state_dict(load_file(folder / SIDE))
+    return SideEncoder(encoder, network)
 
 
 def _save(encoder: ItemEncoder, folder: Path) -> dict[str, object]:

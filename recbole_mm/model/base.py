@@ -175,8 +175,11 @@ def tensor_versions(tensors: Iterable[Tensor]) -> tuple:
 
 
 def nearest_mean(features: Mapping[str, Tensor], known: Mapping[str, Tensor], vectors: Tensor, k: int = 10) -> Tensor:
-    """Of each new item, the mean of the vectors of the k known items whose features are nearest, by a softmax of their mean cosine (with
-    temperature .05, so that a copy of a known item counts most).
+    """Of each new item, the mean of the vectors of the k known items whose features are nearest, as long as they are in the mean.
+
+    A neighbour's weight falls exponentially with its distance, which is 1 less the mean cosine of all modalities, in units of a fiftieth
+    of the median distance of the k: how far the features of a catalogue lie apart has no effect, and a copy of a known item takes all the
+    weight.
 
     Args:
         features, known: rows (n, width) and (n_items, width) of each modality.
@@ -188,7 +191,10 @@ def nearest_mean(features: Mapping[str, Tensor], known: Mapping[str, Tensor], ve
     normalize = nn.functional.normalize
     cosines = sum(normalize(rows, dim=-1) @ normalize(known[m], dim=-1).T for m, rows in features.items()) / len(features)
     nearest = cosines[:, 1:].topk(min(k, len(vectors) - 1))
-    return (torch.softmax(nearest.values / 0.05, dim=1).unsqueeze(-1) * vectors[nearest.indices + 1]).sum(1)
+    distances, neighbours = (1 - nearest.values).clamp_min(0), vectors[nearest.indices + 1]
+    weights = torch.softmax(-50 * distances / distances.median(1, keepdim=True).values.clamp_min(1e-9), dim=1).unsqueeze(-1)
+    lengths = (weights * neighbours.norm(dim=-1, keepdim=True)).sum(1)
+    return lengths * normalize((weights * neighbours).sum(1), dim=-1)
 
 
 class UserPositives:

@@ -10,10 +10,14 @@ from torch import Tensor
 from recbole_mm.data.image import BrokenImage, load_image
 from recbole_mm.data.text import join_fields
 from recbole_mm.encoder import ItemEncoder
+from recbole_mm.encoder.build_encoder import build_encoder
+from recbole_mm.encoder.tuning.side_encoder import SideEncoder
+from recbole_mm.encoder.tuning.side_network import SideNetwork
 from recbole_mm.errors import InputError
 from recbole_mm.feature.build import frozen_encoder
 from recbole_mm.feature.features import ItemFeatures
 from recbole_mm.feature.settings import FeatureSettings
+from recbole_mm.items.fill_stores import supported_precision
 from recbole_mm.items.inputs import PARTS
 
 
@@ -23,11 +27,13 @@ class QueryEncoder:
     Args:
         encoder: the run's.
         modalities: of the items' features.
-        device: where the encoder is to run.
+        config: of the run, which says where the encoder is to run, and in which precision.
     """
 
-    def __init__(self, encoder: ItemEncoder, modalities: Sequence[str], device: torch.device) -> None:
-        self.encoder, self.in_use, self.device = encoder.to(device).eval(), tuple(modalities), device
+    def __init__(self, encoder: ItemEncoder | SideEncoder, modalities: Sequence[str], config) -> None:
+        self.device, self.in_use = config["device"], tuple(modalities)
+        self.encoder = encoder.to(self.device).eval()
+        self.bf16 = supported_precision(config["encoder_precision"], self.device) == "bf16"
 
     def modalities(self, kind: str) -> list[str]:
         """The modalities of items that a text or a picture (``kind``) can be compared with.
@@ -65,7 +71,8 @@ class QueryEncoder:
         }
         ready = {part: read[part](value).to(self.device) for part, value in parts.items()}
         inputs = {m: tuple(ready[part] for part in PARTS[m]) for m in modalities if set(PARTS[m]) <= set(ready)}
-        rows = self.encoder({m: values if len(values) > 1 else values[0] for m, values in inputs.items()}) if inputs else {}
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.bf16):
+            rows = self.encoder({m: values if len(values) > 1 else values[0] for m, values in inputs.items()}) if inputs else {}
         return {m: row[0].float().cpu() for m, row in rows.items()}
 
 
@@ -76,8 +83,10 @@ def run_queries(config, features: ItemFeatures | None, training_part) -> QueryEn
         InputError: there is none.
     """
     check_encodes(config, features is not None)
-    encoder = features.encoder or frozen_encoder(FeatureSettings.from_config(config), training_part)[0]
-    return QueryEncoder(encoder, features.modalities, config["device"])
+    settings, encoder = FeatureSettings.from_config(config), features.encoder
+    if isinstance(encoder, SideNetwork):
+        encoder = SideEncoder(build_encoder(settings.encoder).to(config["device"]), encoder)
+    return QueryEncoder(encoder or frozen_encoder(settings, training_part)[0], features.modalities, config)
 
 
 def check_encodes(config, has_features: bool) -> None:

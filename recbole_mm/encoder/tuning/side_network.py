@@ -62,7 +62,7 @@ class SideNetwork(FeatureNetwork):
     def __init__(self, encoder: ItemEncoder, widths: Mapping[str, Sequence[int]], dim: int = 64, seed: int = 0) -> None:
         super().__init__()
         self.name, self._widths = f"the side network of {encoder.name}", {m: list(parts) for m, parts in widths.items()}
-        self.pair = set(PAIR) <= set(widths)
+        self.dim, self.pair = dim, set(PAIR) <= set(widths)
         self.aligned = encoder.aligned and self.pair
         with seeded(seed):
             self.ladders = nn.ModuleDict({m: Ladder(parts[1:], dim) for m, parts in widths.items()})

@@ -9,6 +9,7 @@ from torch import Tensor
 from recbole_mm.data.content_settings import ContentSettings
 from recbole_mm.encoder import ItemEncoder
 from recbole_mm.encoder.saved import load_encoder
+from recbole_mm.encoder.tuning.side_encoder import SideEncoder
 from recbole_mm.errors import InputError
 from recbole_mm.serving.export.folder_model import FolderModel
 from recbole_mm.serving.export.layout import ENCODER
@@ -46,7 +47,7 @@ class FolderSource:
     def queries(self) -> QueryEncoder:
         config = load_settings(self.folder) if self.manifest["modalities"] else None
         check_encodes(config, config is not None)
-        return QueryEncoder(self._encoder(), self.manifest["modalities"], config["device"])
+        return QueryEncoder(self._encoder(), self.manifest["modalities"], config)
 
     @cached_property
     def _source(self) -> ModelSource:
@@ -55,7 +56,7 @@ class FolderSource:
         config, model, _ = self._model.loaded
         return ModelSource(config, model, lambda: self.queries)
 
-    def _encoder(self) -> ItemEncoder:
+    def _encoder(self) -> ItemEncoder | SideEncoder:
         if not (self.folder / ENCODER).is_dir():
             raise InputError(f"{self.folder} was exported without its encoder, which reads pictures and texts: export the checkpoint again "
                              "with --with-encoder")  # fmt: skip
