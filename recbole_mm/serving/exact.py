@@ -5,7 +5,7 @@ from torch import Tensor
 
 from recbole_mm.serving.ranking import GROUP, best, found, members, top
 
-AT_ONCE = (256, 16 * GROUP)
+AT_ONCE = (256, 64 * GROUP)
 """Queries and items whose product stays in a processor's cache (2 MB)."""
 Found = tuple[Tensor, Tensor, Tensor]
 

@@ -13,7 +13,7 @@ from recbole_mm.serving.exact import Found, best_products
 from recbole_mm.serving.ranking import found, top
 
 KINDS = ("flat", "hnsw")
-LINKS, WIDTH_BUILT, WIDTH_SEARCHED = 32, 200, 128
+LINKS, WIDTH_BUILT, WIDTH_SEARCHED = 48, 400, 128
 """Of HNSW: the links of an item (M), and how many candidates are kept while it is built (efConstruction) and searched (efSearch)."""
 MOST_ASKED = 1024
 """How many an index is asked for at most; where more are needed, all items are looked at."""

@@ -6,7 +6,7 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-GROUP = 128
+GROUP = 32
 """Columns whose maximum stands for them, where there are many."""
 
 
