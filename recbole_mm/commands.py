@@ -121,6 +121,12 @@ def _serve(arguments: argparse.Namespace, rest: list[str]) -> int:
     return serve(arguments, rest)
 
 
+def _runs(arguments: argparse.Namespace, rest: list[str]) -> int:
+    from recbole_mm.results.runs import runs
+
+    return runs(arguments, rest)
+
+
 PLUGINS_OPTION = {"--plugins": {"help": "modules of your own that the model needs, separated by commas"}}
 SERVING_OPTIONS = {
     "checkpoint": {"help": "the checkpoint of a run, saved/<model>-<dataset>-<time>-<process>.pth, or an exported folder"},
@@ -236,6 +242,25 @@ COMMANDS = {
             "--api-key-file": {"help": "a file with the API key", "metavar": "FILE"},
             "--verbose": {"action": "store_true", "help": "log one line per request"},
             **PLUGINS_OPTION,
+        },
+        rest="none",
+    ),
+    "runs": Command(
+        _runs,
+        "list the finished runs in a folder",
+        "List the finished runs in a folder, from the records that they leave beside their checkpoints.",
+        {
+            "folder": {"nargs": "?", "default": "saved", "help": "the checkpoint_dir of the runs; default: saved"},
+            "--model": {"help": "only the runs of this model", "metavar": "MODEL"},
+            "--dataset": {"help": "only the runs on this data set", "metavar": "DATASET"},
+            "--sort": {
+                "default": "when",
+                "metavar": "COLUMN",
+                "help": "a column of the CSV file, a metric of the test such as recall@20, or a setting; the best value of a metric comes "
+                "first; default: when, the newest first",
+            },
+            "--columns": {"help": "what to show, separated by commas: whatever --sort takes", "metavar": "COLUMNS"},
+            "--csv": {"help": "write a CSV file instead, with all metrics and the cost", "metavar": "FILE"},
         },
         rest="none",
     ),
