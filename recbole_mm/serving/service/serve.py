@@ -22,6 +22,8 @@ WORKER = "recbole_mm.serving.service.worker:app"
 
 def serve(arguments: argparse.Namespace, _: list[str]) -> int:
     """Serves an exported folder over HTTP until it is interrupted."""
+    if not 0 <= arguments.port < 2**16:
+        raise InputError(f"--port={arguments.port} must be between 0 (any that is free) and 65535")
     if arguments.workers < 1:
         raise InputError(f"--workers={arguments.workers} must be above 0")
     key, manifest = api_key(arguments.api_key_file), read_manifest(Path(arguments.folder))
