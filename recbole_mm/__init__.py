@@ -7,10 +7,11 @@ from recbole_mm.compat.import_hook import install
 install()
 
 __version__ = "0.1.0"
-__all__ = ["ItemEncoder", "Recommender", "create_encoder", "register_backend", "run", "__version__"]
+__all__ = ["ItemEncoder", "Recommender", "compare", "create_encoder", "register_backend", "run", "__version__"]
 
 _ROOMS = {
     "run": "quick_start",
+    "compare": "results.compare.compare",
     "Recommender": "serving",
     "ItemEncoder": "encoder",
     "create_encoder": "encoder",

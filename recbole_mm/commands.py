@@ -89,6 +89,14 @@ def _prepare(_: argparse.Namespace, rest: list[str]) -> int:
     return main(rest)
 
 
+def _compare(arguments: argparse.Namespace, _: list[str]) -> int:
+    from pathlib import Path
+
+    from recbole_mm.results.compare.compare import compare_and_tell
+
+    return 1 if compare_and_tell(arguments.grid, Path(arguments.output), arguments.executor, arguments.workers) else 0
+
+
 def _recommend(arguments: argparse.Namespace, rest: list[str]) -> int:
     from recbole_mm.serving.commands import recommend
 
@@ -170,6 +178,24 @@ COMMANDS = {
         },
     ),
     "prepare": Command(_prepare, "make a data set of your own tables and pictures, or of a published data set", rest="own"),
+    "compare": Command(
+        _compare,
+        "run a grid of models, settings and seeds, and make its leaderboard",
+        "Run models over encoders, paradigms, data sets, seeds and whatever else a grid file spans, and make the leaderboard: means over "
+        "the seeds, tests per user, and costs. Killed and started again, it goes on with what has not ended. The exit status is 1 if a "
+        "cell has failed.",
+        {
+            "grid": {"help": "a YAML file, see docs/compare.md"},
+            "--output": {"default": "comparison", "help": "the folder that gets the runs and the leaderboard", "metavar": "FOLDER"},
+            "--executor": {
+                "choices": ["local", "ray"],
+                "default": "local",
+                "help": "local: processes on this machine; ray: a cluster, one cell a task; default: local",
+            },
+            "--workers": {"type": int, "help": "how many cells run at a time; default: 1, or all cores of a cluster"},
+        },
+        rest="none",
+    ),
     "recommend": Command(
         _recommend,
         "recommend items to users, from a checkpoint",

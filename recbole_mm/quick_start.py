@@ -99,8 +99,14 @@ def run_command(
         return _train(config, saved=saved, verbose=Ranks.current().rank == 0)
 
 
-def objective_function(config_dict: dict | None = None, config_file_list: list[str] | None = None, saved: bool = True) -> dict:
+def objective_function(
+    config_dict: dict | None = None, config_file_list: list[str] | None = None, saved: bool = True, tested: bool = True
+) -> dict:  # fmt: skip
     """Makes one quiet run, as RecBole's HyperTuning does for each of its trials.
+
+    Args:
+        config_dict, config_file_list, saved: see ``run``.
+        tested: whether the test part is read as well. Otherwise there are no results but those of the validation.
 
     Returns:
         What ``run`` returns, and the model's name under ``model``.
@@ -112,9 +118,9 @@ def objective_function(config_dict: dict | None = None, config_file_list: list[s
     config["refit"] = False  # a trial is judged by its metrics alone
     _check_encoder(config)
     if starts_others(config["nproc"]):
-        return launch(config["nproc"], config["use_gpu"], objective_function, (config_dict, config_file_list, saved))
+        return launch(config["nproc"], config["use_gpu"], objective_function, (config_dict, config_file_list, saved, tested))
     with recboles_own_failures():
-        return {"model": config["model"], **_train(config, saved=saved, verbose=False)}
+        return {"model": config["model"], **_train(config, saved=saved, verbose=False, tested=tested)}
 
 
 def load_data_and_model(model_file: str, model_class: type | None = None) -> tuple:
@@ -149,8 +155,8 @@ def load_data_and_model(model_file: str, model_class: type | None = None) -> tup
     return config, model, data, *loaders
 
 
-def _train(config: MultiModalConfig, saved: bool, verbose: bool) -> dict:
-    result, dataset, file = _train_and_test(config, saved, verbose)
+def _train(config: MultiModalConfig, saved: bool, verbose: bool, tested: bool = True) -> dict:
+    result, dataset, file = _train_and_test(config, saved, verbose, tested)
     if config["refit"] and saved:
         result[REFIT] = refit(config, dataset, file, verbose)
         if "record" in result.get("files", {}):
@@ -160,7 +166,7 @@ def _train(config: MultiModalConfig, saved: bool, verbose: bool) -> dict:
     return result
 
 
-def _train_and_test(config: MultiModalConfig, saved: bool, verbose: bool) -> tuple[dict, object, str]:
+def _train_and_test(config: MultiModalConfig, saved: bool, verbose: bool, tested: bool) -> tuple[dict, object, str]:
     """The result of a run, its data set, and the name of its checkpoint."""
     started = datetime.now(timezone.utc)
     find_dataset(config)
@@ -191,6 +197,9 @@ def _train_and_test(config: MultiModalConfig, saved: bool, verbose: bool) -> tup
             trainer.resume_checkpoint(config["resume"])
     try:
         best_valid_score, valid = trainer.fit(train_data, valid_data, verbose=verbose, saved=saved, show_progress=progress)
+        if not tested:
+            found = {"best_valid_score": best_valid_score, "best_valid_result": _floats(valid)}
+            return {**found, "valid_score_bigger": config["valid_metric_bigger"]}, dataset, trainer.saved_model_file
         drawn_from = random_state()
         with kept_per_user(trainer) as per_user:
             test = trainer.evaluate(test_data, load_best_model=saved, show_progress=progress)

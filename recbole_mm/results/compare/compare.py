@@ -1,0 +1,120 @@
+"""``compare``: runs the cells of a grid that have not ended yet, and makes the leaderboard."""
+
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+
+import pandas as pd
+
+from recbole_mm.disk import write_whole
+from recbole_mm.errors import InputError
+from recbole_mm.results.compare.cells import LOG, finished, outdated
+from recbole_mm.results.compare.execute import Ended, run_locally
+from recbole_mm.results.compare.formats import screen, write_leaderboard
+from recbole_mm.results.compare.grid import Grid, label, read_grid
+from recbole_mm.results.compare.leaderboard import leaderboard
+from recbole_mm.results.compare.ray_executor import run_on_ray
+from recbole_mm.terminal import Bar, end_bars, labelled, show
+
+Executor = Callable[[Sequence[Path], int | None], Iterator[Ended]]
+EXECUTORS: dict[str, Executor] = {"local": run_locally, "ray": run_on_ray}
+RUNS, FAILED = "runs", "failed.txt"
+
+
+def compare(
+    grid: str | Path | Mapping, output: str | Path = "comparison", executor: str = "local", workers: int | None = None
+) -> pd.DataFrame:
+    """Compares models over encoders, paradigms, data sets, seeds and whatever else a grid spans.
+
+    Every cell of the grid is a run of its own. Those that have ended before are found by their records, and killed runs go on.
+
+    Args:
+        grid: a YAML file, or what it holds.
+        output: the folder that gets the runs, and the leaderboard as CSV, Markdown and LaTeX.
+        executor: ``local`` for processes on this machine, ``ray`` for a cluster.
+        workers: how many cells run at a time; None for one, or for as many as a cluster has cores.
+
+    Returns:
+        The leaderboard: a row for all seeds of a cell (see ``leaderboard.csv``).
+
+    Raises:
+        InputError: something is wrong with the grid, or all cells have failed.
+    """
+    failed = compare_and_tell(grid, Path(output), executor, workers)
+    file = Path(output) / "leaderboard.csv"
+    if failed and not file.exists():
+        raise InputError(next(iter(failed.values())))
+    return pd.read_csv(file)
+
+
+def compare_and_tell(grid: str | Path | Mapping, output: Path, executor: str, workers: int | None) -> dict[str, str]:
+    """``compare``, for the command.
+
+    Returns:
+        What failed: a cell in words -> why.
+    """
+    if executor not in EXECUTORS:
+        raise InputError(f"executor '{executor}' is none of {', '.join(EXECUTORS)}")
+    if workers is not None and workers < 1:
+        raise InputError(f"workers {workers}: at least 1")
+    if output.is_file():
+        raise InputError(f"output {output} is a file, not a folder")
+    asked = read_grid(grid)
+    failed = _run(asked, output, EXECUTORS[executor], workers)
+    records = {cell.key: record for cell in asked.cells if (record := finished(output / RUNS / cell.name))}
+    lines = "".join(f"{cell}: {reason}\n" for cell, reason in failed.items())
+    (output / FAILED).unlink(missing_ok=True)
+    if failed:
+        write_whole(output / FAILED, lambda file: file.write_text(lines, encoding="utf-8"))
+    if records:
+        _tell(asked, records, output)
+    return failed
+
+
+def _run(grid: Grid, output: Path, execute: Executor, workers: int | None) -> dict[str, str]:
+    """Runs what has not ended yet. Returns what failed."""
+    runs, failed = output / RUNS, {}
+    todo = {runs / cell.name: cell for cell in grid.cells if not finished(runs / cell.name)}
+    for line in grid.notices:
+        show(line)
+    for dataset, n in outdated(runs, grid.cells).items():
+        show(f"the files of {dataset} have changed since {n} cells were run on them, so these run anew")
+    show(f"{len(grid.cells)} cells: {len(grid.cells) - len(todo)} have ended before, {len(todo)} to run")
+    for folder, cell in todo.items():
+        cell.write(folder)
+    started = time.monotonic()
+    try:
+        with Bar(total=len(todo), desc="Cells", disable=not todo) as bar:
+            for n, (folder, reason) in enumerate(execute(list(todo), workers) if todo else (), 1):
+                name = label(todo[folder], grid.columns)
+                if reason is None:
+                    said = _result(folder, grid.metric)
+                else:
+                    failed[name] = f"{reason} ({folder / LOG})"
+                    said = f"FAILED: {reason}"
+                rest = (time.monotonic() - started) / n * (len(todo) - n)
+                show(f"[{n}/{len(todo)}] {name}: {said}" + (f"; about {_duration(rest)} left" if n < len(todo) else ""))
+                bar.update()
+    finally:
+        end_bars()
+    return failed
+
+
+def _result(folder: Path, metric: str) -> str:
+    record = finished(folder)
+    return f"{metric} {record.test[metric]:.4f}, {_duration(record.seconds)}"
+
+
+def _tell(grid: Grid, records: Mapping, output: Path) -> None:
+    """Writes the leaderboard and shows it."""
+    board = leaderboard(grid, records)
+    files = write_leaderboard(board, output)
+    for shown in screen(board):
+        show(shown)
+    show(labelled("files", ", ".join(map(str, files))))
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 100:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 6000 else f"{seconds / 3600:.1f} h"

@@ -1,0 +1,225 @@
+"""The leaderboard of a comparison: a row for all seeds of a cell, with tests against the best and against a reference."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from statistics import mean, stdev
+
+import pandas as pd
+from recbole.evaluator.register import smaller_metrics
+
+from recbole_mm.results.compare.grid import Grid, written
+from recbole_mm.results.records import Record
+from recbole_mm.results.slices import slices
+from recbole_mm.results.statistics import Comparison, compare_values, holm, p_of_t
+
+LEVEL = 0.05
+FLOOR = "Pop (floor)"
+COSTS = {"items_encoded": "items encoded", "peak_memory_mib": "peak MiB", "trainable_parameters": "parameters"}
+"""The entries of a run's cost that have a column."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """A row of the leaderboard.
+
+    Attributes:
+        columns: the values of the columns, as they are shown.
+        records: seed -> the record of the run.
+        metrics: metric -> mean and standard deviation over the seeds, the latter None for one seed.
+        best, close: the metrics in which no other row of the same data is better, and those in which the best one is not significantly
+            better.
+        against: the comparison with the reference, with p-values after Holm's correction; None for the reference itself.
+        is_reference: whether others are compared with it.
+        cost: means over the seeds: ``seconds``, and the ``COSTS``.
+    """
+
+    columns: Mapping[str, str]
+    records: Mapping[int, Record]
+    metrics: Mapping[str, tuple[float, float | None]]
+    best: frozenset[str] = frozenset()
+    close: frozenset[str] = frozenset()
+    against: Comparison | None = None
+    is_reference: bool = False
+    cost: Mapping[str, float | None] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Leaderboard:
+    """All rows, those of the same data together and the best first; the floor of each data set ends its rows.
+
+    Attributes:
+        columns: the keys that tell the rows apart.
+        metric: what it is about.
+        metrics: all there are, that one first.
+    """
+
+    columns: list[str]
+    metric: str
+    metrics: list[str]
+    rows: list[Row]
+
+    def frame(self) -> pd.DataFrame:
+        """The leaderboard as a table of numbers."""
+        return pd.DataFrame([self._numbers(row) for row in self.rows])
+
+    @cached_property
+    def slices(self) -> pd.DataFrame:
+        """The metric on slices of users and items (see ``results.slices``), as means over the seeds: a row per row and slice."""
+        return pd.DataFrame([{**row.columns, **found} for row in self.rows for found in _slices_of(row, self.metric)])
+
+    def _numbers(self, row: Row) -> dict[str, object]:
+        found: dict[str, object] = {**row.columns, "seeds": len(row.records)}
+        for metric in self.metrics:
+            value, deviation = row.metrics.get(metric, (None, None))
+            found |= {metric: value, f"{metric} sd": deviation}
+        against = row.against
+        low, high = against.interval if against else (None, None)
+        found |= {"reference": row.is_reference, "difference": against and against.difference, "low": low, "high": high}
+        found |= {"p t": against and against.p_t, "p wilcoxon": against and against.p_wilcoxon}
+        found |= {"best": self.metric in row.best, "not worse than the best": self.metric in row.close | row.best}
+        return found | {name: row.cost.get(name) for name in ("seconds", *COSTS)}
+
+
+def leaderboard(grid: Grid, records: Mapping[str, Record]) -> Leaderboard:
+    """Makes the leaderboard of the cells that have ended.
+
+    Args:
+        records: the key of a cell -> its record.
+    """
+    rows, all_metrics = [], {}
+    for cells in grid.groups().values():
+        found = {cell.seed: records[cell.key] for cell in cells if cell.key in records}
+        if found:
+            columns = {column: written(cells[0].value(column)) for column in grid.columns}
+            results = [_results(record) for record in found.values()]
+            all_metrics |= dict.fromkeys(name for result in results for name in result)
+            rows.append(Row(columns, found, _over_seeds(results), cost=_cost(list(found.values()))))
+    metrics = sorted(all_metrics, key=lambda name: (name != grid.metric, not name.startswith(f"{grid.metric} ")))
+    reference = {key: written(value) for key, value in grid.reference.items()}
+    ordered = [row for family in _families(rows) for row in _family(family, grid.metric, metrics, reference)]
+    return Leaderboard(grid.columns, grid.metric, metrics, ordered)
+
+
+def _results(record: Record) -> dict[str, float]:
+    """The test's metrics, and those of parts of the items, such as ``recall@20 cold``."""
+    found = dict(record.test or {})
+    for part, result in (record.parts or {}).items():
+        found |= {f"{metric} {part}": value for metric, value in (result or {}).items()}
+    return found
+
+
+def _over_seeds(results: Sequence[Mapping[str, float]]) -> dict[str, tuple[float, float | None]]:
+    found = {}
+    for metric in dict.fromkeys(name for result in results for name in result):
+        values = [result[metric] for result in results if metric in result]
+        found[metric] = (mean(values), stdev(values) if len(values) > 1 else None)
+    return found
+
+
+def _cost(records: Sequence[Record]) -> dict[str, float | None]:
+    costs = [{"seconds": record.seconds, **(record.cost or {})} for record in records]
+    found = {}
+    for name in ("seconds", *COSTS):
+        values = [cost[name] for cost in costs if cost.get(name) is not None]
+        found[name] = mean(values) if values else None
+    return found
+
+
+def _families(rows: Sequence[Row]) -> list[list[Row]]:
+    """Rows that were tested on the same data and splits, as far as they have the same seeds."""
+    families: list[tuple[dict[tuple[str, int], str], list[Row]]] = []
+    for row in rows:
+        splits = {(record.dataset, seed): record.fingerprint for seed, record in row.records.items()}
+        for known, members in families:
+            if known.keys() & splits and all(known[key] == splits[key] for key in known.keys() & splits):
+                known.update(splits)
+                members.append(row)
+                break
+        else:
+            families.append((splits, [row]))
+    return [members for _, members in families]
+
+
+def _family(rows: list[Row], metric: str, metrics: Sequence[str], reference: Mapping[str, str]) -> list[Row]:
+    """The rows of a family, the best first, with the best ones marked and compared with the reference, and their floor."""
+    ordered = sorted(rows, key=lambda row: row.metrics.get(metric, (float("-inf"),))[0], reverse=not _smaller(metric))
+    values, best, close = [_users(row) for row in ordered], {}, {}
+    for name in metrics:
+        having = [place for place, row in enumerate(ordered) if name in row.metrics]
+        if len(having) > 1:
+            first = (min if _smaller(name) else max)(having, key=lambda place: ordered[place].metrics[name][0])
+            best[name] = [place for place in having if ordered[place].metrics[name][0] == ordered[first].metrics[name][0]]
+            close[name] = _not_worse(ordered, values, name, first)
+    chosen = next((place for place, row in enumerate(ordered) if reference and reference.items() <= row.columns.items()), None)
+    place = chosen if chosen is not None else 0
+    against = _against(ordered, values, metric, place)
+    marked = [
+        replace(
+            row,
+            best=frozenset(name for name, places in best.items() if at in places),
+            close=frozenset(name for name, places in close.items() if at in places),
+            against=against.get(at),
+            is_reference=at == place,
+        )
+        for at, row in enumerate(ordered)
+    ]
+    return [*marked, *_floor(ordered)]
+
+
+def _users(row: Row) -> dict[int, pd.DataFrame]:
+    """Seed -> the metrics per user of its run; {} where items are not ranked."""
+    found = {}
+    for seed, record in row.records.items():
+        if record.users_file.is_file():
+            table = record.users().set_index("user")
+            found[seed] = table[[name for name in table if "@" in name]]
+    return found
+
+
+def _paired(one: Mapping[int, pd.DataFrame], other: Mapping[int, pd.DataFrame], metric: str) -> tuple | None:
+    """The values (n,) of both for each user, as means over the seeds that both have; None where there are none."""
+    seeds = [seed for seed in one if seed in other and metric in one[seed] and metric in other[seed]]
+    if not seeds:
+        return None
+    means = [pd.concat([table[seed][[metric]] for seed in seeds]).groupby(level="user").mean()[metric] for table in (one, other)]
+    return means[0].to_numpy(), means[1].reindex(means[0].index).to_numpy()
+
+
+def _not_worse(rows: Sequence[Row], values: Sequence[Mapping], metric: str, first: int) -> list[int]:
+    """The rows that the best one, the ``first``, is not significantly better than, by paired t-tests over the users after Holm's
+    correction."""
+    pairs = {place: _paired(values[place], values[first], metric) for place in range(len(rows)) if place != first}
+    pairs = {place: pair for place, pair in pairs.items() if pair is not None}
+    corrected = holm([p_of_t(one - other) for one, other in pairs.values()])
+    return [place for place, p in zip(pairs, corrected, strict=True) if p >= LEVEL]
+
+
+def _against(rows: Sequence[Row], values: Sequence[Mapping], metric: str, reference: int) -> dict[int, Comparison]:
+    pairs = {place: _paired(values[place], values[reference], metric) for place in range(len(rows)) if place != reference}
+    found = {place: compare_values(metric, *pair) for place, pair in pairs.items() if pair is not None}
+    t, wilcoxon = (holm([getattr(comparison, name) for comparison in found.values()]) for name in ("p_t", "p_wilcoxon"))
+    corrected = zip(found.items(), t, wilcoxon, strict=True)
+    return {place: replace(comparison, p_t=float(p), p_wilcoxon=float(q)) for (place, comparison), p, q in corrected}
+
+
+def _floor(rows: Sequence[Row]) -> list[Row]:
+    """The row of the most popular items, which every run on the same split has beside its own results."""
+    found = {seed: record for row in rows for seed, record in row.records.items() if record.popularity.get("test")}
+    if not found or any(row.columns["model"] == "Pop" for row in rows):
+        return []
+    columns = {column: value if column == "dataset" else "" for column, value in rows[0].columns.items()} | {"model": FLOOR}
+    return [Row(columns, {}, _over_seeds([record.popularity["test"] for record in found.values()]))]
+
+
+def _slices_of(row: Row, metric: str) -> list[dict[str, object]]:
+    tables = [slices(record.users(), [metric]) for record in row.records.values() if record.users_file.is_file()]
+    if not tables:
+        return []
+    found = pd.concat(tables)
+    found["slice"] = found["slice"].str.partition(" (")[0]  # the bounds of groups are those of one split
+    return found.groupby(["by", "slice"], sort=False).mean().reset_index().to_dict("records")
+
+
+def _smaller(metric: str) -> bool:
+    return metric.partition("@")[0] in smaller_metrics
