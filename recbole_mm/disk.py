@@ -20,6 +20,11 @@ OLD = ".old"
 """What the name of a hidden folder that was replaced ends in."""
 
 
+def share(file: Path) -> None:
+    """Gives a file the access rights of its folder, which are those that the umask gives; safetensors gives them to the owner alone."""
+    file.chmod(file.parent.stat().st_mode & 0o666)
+
+
 def locked(path: Path, doing: str) -> AcquireReturnProxy:
     """Takes the lock file ``path`` until the end of a ``with``. Where another process has it, the log says that it is waited for, and
     what it is ``doing``."""

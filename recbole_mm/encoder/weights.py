@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 import torch
 from torch import Tensor, nn
 
-from recbole_mm.disk import write_whole
+from recbole_mm.disk import share, write_whole
 from recbole_mm.errors import InputError, listed, one_line
 
 WRAPPERS = ("state_dict", "module", "model")
@@ -36,6 +36,7 @@ def write_weights(module: nn.Module, file: str | Path) -> None:
 
     state = {name: tensor.detach().cpu().clone().contiguous() for name, tensor in module.state_dict().items()}
     save_file(state, str(file), {"format": "pt"})
+    share(Path(file))
 
 
 def require_file(label: str, path: Path) -> None:

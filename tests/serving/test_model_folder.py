@@ -136,6 +136,7 @@ def test_a_folder_holds_no_pickle_and_no_place_of_this_machine(exported, tmp_pat
     files = [file for file in (tmp_path / "moved").rglob("*") if file.is_file()]
     assert {file.suffix for file in files} == {".json", ".parquet", ".safetensors", ".faiss"}
     for file in files:
+        assert file.stat().st_mode & 0o666 == file.parent.stat().st_mode & 0o666, f"{file} is for its owner alone"
         assert str(tmp_path).encode() not in file.read_bytes(), file
 
 

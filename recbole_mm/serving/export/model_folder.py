@@ -14,6 +14,7 @@ from torch import Tensor
 from recbole_mm.checkpoint import plain
 from recbole_mm.config.multimodal_config import MultiModalConfig
 from recbole_mm.config.registry import is_ours
+from recbole_mm.disk import share
 from recbole_mm.errors import InputError, one_line
 from recbole_mm.parallel.randomness import random_state, set_random_state
 from recbole_mm.serving.export.layout import FEATURES, INTERACTIONS, MODEL, SETTINGS
@@ -133,3 +134,4 @@ def _other_parameters(model) -> tuple[dict[str, Tensor], dict[str, object], dict
 
 def _save(tensors: Mapping[str, Tensor], file: Path) -> None:
     save_file({name: tensor.detach().cpu().clone().contiguous() for name, tensor in tensors.items()}, file)
+    share(file)

@@ -11,7 +11,7 @@ from scipy import sparse
 from torch import Tensor
 
 import recbole_mm
-from recbole_mm.disk import whole_folder
+from recbole_mm.disk import share, whole_folder
 from recbole_mm.encoder.saved import save_encoder
 from recbole_mm.errors import InputError
 from recbole_mm.serving.export.layout import (
@@ -119,6 +119,5 @@ def _csr(name: str, matrix: sparse.csr_matrix) -> dict[str, Tensor]:
 
 
 def _save(tensors: Mapping[str, Tensor], file: Path) -> None:
-    """Writes a file with the access rights that the umask gives; safetensors gives them to its owner alone."""
     save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, file)
-    file.chmod(file.parent.stat().st_mode & 0o666)
+    share(file)
