@@ -56,13 +56,14 @@ class ModelScores(Scores):
         if self.are_products:
             with torch.no_grad():
                 return tuple(table.detach().cpu().float() for table in self.model.final_embeddings())
-        ranks, some = ranks or Ranks(), self._factors(torch.arange(2))
+        users = torch.arange(1, len(self.histories.starts) - 1)  # some models have nothing for the padding
+        ranks, some = ranks or Ranks(), self._factors(users[:2])
         if some is None:
             return None
-        chunks = torch.arange(len(self.histories.starts) - 1).split(FACTORED_AT_ONCE)
+        chunks = users.split(FACTORED_AT_ONCE)
         found = [self._factors(users) for users in chunks[ranks.slice(len(chunks))]]
         parts = [part for own in ranks.collect([factors and factors[0] for factors in found]) for part in own]
-        return None if any(part is None for part in parts) else (torch.cat(parts), some[1])
+        return None if any(part is None for part in parts) else (torch.cat([torch.zeros_like(some[0][:1]), *parts]), some[1])
 
     def _factors(self, users: Tensor) -> tuple[Tensor, Tensor] | None:
         """The vectors of some users and of all items whose product the scores are, if they are one."""

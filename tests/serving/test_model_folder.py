@@ -31,7 +31,7 @@ def exported(shop, tmp_path):
     def export(model: str, with_encoder: bool = False, own: bool = False, **keys) -> tuple[Recommender, Recommender]:
         folder = Path(shutil.copytree(shop, tmp_path / "shop")) if own else shop
         config, net, train_data, *_ = built(folder, model, **{**(PRETRAINED if model in our_models() else {}), **keys})
-        run = Recommender(run_parts(config, net, train_data.dataset, train_data.dataset))
+        run = Recommender(run_parts(config, net, train_data._dataset, train_data._dataset))
         write_folder(run.parts, tmp_path / "first", {}, with_encoder)
         if own:
             shutil.rmtree(folder)
@@ -150,3 +150,16 @@ def test_a_column_may_hold_a_picture_or_the_vector_of_a_feature_file(exported, s
         folder.similar("one", by="image")
     with pytest.raises(InputError, match="item 'none' has none of image, text: its columns may be image, text"):
         folder.add_items([{"item_id": "none", "image": str(shop / "images" / "6.png")}])
+
+
+def test_models_over_a_knowledge_graph(exported, shop):
+    """KGCN's score is no product; what RippleNet keeps of each user is no matter of a folder."""
+    triples, links = ([f"e{i}\tr{i % 2}\te{i * 3 % 48}" for i in range(48)], [f"i{i}\te{i}" for i in range(48)])
+    (shop / "shop.kg").write_text("\n".join(["head_id:token\trelation_id:token\ttail_id:token", *triples]))
+    (shop / "shop.link").write_text("\n".join(["item_id:token\tentity_id:token", *links]))
+    graph = {"kg": ["head_id", "relation_id", "tail_id"], "link": ["item_id", "entity_id"]}
+    columns = {"load_col": {"inter": ["user_id", "item_id", "timestamp"], **graph}}
+    run, folder = exported("KGCN", **columns)
+    same(folder.recommend(["u3", "u4"], k=9), run.recommend(["u3", "u4"], k=9))
+    with pytest.raises(InputError, match="RippleNet cannot be built again from a folder.*recommend from the checkpoint"):
+        exported("RippleNet", **columns)

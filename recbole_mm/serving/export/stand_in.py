@@ -15,15 +15,13 @@ from recbole_mm.data.dataset import MultiModalDataset
 from recbole_mm.data.reading import recbole_dataset
 from recbole_mm.items.feature_table import Table
 
-PARTS = {"inter": "inter_feat", "user": "user_feat", "item": "item_feat"}
-FIELDS = ("uid_field", "iid_field", "label_field", "time_field")
+PARTS = {"inter": "inter_feat", "user": "user_feat", "item": "item_feat", "kg": "kg_feat"}
 
 
 def described(dataset: Dataset) -> dict[str, object]:
     """What ``stand_in`` needs to know of the training part of a data set besides its columns: JSON-able."""
     return {
-        "fields": {name: getattr(dataset, name) for name in FIELDS},
-        "lists": {name: value for name, value in vars(dataset).items() if name.endswith("_list_field") and isinstance(value, str)},
+        "fields": {name: value for name, value in vars(dataset).items() if name.endswith("_field") and isinstance(value, str | None)},
         "types": {field: kind.name for field, kind in dataset.field2type.items()},
         "sources": {field: FeatureSource(source).name for field, source in dataset.field2source.items()},
         "lengths": {field: _length(length) for field, length in dataset.field2seqlen.items()},
@@ -32,9 +30,9 @@ def described(dataset: Dataset) -> dict[str, object]:
 
 
 def columns(dataset: Dataset, sequential: bool) -> dict[str, Tensor]:
-    """The columns of the training interactions, and of users and items where they have some. Sequential models read interactions in
-    training alone, so that no row of them is kept."""
-    parts = {part: getattr(dataset, name) for part, name in PARTS.items()}
+    """The columns of the training interactions, of users and items where they have some, and of a knowledge graph. Sequential models read
+    interactions in training alone, so that no row of them is kept."""
+    parts = {part: getattr(dataset, name, None) for part, name in PARTS.items()}
     found = {f"{part}/{field}": rows[field] for part, rows in parts.items() if isinstance(rows, Interaction) for field in rows}
     return {name: column[:0] if sequential and name.startswith("inter/") else column for name, column in found.items()}
 
@@ -52,7 +50,7 @@ def stand_in(config, about: Mapping[str, object], tensors: Mapping[str, Tensor],
     dataset = kind.__new__(kind)
     dataset.config, dataset.dataset_name, dataset.logger = config, config["dataset"], getLogger()
     dataset._get_preset()
-    vars(dataset).update({**about["fields"], **about["lists"]})
+    vars(dataset).update(about["fields"])
     dataset.field2type = {field: FeatureType[name] for field, name in about["types"].items()}
     dataset.field2source = {field: FeatureSource[name] for field, name in about["sources"].items()}
     dataset.field2seqlen = dict(about["lengths"])
