@@ -23,11 +23,13 @@ class ItemSource(Protocol):
     Attributes:
         id_field: the column of a new item that holds its token.
         columns: which of its columns hold its texts and its picture.
+        vector_fields: those that hold the features of a modality themselves.
         queries: the run's encoder. Asking for it raises an InputError where there is none.
     """
 
     id_field: str
     columns: ContentSettings
+    vector_fields: frozenset[str]
     queries: QueryEncoder
 
     def features(self) -> dict[str, tuple[Tensor, Tensor]]:
@@ -72,6 +74,10 @@ class ModelSource:
     @property
     def columns(self) -> ContentSettings:
         return self._reader.columns
+
+    @property
+    def vector_fields(self) -> frozenset[str]:
+        return self._reader.vector_fields
 
     @cached_property
     def queries(self) -> QueryEncoder:

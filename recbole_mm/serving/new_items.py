@@ -35,7 +35,7 @@ class NewItemFeatures:
 
     def __init__(self, config, features: ItemFeatures, queries: Callable[[], QueryEncoder]) -> None:
         self.features, self.queries, self.columns = features, queries, ContentSettings.from_config(config)
-        self.from_files = set(config["feature_files"] or {})
+        self.vector_fields = frozenset(features.modalities) & frozenset(config["feature_files"] or {})
 
     @torch.no_grad()
     def of(self, row: Mapping[str, object], token: str) -> tuple[dict[str, Tensor], dict[str, bool]]:
@@ -47,15 +47,15 @@ class NewItemFeatures:
         """
         modalities, values = self.features.modalities, {"image": self._picture(row, token), "text": self._text(row)}
         parts = {part: value for part, value in values.items() if value is not None}
-        encoded = [m for m in modalities if m not in self.from_files and set(PARTS[m]) <= set(parts)]
+        encoded = [m for m in modalities if m not in self.vector_fields and set(PARTS[m]) <= set(parts)]
         found = self.queries().rows(parts, encoded) if encoded else {}
-        for modality in self.from_files & set(modalities):
+        for modality in self.vector_fields:
             vector = self._vector(row.get(modality), modality, token)
             found |= {} if vector is None else {modality: vector}
         present = {m: m in found for m in modalities}
         rows = {m: found[m] if m in found else self._missing(m) for m in modalities}
         if not found:
-            known = [field for fields in self.columns.columns().values() for field in fields] + sorted(self.from_files & set(modalities))
+            known = [field for fields in self.columns.columns().values() for field in fields] + sorted(self.vector_fields)
             raise InputError(f"item '{token}' has none of {', '.join(self.features.modalities)}: its columns may be {', '.join(known)}")
         return rows, present
 

@@ -170,7 +170,7 @@ REFUSED = {
     "modality": (422, "no features 'colour': by may be model, image, text", lambda c: c.get("/similar/i5?by=colour")),
     "no text": (422, "text: Field required", lambda c: c.get("/search")),
     "blank text": (422, "text: String should match", lambda c: c.get("/search?text=%20")),
-    "long text": (422, "text: String should have at most", lambda c: c.get("/search?text=" + "a" * (bounds.MAX_TEXT + 1))),
+    "long query": (422, "text: String should have at most", lambda c: c.get("/search?text=" + "a" * (bounds.MAX_TEXT + 1))),
     "no picture": (422, "picture is none in a known format", lambda c: search_by(c, b"no picture")),
     "empty picture": (422, "picture is none in a known format", lambda c: search_by(c, b"")),
     "torn picture": (422, "picture cannot be read", lambda c: search_by(c, png()[:-40])),
@@ -187,7 +187,7 @@ REFUSED = {
     "many rows": (422, "rows: List should have at most", lambda c: add(c, *[{"item_id": "n", "title": "boots"}] * (bounds.MAX_ROWS + 1))),
     "no token": (422, "needs a token, in the column 'item_id'", lambda c: add(c, {"title": "boots"})),
     "long token": (422, "at most 200", lambda c: add(c, {"item_id": "n" * 201, "title": "boots"})),
-    "control token": (422, "control characters", lambda c: add(c, {"item_id": "n\tm", "title": "boots"})),
+    "control token": (422, "must be printable", lambda c: add(c, {"item_id": "n\tm", "title": "boots"})),
     "odd token": (422, "must be text", lambda c: add(c, {"item_id": {"a": 1}, "title": "boots"})),
     "no content": (422, "item 'n' has none of image, text", lambda c: add(c, {"item_id": "n"})),
     "path as picture": (422, "paths are not taken", lambda c: add(c, {"item_id": "n", "image": "/etc/passwd"})),
@@ -195,8 +195,12 @@ REFUSED = {
     "number as picture": (422, "must be in base64", lambda c: add(c, {"item_id": "n", "image": 5})),
     "list as picture": (422, "must be in base64", lambda c: add(c, {"item_id": "n", "image": ["abcd"]})),
     "bomb as picture": (422, "item 'n': the picture has 20000 x 8000 pixels", lambda c: add(c, {"item_id": "n", "image": base64(BOMB)})),
+    "truth": (422, "'title' must be text", lambda c: add(c, {"item_id": "n", "title": True})),
+    "long text": (422, "at most 20000 characters", lambda c: add(c, {"item_id": "n", "title": "a" * 20_001})),
+    "half a character": (422, "surrogate pair", lambda c: c.post("/items", content=HALF, headers={**KEY, **JSON})),
     "odd text": (422, "'title' must be text", lambda c: add(c, {"item_id": "n", "title": {"a": 1}})),
 }  # fmt: skip
+HALF = b'{"rows": [{"item_id": "n", "title": "\\ud800"}]}'
 JSON = {"content-type": "application/json"}
 
 
@@ -246,4 +250,6 @@ def test_vectors_of_new_items(shop, tmp_path):
     for bad in ([1.0], "i6", [["x"]], [None] * 8, [1e400] * 8, {"a": 1}, np.ones((2, 4)).tolist()):
         answer = client.post("/items", json={"rows": [{"item_id": "m", "a": bad}]}, headers=KEY) if bad != [1e400] * 8 else client.post(
             "/items", content=b'{"rows": [{"item_id": "m", "a": [1e400, 1, 1, 1, 1, 1, 1, 1]}]}', headers={**KEY, **JSON})  # fmt: skip
-        assert answer.status_code == 422 and "a must be 8 finite numbers" in answer.json()["detail"], bad
+        assert (
+            answer.status_code == 422 and ("a must be 8 finite numbers" if isinstance(bad, list) else "'a' must be a list") in answer.text
+        ), bad

@@ -43,6 +43,10 @@ class FolderSource:
     def columns(self) -> ContentSettings:
         return self._source.columns
 
+    @property
+    def vector_fields(self) -> frozenset[str]:
+        return self._source.vector_fields
+
     @cached_property
     def queries(self) -> QueryEncoder:
         config = load_settings(self.folder) if self.manifest["modalities"] else None

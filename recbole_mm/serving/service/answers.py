@@ -1,6 +1,7 @@
 """Answers of the routes, from what a Recommender returns."""
 
 from collections.abc import Iterable
+from json import JSONEncoder
 
 import pandas as pd
 from fastapi.responses import JSONResponse
@@ -8,14 +9,23 @@ from fastapi.responses import JSONResponse
 from recbole_mm.serving.catalogue import Catalogue
 from recbole_mm.serving.recommender import Recommender
 
+ENCODE = JSONEncoder(separators=(",", ":")).encode
 
-def ranking(recommender: Recommender, best: Iterable[tuple[str, float]]) -> JSONResponse:
+
+class Answer(JSONResponse):
+    """JSON in ASCII, which holds any text there is."""
+
+    def render(self, content: object) -> bytes:
+        return ENCODE(content).encode("ascii")
+
+
+def ranking(recommender: Recommender, best: Iterable[tuple[str, float]]) -> Answer:
     """Items and their scores, the best first."""
     catalogue = recommender.catalogue
-    return JSONResponse({"items": [{**shown(catalogue, item), "rank": rank, "score": score} for rank, (item, score) in enumerate(best, 1)]})
+    return Answer({"items": [{**shown(catalogue, item), "rank": rank, "score": score} for rank, (item, score) in enumerate(best, 1)]})
 
 
-def ranking_of(recommender: Recommender, table: pd.DataFrame) -> JSONResponse:
+def ranking_of(recommender: Recommender, table: pd.DataFrame) -> Answer:
     """A table with the columns ``item, rank, score``."""
     return ranking(recommender, zip(table["item"].tolist(), table["score"].tolist(), strict=True))
 

@@ -4,12 +4,12 @@ import logging
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import JSONResponse
 from pydantic import BaseModel
 from starlette.exceptions import HTTPException
 
 from recbole_mm.errors import InputError, UnknownToken, one_line
 from recbole_mm.serving.journal import JournalError
+from recbole_mm.serving.service.answers import Answer
 
 LONGEST = 500
 
@@ -36,9 +36,9 @@ def refusals(*statuses: int) -> dict[int, dict]:
     return {status: {"model": Problem, "description": STATUSES[status]} for status in statuses}
 
 
-def refusal(status: int, detail: str, headers=None) -> JSONResponse:
-    """The answer to a request that is refused. What UTF-8 lacks becomes a question mark."""
-    return JSONResponse({"detail": detail.encode("utf-8", "replace").decode()}, status, headers)
+def refusal(status: int, detail: str, headers=None) -> Answer:
+    """The answer to a request that is refused."""
+    return Answer({"detail": detail}, status, headers)
 
 
 def handle_problems(app: FastAPI) -> None:
@@ -53,28 +53,28 @@ def handle_problems(app: FastAPI) -> None:
 
 
 def _told(status: int):
-    async def handler(_: Request, error: Exception) -> JSONResponse:
+    async def handler(_: Request, error: Exception) -> Answer:
         return refusal(status, one_line(error, LONGEST))
 
     return handler
 
 
-async def _http(_: Request, error: HTTPException) -> JSONResponse:
+async def _http(_: Request, error: HTTPException) -> Answer:
     """FastAPI says 400 of bodies that are no JSON in ways which it does not foresee."""
     return refusal(422 if error.status_code == 400 else error.status_code, one_line(error.detail, LONGEST), error.headers)
 
 
-async def _invalid(_: Request, error: RequestValidationError) -> JSONResponse:
+async def _invalid(_: Request, error: RequestValidationError) -> Answer:
     first, *others = error.errors()
     place = ".".join(str(part) for part in first["loc"][1:] or first["loc"])
     more = f" (and {len(others)} more)" if others else ""
     return refusal(422, one_line(f"{place}: {first['msg']}{more}", LONGEST))
 
 
-async def _disk(_: Request, error: OSError) -> JSONResponse:
+async def _disk(_: Request, error: OSError) -> Answer:
     return refusal(503, f"the exported folder cannot be used: {error.strerror or one_line(error)}")
 
 
-async def _unforeseen(_: Request, error: Exception) -> JSONResponse:
+async def _unforeseen(_: Request, error: Exception) -> Answer:
     logging.getLogger("recbole_mm").error("a request failed", exc_info=error)
     return refusal(500, "the service failed; its log says where")

@@ -1,11 +1,11 @@
 """Items: found, shown, added and removed."""
 
 from fastapi import APIRouter, Request
-from fastapi.responses import JSONResponse, Response
+from fastapi.responses import Response
 from starlette.exceptions import HTTPException
 
 from recbole_mm.errors import UnknownToken
-from recbole_mm.serving.service.answers import shown
+from recbole_mm.serving.service.answers import Answer, shown
 from recbole_mm.serving.service.problems import refusals
 from recbole_mm.serving.service.shapes import ItemFacts, Items, Limit, Part, PathItem
 
@@ -14,10 +14,10 @@ KEPT = {"Cache-Control": "public, max-age=3600"}
 
 
 @router.get("/items", response_model=Items, responses=refusals(422))
-async def find_items(request: Request, query: Part = "", limit: Limit = 20) -> JSONResponse:
+async def find_items(request: Request, query: Part = "", limit: Limit = 20) -> Answer:
     """Items by a part of their token or title."""
     catalogue = request.app.state.recommender.catalogue
-    return JSONResponse({"items": [shown(catalogue, item) for item in catalogue.search(query, limit)]})
+    return Answer({"items": [shown(catalogue, item) for item in catalogue.search(query, limit)]})
 
 
 @router.get(
@@ -38,9 +38,9 @@ def picture(request: Request, item: PathItem) -> Response:
 
 
 @router.get("/items/{item:path}", response_model=ItemFacts, responses=refusals(404, 422))
-async def show_item(request: Request, item: PathItem) -> JSONResponse:
+async def show_item(request: Request, item: PathItem) -> Answer:
     """An item, and what it can be compared by."""
     recommender = request.app.state.recommender
     if item not in recommender:
         raise UnknownToken(f"unknown item '{item}'")
-    return JSONResponse({**shown(recommender.catalogue, item), "modalities": recommender.modalities})
+    return Answer({**shown(recommender.catalogue, item), "modalities": recommender.modalities})

@@ -4,10 +4,9 @@ from typing import Annotated
 
 from fastapi import APIRouter, Query, Request
 from fastapi.concurrency import run_in_threadpool
-from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
-from recbole_mm.serving.service.answers import ranking_of
+from recbole_mm.serving.service.answers import Answer, ranking_of
 from recbole_mm.serving.service.bounds import MAX_TEXT, MAX_TOKEN
 from recbole_mm.serving.service.pictures import read_picture
 from recbole_mm.serving.service.problems import refusals
@@ -20,21 +19,21 @@ PICTURE_BODY = {"required": True, "content": {"image/*": {"schema": {"type": "st
 
 
 @router.get("/similar/{item:path}", response_model=RankedItems, responses=refusals(404, 422))
-async def similar(request: Request, item: PathItem, k: K = 10, by: By = "model") -> JSONResponse:
+async def similar(request: Request, item: PathItem, k: K = 10, by: By = "model") -> Answer:
     """The items most like one: by the model, which knows who takes them, or by their pictures or texts."""
     recommender = request.app.state.recommender
     return ranking_of(recommender, recommender.similar(item, k, by))
 
 
 @router.get("/search", response_model=RankedItems, responses=refusals(422))
-def search(request: Request, text: Text, k: K = 10) -> JSONResponse:
+def search(request: Request, text: Text, k: K = 10) -> Answer:
     """The items that fit a text."""
     recommender = request.app.state.recommender
     return ranking_of(recommender, recommender.search(text, k))
 
 
 @router.post("/search", response_model=RankedItems, responses=refusals(413, 415, 422), openapi_extra={"requestBody": PICTURE_BODY})
-async def search_by_picture(request: Request, k: K = 10) -> JSONResponse:
+async def search_by_picture(request: Request, k: K = 10) -> Answer:
     """The items that fit a picture, which is the body of the request."""
     if not request.headers.get("content-type", "").lower().startswith("image/"):
         raise HTTPException(415, "the body must be a picture, with a content type of image/*")
