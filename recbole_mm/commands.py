@@ -135,6 +135,12 @@ def _runs(arguments: argparse.Namespace, rest: list[str]) -> int:
     return runs(arguments, rest)
 
 
+def _knockout(arguments: argparse.Namespace, rest: list[str]) -> int:
+    from recbole_mm.results.knockout_command import knockout
+
+    return knockout(arguments, rest)
+
+
 PLUGINS_OPTION = {"--plugins": {"help": "modules of your own that the model needs, separated by commas"}}
 SERVING_OPTIONS = {
     "checkpoint": {"help": "the checkpoint of a run, saved/<model>-<dataset>-<time>-<process>.pth, or an exported folder"},
@@ -287,6 +293,20 @@ COMMANDS = {
             },
             "--columns": {"help": "what to show, separated by commas: whatever --sort takes", "metavar": "COLUMNS"},
             "--csv": {"help": "write a CSV file instead, with all metrics and the cost", "metavar": "FILE"},
+        },
+        rest="none",
+    ),
+    "knockout": Command(
+        _knockout,
+        "measure what a checkpoint's model loses without each modality",
+        "Measure what a checkpoint's model loses when the features of a modality are replaced: by zeros, by the mean over the items, or by "
+        "those of another item.",
+        {
+            "checkpoint": {"help": "the checkpoint of a run: saved/<model>-<dataset>-<time>-<process>.pth"},
+            "--part": {"choices": ["valid", "test"], "default": "test", "help": "the part of the split to measure on; default: test"},
+            "--csv": {"help": "a CSV file that gets all metrics", "metavar": "FILE"},
+            "--plot": {"help": "an .html file that gets a plot of the metric that chose the epoch", "metavar": "FILE"},
+            **PLUGINS_OPTION,
         },
         rest="none",
     ),

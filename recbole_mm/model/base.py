@@ -61,6 +61,9 @@ class MultiModalRecommender(OurModel, GeneralRecommender):
         """The factor of the recommender's learning rate in an epoch; 1 unless a model's paper has a schedule."""
         return 1.0
 
+    def forget_features(self) -> None:
+        """Drops all that was computed from the item features outside of training, which somebody else has changed."""
+
     def score_parts(self) -> dict[str, slice]:
         """For a score that is a sum of parts (ids, content): the columns of the final embeddings that make each part. For the log."""
         return {}
@@ -133,6 +136,10 @@ class EmbeddingRecommender(MultiModalRecommender):
         if self.item_features is None:
             raise InputError(f"{type(self).__name__} without item features cannot rank items that it was not trained with")
         return nearest_mean(features, self.item_features.table(), self.final_embeddings()[1])
+
+    def forget_features(self) -> None:
+        super().forget_features()
+        self._final = None
 
     def train(self, mode: bool = True) -> "EmbeddingRecommender":
         self._final = None

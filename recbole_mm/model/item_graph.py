@@ -49,6 +49,10 @@ class ItemGraphRecommender(EmbeddingRecommender):
             self.item_features.refresh()
             self._build()
 
+    def forget_features(self) -> None:
+        super().forget_features()
+        self._item_graph = None
+
     def train(self, mode: bool = True) -> "ItemGraphRecommender":
         """As for any module. After training, the graph of an encoder that trains counts as out of date however its weights have changed: an
         optimiser's fused step does not count up the version of a tensor."""
