@@ -38,8 +38,8 @@ class Record:
         started, finished: times with their zone, as ISO 8601 has them; ``seconds`` lie between them.
         asked: the settings that were given, and ``settings``, all of them.
         data: ``fingerprint`` of the split's interactions, ``n_users``, ``n_items``, ``n_training``, ``n_valid``, ``n_test``.
-        valid_metric, valid_metric_bigger, best_valid_score: what chose the epoch, and its best value.
-        valid, test: metric -> value; None where the split has no such part.
+        valid_metric, valid_metric_bigger, best_valid_score: what chose the epoch, and its best value; None without validation.
+        valid, test: metric -> value, None where it is not finite; None where the split has no such part.
         parts: "warm" and "cold" -> the test's result, in runs with cold items.
         popularity: "valid" and "test" -> the result of the most popular items; {} where items are not ranked.
         cost: see ``CostAccount.report``; None for trainers of RecBole that keep no account.

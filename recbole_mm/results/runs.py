@@ -81,7 +81,8 @@ def _listed(records: Sequence[Record]) -> Table:
         notes = [record.valid_metric] if len(metrics) > 1 else []
         notes += [record.encoder, record.encoder_training] if record.encoder else []
         run = Text.assemble(record.stem.name, (f"\n  {', '.join(notes)}" if notes else "", "dim"))
-        values = [f"{result[record.valid_metric]:.4f}" if result else "" for result in (record.valid, record.test)]
+        values = [(result or {}).get(record.valid_metric) for result in (record.valid, record.test)]
+        values = ["" if value is None else f"{value:.4f}" for value in values]
         table.add_row(run, str(record.seed), *values, f"{record.seconds:,.0f}")
     return table
 

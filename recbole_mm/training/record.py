@@ -2,6 +2,7 @@
 each test user fared."""
 
 import json
+import math
 import os
 import platform
 from collections.abc import Mapping
@@ -130,6 +131,15 @@ def _versions() -> dict[str, str]:
     return found | {"cuda": torch.version.cuda} if torch.version.cuda else found
 
 
+def _finite(value: object) -> object:
+    """A value without what JSON has no number for: the best score of a run without validation is -inf."""
+    if isinstance(value, Mapping):
+        return {key: _finite(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_finite(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
 def _write(file: str, facts: Mapping[str, object]) -> None:
-    text = json.dumps(facts, indent=1, ensure_ascii=False, default=str)
+    text = json.dumps(_finite(facts), indent=1, ensure_ascii=False, default=str, allow_nan=False)
     write_whole(Path(file), lambda new: new.write_text(text, encoding="utf-8"))
