@@ -45,7 +45,7 @@ def figure(found: KnockOut) -> go.Figure:
         )
         for by, group in rows.groupby("replaced_by", sort=False)
     ] if before else []  # fmt: skip
-    title = f"{found.model} on {found.dataset}: what is left of {found.metric} = {before:.4f} ({found.part})"
+    title = f"{found.model} on {found.dataset}, {found.part}: {found.metric} is {before:.4f} untouched"
     return go.Figure(bars, {"title": title, "legend": {"title": "replaced by"}, "yaxis": {"title": f"{found.metric}, change in %"}})
 
 
