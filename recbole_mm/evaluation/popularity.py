@@ -31,14 +31,20 @@ class Popularity(Pop):
         return torch.nn.Parameter(torch.zeros(1)).to(self.device)
 
 
+def training_pairs(dataset) -> tuple[Tensor, Tensor]:
+    """The interactions of a training part, as the ids of users and of items, (n,) each. Of a sequence, all items count."""
+    interactions, lengths = dataset.inter_feat, getattr(dataset, "item_list_length_field", None)
+    users, items = interactions[dataset.uid_field], interactions[dataset.iid_field]
+    if lengths not in interactions:
+        return users, items
+    second = interactions[lengths] == 1  # each row is one more item after a history, and the first item of all is in a history alone
+    first = interactions[f"{dataset.iid_field}{dataset.config['LIST_SUFFIX']}"][second, 0]
+    return torch.cat([users, users[second]]), torch.cat([items, first])
+
+
 def training_counts(dataset) -> Tensor:
-    """How many interactions of a training part each item has, int64 (n_items,). Of a sequence, all items count."""
-    interactions = dataset.inter_feat
-    items = interactions[dataset.iid_field]
-    lengths = getattr(dataset, "item_list_length_field", None)
-    if lengths in interactions:  # each row is one more item after a history, and the first item of all is in a history alone
-        items = torch.cat([items, interactions[f"{dataset.iid_field}{dataset.config['LIST_SUFFIX']}"][interactions[lengths] == 1, 0]])
-    return torch.bincount(items, minlength=dataset.item_num)
+    """How many interactions of a training part each item has, int64 (n_items,)."""
+    return torch.bincount(training_pairs(dataset)[1], minlength=dataset.item_num)
 
 
 def unseen_share(dataset, counts: Tensor) -> float:

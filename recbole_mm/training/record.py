@@ -21,8 +21,8 @@ from recbole_mm.checkpoint import plain
 from recbole_mm.data.tokens import item_tokens, user_tokens
 from recbole_mm.disk import write_whole
 from recbole_mm.evaluation.per_user import PerUser, ranks_of, rows_of
-from recbole_mm.evaluation.popularity import training_counts
-from recbole_mm.training.trained_data import interaction_codes
+from recbole_mm.evaluation.popularity import training_counts, training_pairs
+from recbole_mm.training.trained_data import interaction_codes, pair_codes
 
 FORMAT = 1
 PACKAGES = ("recbole", "torch", "transformers", "open_clip_torch", "numpy", "pandas")
@@ -77,7 +77,7 @@ def users_table(model, loaders: tuple, per_user: PerUser) -> pd.DataFrame:
     for modality in features.modalities if features is not None else ():
         lists[f"has_{modality}"] = features.present(modality).cpu()[items].numpy()
     names = np.array(user_tokens(training), dtype=object)
-    own = np.bincount(training.inter_feat[training.uid_field], minlength=training.user_num)
+    own = np.bincount(training_pairs(training)[0], minlength=training.user_num)
     by_user = pd.DataFrame({"user": names[users], "n_training": own[users], **per_user.metrics}).groupby("user", sort=False)
     metrics = by_user.mean().assign(rankings=by_user.size())
     metrics["n_training"] = metrics["n_training"].astype(np.int64)
@@ -112,13 +112,14 @@ def _facts(config, loaders: tuple, result: Mapping[str, object], started: dateti
 
 
 def _data(loaders: tuple) -> dict[str, object]:
-    parts = {name: loader._dataset for name, loader in zip(("training", "valid", "test"), loaders, strict=True) if loader}
+    training, *later = [loader._dataset if loader else None for loader in loaders]
+    codes = {"training": pair_codes(training, *training_pairs(training))}
+    codes |= {name: interaction_codes(part) for name, part in zip(("valid", "test"), later, strict=True) if part is not None}
     digest = blake2b(digest_size=16)
-    for name, part in parts.items():
-        digest.update(name.encode() + interaction_codes(part).numpy().tobytes())
-    training = parts["training"]
-    counts = {f"n_{name}": len(part.inter_feat) for name, part in parts.items()}
-    return {"fingerprint": digest.hexdigest(), "n_users": training.user_num - 1, "n_items": training.item_num - 1, **counts}
+    for name, found in codes.items():
+        digest.update(name.encode() + found.numpy().tobytes())
+    sizes = {f"n_{name}": len(found) for name, found in codes.items()}
+    return {"fingerprint": digest.hexdigest(), "n_users": training.user_num - 1, "n_items": training.item_num - 1, **sizes}
 
 
 def _versions() -> dict[str, str]:

@@ -34,12 +34,17 @@ def description(checkpoint: Mapping) -> dict[str, object]:
 
 
 def interaction_codes(dataset) -> Tensor:
-    """A number for every interaction, int64 (n,) in ascending order: the same one for the same tokens of user and item, whatever the order
-    of the rows."""
-    codes = np.zeros(len(dataset.inter_feat), dtype=np.uint64)
-    for field, tokens, factor in ((dataset.uid_field, user_tokens, USERS), (dataset.iid_field, item_tokens, ITEMS)):
+    """A number for every row, int64 (n,) in ascending order: the same one for the same tokens of user and item, whatever the order of the
+    rows."""
+    return pair_codes(dataset, dataset.inter_feat[dataset.uid_field], dataset.inter_feat[dataset.iid_field])
+
+
+def pair_codes(dataset, users: Tensor, items: Tensor) -> Tensor:
+    """The same for pairs of a user and an item of a data set, by their ids (n,)."""
+    codes = np.zeros(len(users), dtype=np.uint64)
+    for ids, tokens, factor in ((users, user_tokens, USERS), (items, item_tokens, ITEMS)):
         digests = b"".join(blake2b(token.encode(), digest_size=8).digest() for token in tokens(dataset))
-        codes += np.frombuffer(digests, dtype="<u8")[np.asarray(dataset.inter_feat[field])] * factor
+        codes += np.frombuffer(digests, dtype="<u8")[np.asarray(ids)] * factor
     return torch.from_numpy(np.sort(codes.view(np.int64)))
 
 

@@ -99,6 +99,16 @@ def test_every_protocol_that_ranks_items_has_metrics_per_user(shop: Path, model:
         assert (found / table["items"].map(len)).tolist() == pytest.approx(table["recall@5"].tolist())
 
 
+def test_a_sequential_model_on_the_same_split_has_the_same_data(shop: Path):
+    """Its rows are one more item after a history, so the first item of a user is in no row."""
+    split = {"eval_args": {"split": {"LS": "valid_and_test"}, "order": "TO", "mode": "full"}}
+    found = [recorded(shop, model, **KEYS[model], **split) for model in ("BPR", "SASRec", "CLIPRec")]
+    assert found[0][1]["data"] == found[1][1]["data"] == found[2][1]["data"] and found[0][1]["data"]["n_training"] == 12 * 4
+    tables = [duckdb.read_parquet(result["files"]["users"]).df().set_index("user").sort_index() for result, _ in found]
+    for name in ("n_training", "items", "counts"):
+        assert tables[0][name].map(str).equals(tables[1][name].map(str))
+
+
 @pytest.mark.parametrize("model", ["FM", "CLIPRec"])
 def test_a_run_that_ranks_no_items_has_a_record_alone(shop: Path, model: str):
     labels = {"metrics": ["AUC", "LogLoss"], "valid_metric": "AUC", "threshold": {"timestamp": 5}, "eval_args": {"mode": "labeled"}}
