@@ -129,7 +129,8 @@ class ItemEncoder(FeatureNetwork):
         """Writes what the encoder is read from into a folder: its weights, and with them whatever else its backend reads from files.
 
         Returns:
-            The name and the options with which ``create_encoder`` reads it again, where ``{folder}`` stands for the folder.
+            The name and the options (``image_size``, ``tokenizer``) with which ``create_encoder`` reads it again, where ``{folder}`` stands
+            for the folder.
 
         Raises:
             InputError: see ``weights_module``.

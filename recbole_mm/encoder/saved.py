@@ -20,6 +20,9 @@ from recbole_mm.errors import InputError, one_line
 
 RECORD, ADAPTERS, SIDE = "encoder.json", "adapters.safetensors", "side.safetensors"
 
+FOLDER, OPTIONS = "{folder}", {"image_size", "tokenizer"}
+"""What stands for the folder in names and options, and the options that ``save_files`` may give: none of them runs code."""
+
 
 def save_encoder(encoder: ItemEncoder | SideEncoder, folder: Path) -> None:
     """Writes an encoder into an empty folder, whatever has trained it; LoRA is merged into its weights. It stays as it is.
@@ -55,7 +58,7 @@ def load_encoder(folder: Path) -> ItemEncoder | SideEncoder:
         if "adapter_dim" in record:
             add_adapters(encoder, record["adapter_dim"])
             encoder.adapters.load_state_dict(load_file(folder / ADAPTERS))
-    except (OSError, ValueError, KeyError, RuntimeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, RuntimeError) as error:
         raise InputError(f"{folder} holds no readable encoder ({one_line(error)})") from error
     if encoder.fingerprint() != record["fingerprint"]:
         raise InputError(f"{encoder.name} is not the encoder that was saved there: files or versions of its libraries are others")
@@ -81,10 +84,12 @@ def _load(record: dict, folder: Path) -> ItemEncoder:
     if "parts" in record:
         parts = {modality: _load(part, folder / modality) for modality, part in record["parts"].items()}
         return SeparateEncoder(f"separate:image={parts['image'].name},text={parts['text'].name}", **parts).eval()
+    if FOLDER not in record["name"] or not set(record["options"]) <= OPTIONS:
+        raise ValueError(f"{RECORD} names files or options that no saved encoder has")
     options = {key: _placed(value, folder) for key, value in record["options"].items()}
     with torch.random.fork_rng(devices=[]):
         return create_encoder(_placed(record["name"], folder), **options)
 
 
 def _placed(value: object, folder: Path) -> object:
-    return value.replace("{folder}", str(folder)) if isinstance(value, str) else value
+    return value.replace(FOLDER, str(folder)) if isinstance(value, str) else value

@@ -119,3 +119,15 @@ def test_a_folder_without_an_encoder_or_with_another_is_one_line(tmp_path):
     shutil.copy(tmp_path / "two" / "open_clip_model.safetensors", tmp_path / "one")
     with pytest.raises(InputError, match="is not the encoder that was saved there"):
         load_encoder(tmp_path / "one")
+
+
+CHANGES = [{"name": "hf:org/name"}, {"name": "x:{folder}"}, {"options": None}, {"options": {"trust_remote_code": True}}]
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_a_folder_reads_nothing_but_its_own_files_and_runs_no_code(change, tmp_path):
+    save_encoder(create_encoder("open_clip:tiny"), tmp_path)
+    record = json.loads((tmp_path / "encoder.json").read_text())
+    (tmp_path / "encoder.json").write_text(json.dumps({**record, **change}))
+    with pytest.raises(InputError):
+        load_encoder(tmp_path)

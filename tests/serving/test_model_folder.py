@@ -1,5 +1,6 @@
 """The model and the encoder in an exported folder: new users and new items as from the checkpoint, when data set and weights are gone."""
 
+import json
 import shutil
 from pathlib import Path
 
@@ -150,6 +151,16 @@ def test_a_column_may_hold_a_picture_or_the_vector_of_a_feature_file(exported, s
         folder.similar("one", by="image")
     with pytest.raises(InputError, match="item 'none' has none of image, text: its columns may be image, text"):
         folder.add_items([{"item_id": "none", "image": str(shop / "images" / "6.png")}])
+
+
+def test_a_folder_runs_no_code(exported, tmp_path):
+    _, folder = exported("SASRec", **SEQUENTIAL)
+    (tmp_path / "evil.py").write_text(f"open({str(tmp_path / 'ran')!r}, 'w')")
+    file = tmp_path / "moved" / "settings.json"
+    settings = json.loads(file.read_text())
+    settings["config"]["plugins"] = [str(tmp_path / "evil.py")]
+    file.write_text(json.dumps(settings))
+    assert len(folder.recommend_for(["i4"], k=3)) == 3 and not (tmp_path / "ran").exists()
 
 
 def test_models_over_a_knowledge_graph(exported, shop):

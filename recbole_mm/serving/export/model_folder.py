@@ -24,8 +24,8 @@ from recbole_mm.training.build import model_over
 
 ENCODER, OTHER = "item_features.encoder.", "other/"
 SPARSE = ("data", "indices", "indptr")
-OF_A_MACHINE = {"device", "plugins", "nproc", "config_files", "resume"}
-"""Settings that say nothing of the model, and are another machine's."""
+OF_A_MACHINE = {"device", "plugins", "nproc", "config_files", "resume", "trust_remote_code"}
+"""Settings that are another machine's, or run code that is no part of the folder."""
 PLACE = re.compile(r"(^|[=@:,])(?:~|[A-Za-z]:)?[/\\][^,@=]*[/\\]")
 """The folders before the name of a file, wherever in a setting it stands."""
 
@@ -63,7 +63,8 @@ def load_settings(folder: Path, model_class: type | None = None) -> MultiModalCo
     Raises:
         InputError: see ``MultiModalConfig.from_final``.
     """
-    return MultiModalConfig.from_final(_read(folder)["config"], model_class)
+    settings = {key: value for key, value in _read(folder)["config"].items() if key not in OF_A_MACHINE}
+    return MultiModalConfig.from_final(settings, model_class)
 
 
 def load_model(folder: Path, model_class: type | None = None) -> tuple:
