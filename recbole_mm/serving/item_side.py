@@ -1,6 +1,6 @@
 """The item side of a model in use: features and vectors of its items and of those added since."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 import torch
 from torch import Tensor
@@ -14,6 +14,8 @@ from recbole_mm.serving.queries import QueryEncoder
 from recbole_mm.serving.scores import Scores
 from recbole_mm.serving.served_items import ServedItems
 from recbole_mm.serving.thumbnails import thumbnail_of
+
+ENCODED_AT_ONCE = 64
 
 
 class ItemSide:
@@ -65,18 +67,22 @@ class ItemSide:
         Raises:
             InputError: a row without a token, a picture that cannot be read, or a model that cannot rank such items.
         """
-        return [self._encoded(row) for row in rows]
+        rows = list(rows)
+        return [item for start in range(0, len(rows), ENCODED_AT_ONCE) for item in self._encoded(rows[start : start + ENCODED_AT_ONCE])]
 
-    def _encoded(self, row: Mapping[str, object]) -> AddedItem:
-        token, columns = str(row.get(self.source.id_field) or "").strip(), self.source.columns
-        if not token:
+    def _encoded(self, rows: Sequence[Mapping[str, object]]) -> list[AddedItem]:
+        columns, tokens = self.source.columns, [str(row.get(self.source.id_field) or "").strip() for row in rows]
+        if not all(tokens):
             raise InputError(f"a new item needs a token, in the column '{self.source.id_field}'")
-        features, present = self.source.read(row, token)
-        picture = picture_in(row, columns.image_field)
-        return AddedItem(
-            token, self.source.vector(features).numpy(), {m: values.numpy() for m, values in features.items()}, present,
-            title_of(row, columns.text_fields), None if picture is None else thumbnail_of(picture),
-        )  # fmt: skip
+        features, present = self.source.read(rows, tokens)
+        vectors, pictures = self.source.vectors(features).numpy(), [picture_in(row, columns.image_field) for row in rows]
+        return [
+            AddedItem(
+                token, vectors[i], {m: values[i].numpy() for m, values in features.items()}, {m: bool(h[i]) for m, h in present.items()},
+                title_of(row, columns.text_fields), None if picture is None else thumbnail_of(picture),
+            )
+            for i, (row, token, picture) in enumerate(zip(rows, tokens, pictures, strict=True))
+        ]  # fmt: skip
 
     @property
     def queries(self) -> QueryEncoder:

@@ -1,6 +1,6 @@
 """Where the features and vectors of items come from."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from typing import Protocol
 
@@ -35,15 +35,15 @@ class ItemSource(Protocol):
     def features(self) -> dict[str, tuple[Tensor, Tensor]]:
         """By modality, the features (n_items, d) of the model's items, and which items have it: bool (n_items,)."""
 
-    def read(self, row: Mapping[str, object], token: str) -> tuple[dict[str, Tensor], dict[str, bool]]:
-        """The features {modality: (d,)} of a new item from its columns, and which of the modalities it has.
+    def read(self, rows: Sequence[Mapping[str, object]], tokens: Sequence[str]) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+        """The features {modality: (n, d)} of new items from their columns, and which of the modalities they have: {modality: bool (n,)}.
 
         Raises:
             InputError: see ``NewItemFeatures.of``; or the model cannot rank new items.
         """
 
-    def vector(self, features: Mapping[str, Tensor]) -> Tensor:
-        """The model's vector (d,) of a new item from its features {modality: (d,)}."""
+    def vectors(self, features: Mapping[str, Tensor]) -> Tensor:
+        """The model's vectors (n, d) of new items from their features {modality: (n, width)}."""
 
 
 class ModelSource:
@@ -64,12 +64,11 @@ class ModelSource:
             return {}
         return {m: (rows.float().cpu(), self._features.present(m).cpu()) for m, rows in self._features.table().items()}
 
-    def read(self, row: Mapping[str, object], token: str) -> tuple[dict[str, Tensor], dict[str, bool]]:
-        return self._reader.of(row, token)
+    def read(self, rows: Sequence[Mapping[str, object]], tokens: Sequence[str]) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+        return self._reader.of(rows, tokens)
 
-    def vector(self, features: Mapping[str, Tensor]) -> Tensor:
-        batch = {m: values.unsqueeze(0).to(self.config["device"]) for m, values in features.items()}
-        return self.model.item_vectors(batch)[0].float().cpu()
+    def vectors(self, features: Mapping[str, Tensor]) -> Tensor:
+        return self.model.item_vectors({m: values.to(self.config["device"]) for m, values in features.items()}).float().cpu()
 
     @property
     def columns(self) -> ContentSettings:

@@ -1,6 +1,6 @@
 """Features of products that a run did not have, from the values of their columns."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from io import BytesIO
 from pathlib import Path
 
@@ -38,26 +38,42 @@ class NewItemFeatures:
         self.vector_fields = frozenset(features.modalities) & frozenset(config["feature_files"] or {})
 
     @torch.no_grad()
-    def of(self, row: Mapping[str, object], token: str) -> tuple[dict[str, Tensor], dict[str, bool]]:
-        """The item's features {modality: (d,)} and which of them it has.
+    def of(self, rows: Sequence[Mapping[str, object]], tokens: Sequence[str]) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+        """The features {modality: (n, d)} of n items, and which of them they have: {modality: bool (n,)}.
 
         Raises:
             InputError: a picture that cannot be read, a vector of another width, an item that has none of the modalities, or see
                 ``queries``.
         """
-        modalities, values = self.features.modalities, {"image": self._picture(row, token), "text": self._text(row)}
-        parts = {part: value for part, value in values.items() if value is not None}
-        encoded = [m for m in modalities if m not in self.vector_fields and set(PARTS[m]) <= set(parts)]
-        found = self.queries().rows(parts, encoded) if encoded else {}
-        for modality in self.vector_fields:
-            vector = self._vector(row.get(modality), modality, token)
-            found |= {} if vector is None else {modality: vector}
-        present = {m: m in found for m in modalities}
-        rows = {m: found[m] if m in found else self._missing(m) for m in modalities}
-        if not found:
-            known = [field for fields in self.columns.columns().values() for field in fields] + sorted(self.vector_fields)
-            raise InputError(f"item '{token}' has none of {', '.join(self.features.modalities)}: its columns may be {', '.join(known)}")
-        return rows, present
+        found = [self._vectors(row, token) for row, token in zip(rows, tokens, strict=True)]
+        parts = [self._parts(row, token) for row, token in zip(rows, tokens, strict=True)]
+        for together in {frozenset(own) for own in parts}:
+            places = [place for place, own in enumerate(parts) if own.keys() == together]
+            encoded = [m for m in self.features.modalities if m not in self.vector_fields and set(PARTS[m]) <= together]
+            if encoded:
+                made = self.queries().rows({part: [parts[place][part] for place in places] for part in together}, encoded)
+                for at, place in enumerate(places):
+                    found[place] |= {m: values[at] for m, values in made.items()}
+        for own, token in zip(found, tokens, strict=True):
+            if not own:
+                raise InputError(f"item '{token}' has none of {', '.join(self.features.modalities)}: its columns may be {self._fields()}")
+        present = {m: torch.tensor([m in own for own in found]) for m in self.features.modalities}
+        missing = {m: self._missing(m) for m, here in present.items() if not here.all()}
+        return {m: torch.stack([own[m] if m in own else missing[m] for own in found]) for m in present}, present
+
+    def _fields(self) -> str:
+        known = [field for fields in self.columns.columns().values() for field in fields]
+        return ", ".join(known + sorted(self.vector_fields))
+
+    def _vectors(self, row: Mapping[str, object], token: str) -> dict[str, Tensor]:
+        """Those that the row brings for the modalities from feature files."""
+        vectors = {m: self._vector(row.get(m), m, token) for m in self.vector_fields}
+        return {m: vector for m, vector in vectors.items() if vector is not None}
+
+    def _parts(self, row: Mapping[str, object], token: str) -> dict[str, str | Image.Image]:
+        """The picture and the text of a row, as far as it has them."""
+        values = {"image": self._picture(row, token), "text": self._text(row)}
+        return {part: value for part, value in values.items() if value is not None}
 
     def _text(self, row: Mapping[str, object]) -> str | None:
         values = [row.get(field) for field in self.columns.text_fields]

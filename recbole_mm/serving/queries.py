@@ -55,25 +55,25 @@ class QueryEncoder:
             InputError: the picture cannot be read.
         """
         if kind == "text":
-            return self.rows({"text": join_fields([str(query)])}, [kind])[kind]
+            return self.rows({"text": [join_fields([str(query)])]}, [kind])[kind][0]
         try:
-            return self.rows({"image": query if isinstance(query, Image.Image) else load_image(Path(query))}, [kind])[kind]
+            return self.rows({"image": [query if isinstance(query, Image.Image) else load_image(Path(query))]}, [kind])[kind][0]
         except BrokenImage as error:
             raise InputError(f"{query}: the picture cannot be read ({error})") from error
 
     @torch.no_grad()
-    def rows(self, parts: Mapping[str, str | Image.Image], modalities: Sequence[str]) -> dict[str, Tensor]:
-        """The rows {modality: (d,)} of an item from its picture and its clean text, or one of them, in those of the modalities that can
-        be read of these."""
+    def rows(self, parts: Mapping[str, Sequence[str | Image.Image]], modalities: Sequence[str]) -> dict[str, Tensor]:
+        """The rows {modality: (n, d)} of n items from their pictures (``image``) and their clean texts (``text``), or from one of the two,
+        in some of the modalities that can be read of these."""
         read = {
-            "image": lambda picture: self.encoder.preprocess_image(picture).unsqueeze(0),
-            "text": lambda text: self.encoder.tokenize([text]),
+            "image": lambda pictures: torch.stack([self.encoder.preprocess_image(picture) for picture in pictures]),
+            "text": lambda texts: self.encoder.tokenize(list(texts)),
         }
-        ready = {part: read[part](value).to(self.device) for part, value in parts.items()}
-        inputs = {m: tuple(ready[part] for part in PARTS[m]) for m in modalities if set(PARTS[m]) <= set(ready)}
+        ready = {part: read[part](parts[part]).to(self.device) for part in sorted({part for m in modalities for part in PARTS[m]})}
+        inputs = {m: tuple(ready[part] for part in PARTS[m]) for m in modalities}
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.bf16):
-            rows = self.encoder({m: values if len(values) > 1 else values[0] for m, values in inputs.items()}) if inputs else {}
-        return {m: row[0].float().cpu() for m, row in rows.items()}
+            rows = self.encoder({m: values if len(values) > 1 else values[0] for m, values in inputs.items()})
+        return {m: row.float().cpu() for m, row in rows.items()}
 
 
 def run_queries(config, features: ItemFeatures | None, training_part) -> QueryEncoder:

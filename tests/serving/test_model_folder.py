@@ -153,6 +153,18 @@ def test_a_column_may_hold_a_picture_or_the_vector_of_a_feature_file(exported, s
         folder.add_items([{"item_id": "none", "image": str(shop / "images" / "6.png")}])
 
 
+@pytest.mark.parametrize("modalities", [["image", "text"], ["image"]])
+def test_items_that_come_together_are_as_if_they_came_alone(exported, shop, modalities):
+    run, _ = exported("CLIPRec", modalities=modalities)
+    lacking = {1: {"image": ""}, 2: {"title": ""}} if "text" in modalities else {2: {"title": ""}}
+    rows = [product(shop, i, f"new{i}") | lacking.get(i, {}) for i in (4, 1, 2, 5)]
+    for item, row in zip(run.parts.items.encoded(rows), rows, strict=True):
+        [alone] = run.parts.items.encoded([row])
+        assert item.item == alone.item == row["item_id"]
+        assert item.present == alone.present == {m: bool(row["title" if m == "text" else m]) for m in modalities}
+        torch.testing.assert_close(torch.tensor(item.vector), torch.tensor(alone.vector), rtol=1e-4, atol=1e-5)
+
+
 def test_a_folder_runs_no_code(exported, tmp_path):
     _, folder = exported("SASRec", **SEQUENTIAL)
     (tmp_path / "evil.py").write_text(f"open({str(tmp_path / 'ran')!r}, 'w')")

@@ -1,6 +1,6 @@
 """The items of an exported folder."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 
@@ -33,11 +33,11 @@ class FolderSource:
     def features(self) -> dict[str, tuple[Tensor, Tensor]]:
         return load_features(self.folder, self.manifest["modalities"])
 
-    def read(self, row: Mapping[str, object], token: str) -> tuple[dict[str, Tensor], dict[str, bool]]:
-        return self._source.read(row, token)
+    def read(self, rows: Sequence[Mapping[str, object]], tokens: Sequence[str]) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+        return self._source.read(rows, tokens)
 
-    def vector(self, features: Mapping[str, Tensor]) -> Tensor:
-        return self._source.vector(features)
+    def vectors(self, features: Mapping[str, Tensor]) -> Tensor:
+        return self._source.vectors(features)
 
     @property
     def columns(self) -> ContentSettings:
