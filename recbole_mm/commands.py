@@ -141,6 +141,14 @@ def _knockout(arguments: argparse.Namespace, rest: list[str]) -> int:
     return knockout(arguments, rest)
 
 
+def _report(arguments: argparse.Namespace, rest: list[str]) -> int:
+    try:
+        from recbole_mm.results.report.command import report
+    except ModuleNotFoundError as error:
+        raise MissingPackage(f"a report needs the package {error.name}: pip install 'recbole-mm[compare]'") from error
+    return report(arguments, rest)
+
+
 PLUGINS_OPTION = {"--plugins": {"help": "modules of your own that the model needs, separated by commas"}}
 SERVING_OPTIONS = {
     "checkpoint": {"help": "the checkpoint of a run, saved/<model>-<dataset>-<time>-<process>.pth, or an exported folder"},
@@ -306,6 +314,25 @@ COMMANDS = {
             "--part": {"choices": ["valid", "test"], "default": "test", "help": "the part of the split to measure on; default: test"},
             "--csv": {"help": "a CSV file that gets all metrics", "metavar": "FILE"},
             "--plot": {"help": "an .html file that gets a plot of the metric that chose the epoch", "metavar": "FILE"},
+            **PLUGINS_OPTION,
+        },
+        rest="none",
+    ),
+    "report": Command(
+        _report,
+        "show a run or a comparison, with pictures, in one HTML file",
+        "Write one HTML file about a run: results with intervals, slices, what each modality is good for, training, cost, and, with "
+        "pictures, what users had, took and were recommended, similar items, misses, cold items and a map of the items. It needs no "
+        "network.",
+        {
+            "source": {"help": "the checkpoint of a run: saved/<model>-<dataset>-<time>-<process>.pth", "metavar": "checkpoint"},
+            "--output": {"default": "report.html", "help": "the file to write; default: report.html", "metavar": "FILE"},
+            "--against": {"help": "a checkpoint to show beside it, of a run on the same split", "metavar": "CHECKPOINT"},
+            "--no-knockout": {
+                "action": "store_false",
+                "dest": "knockout",
+                "help": "leave out what the model does without each modality, which takes several evaluations",
+            },
             **PLUGINS_OPTION,
         },
         rest="none",
