@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from hashlib import blake2b
 from logging import getLogger
 
@@ -9,6 +10,7 @@ import torch
 from torch import Tensor
 
 from recbole_mm.data.content import ItemContent
+from recbole_mm.disk import locked
 from recbole_mm.encoder import ItemEncoder
 from recbole_mm.encoder.base import Inputs
 from recbole_mm.encoder.frozen.cut import with_length
@@ -84,6 +86,7 @@ class BatchEncoder:
 
 def fill_stores(stores: Mapping[str, FeatureStore], batches: BatchEncoder, ranks: Ranks) -> dict[str, int]:
     """Encodes all contents that the stores (``{modality: store}``) lack into them, each process of ``ranks`` its share of the shards.
+    Another run that is filling them is waited for, and what it has encoded is not encoded again.
 
     What is missing is cut into shards in an order that its contents alone decide. Taking whole shards out of the list leaves the others
     as they are, so a run that goes on after a kill, or shares the list with other processes, encodes the very same batches and gets
@@ -95,17 +98,50 @@ def fill_stores(stores: Mapping[str, FeatureStore], batches: BatchEncoder, ranks
     Raises:
         InputError: the encoder gives NaN or infinity.
     """
+    id_of = {m: {digest: i for i, digest in enumerate(batches.inputs.digests(m)) if digest} for m in stores}
+    missing = _missing(stores, batches, ranks, id_of)
+    if not any(missing.values()):
+        return {m: 0 for m in stores}
+    with _alone(stores, ranks):
+        missing = _missing(stores, batches, ranks, id_of)
+        _fill(stores, batches, ranks, id_of, missing)
+    return {m: len(ordered) for m, ordered in missing.items()}
+
+
+@contextmanager
+def _alone(stores: Mapping[str, FeatureStore], ranks: Ranks) -> Iterator[None]:
+    """The first of the processes that share a run keeps other runs away; they have added what the stores have then."""
+    if ranks.rank:
+        yield
+        return
+    folder = next(iter(stores.values())).folder.parent
+    folder.mkdir(parents=True, exist_ok=True)
+    with locked(folder / "fill.lock", f"encoding items into {folder}"):
+        for store in stores.values():
+            store.reload()
+        yield
+
+
+def _missing(
+    stores: Mapping[str, FeatureStore], batches: BatchEncoder, ranks: Ranks, id_of: Mapping[str, dict[str, int]]
+) -> dict[str, list[str]]:  # fmt: skip
+    """What the first process finds missing, in its order."""
+    content = batches.inputs.content
+    return ranks.agree({m: _ordered(m, content, {d: i for d, i in id_of[m].items() if d not in stores[m]}) for m in stores})
+
+
+def _fill(
+    stores: Mapping[str, FeatureStore], batches: BatchEncoder, ranks: Ranks, id_of: Mapping[str, dict[str, int]],
+    missing: Mapping[str, list[str]],
+) -> None:  # fmt: skip
     inputs, chunk_size = batches.inputs, batches.chunk_size
-    content = inputs.content
-    id_of = {m: {digest: i for i, digest in enumerate(inputs.digests(m)) if digest} for m in stores}
-    missing = ranks.agree({m: _ordered(m, content, {d: i for d, i in id_of[m].items() if d not in stores[m]}) for m in stores})
     for m, ordered in missing.items():
         shards = ranks.share(list(_slices(ordered, chunk_size * max(1, SHARD_ROWS // chunk_size))))
         todo = sum(map(len, shards))
         quiet = not inputs.show_progress or not todo or ranks.rank > 0
         with Bar(total=todo, desc=f"Encoding {m}", disable=quiet) as bar:
             for digests, rows in batches.encode(m, shards, id_of[m]):
-                tokens = content.tokens([id_of[m][digest] for digest in digests])
+                tokens = inputs.content.tokens([id_of[m][digest] for digest in digests])
                 _check_finite(m, rows.to(stores[m].dtype), tokens)
                 stores[m].add(digests, rows, tokens)
                 bar.update(len(digests))
@@ -113,7 +149,6 @@ def fill_stores(stores: Mapping[str, FeatureStore], batches: BatchEncoder, ranks
     if ranks.world > 1:
         for store in stores.values():
             store.reload()
-    return {m: len(ordered) for m, ordered in missing.items()}
 
 
 def _slices(values: list, size: int) -> Iterator[list]:

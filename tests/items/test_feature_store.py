@@ -170,6 +170,20 @@ def test_stores_side_by_side(tmp_path):
         one.rows(["d"])
 
 
+def test_what_another_run_is_encoding_is_waited_for(shop, encoder, truth, tmp_path, monkeypatch):
+    items, true_lock, calls = list(range(N)), fill_module.locked, []
+
+    def lock(path, doing):  # meanwhile another run fills the store
+        monkeypatch.setattr(fill_module, "locked", true_lock)
+        calls.append(encode_catalogue(encoder, content_of(shop, tmp_path, items), None).new)
+        return true_lock(path, doing)
+
+    monkeypatch.setattr(fill_module, "locked", lock)
+    encoded = encode_catalogue(encoder, content_of(shop, tmp_path, items), None)
+    assert calls[0]["image"] > 0 and set(encoded.new.values()) == {0} and encoded.cost.items == 0
+    check(encoded, items, truth)
+
+
 def test_an_encoder_that_gives_nonsense(shop, tmp_path):
     broken = create_encoder("open_clip:tiny", seed=1)
     with torch.no_grad():
