@@ -17,9 +17,10 @@ from recbole_mm.serving.changes import Changes, up_to_date
 from recbole_mm.serving.exact import Found
 from recbole_mm.serving.export.read import folder_parts
 from recbole_mm.serving.journal import RemovedItem
+from recbole_mm.serving.neighbours import Neighbours
 from recbole_mm.serving.parts import Parts, run_parts
 from recbole_mm.serving.ranker import Ranker
-from recbole_mm.serving.ranking import best, cosines, item_table, standardised
+from recbole_mm.serving.ranking import item_table
 
 
 class Recommender:
@@ -43,6 +44,7 @@ class Recommender:
         self.changes = Changes(self._served, lambda: parts.catalogue, parts.journal)
         self._encoding = Lock()
         self._ranker = Ranker(parts.scores, parts.items, parts.index)
+        self._neighbours = Neighbours(parts.items, self._ranker)
         self._user_ids = {token: i for i, token in enumerate(self.users, 1)}
 
     @classmethod
@@ -188,20 +190,7 @@ class Recommender:
         Raises:
             InputError: an unknown item or modality, or an item that lacks it.
         """
-        own, allowed = int(self._served.rows([item])[0]), self._served.among(None)
-        if by != "model":
-            rows, present = self._items.features(by)
-            if not present[own]:
-                raise InputError(f"item '{item}' has no {by}")
-            scores, allowed = cosines(rows[own], rows), allowed & present
-        elif self.scores.has_vectors():
-            vectors = self._items.vectors()
-            scores = cosines(vectors[own], vectors)
-        else:
-            rows = torch.tensor([own])
-            return self._table(self._ranker.of_history(rows, _checked(k), allowed, rows))
-        allowed[own] = False
-        return self._item_table(scores.masked_fill(~allowed, -torch.inf), k)
+        return self._table(self._neighbours.of_item(item, _checked(k), by))
 
     def search(self, query: str | Path | Image.Image, k: int = 10) -> pd.DataFrame:
         """The items that fit a text, or a picture (given itself, or its file as a ``Path``), by the run's encoder.
@@ -219,16 +208,11 @@ class Recommender:
         with self._encoding:
             modalities = self._items.queries.modalities(kind)
             row = self._items.queries.encode(query, kind)
-        return self._nearest(row, modalities, k)
+        return self._like(row, modalities, _checked(k))
 
     @up_to_date
-    def _nearest(self, row: Tensor, modalities: Sequence[str], k: int) -> pd.DataFrame:
-        """The items whose features are most like a row (d,), over several modalities."""
-        found = [self._items.features(m) for m in modalities]
-        parts = [standardised(cosines(row, rows), present, len(found) > 1) for rows, present in found]
-        present = torch.stack([present for _, present in found])
-        scores = torch.stack(parts).masked_fill(~present, 0).sum(0) / present.sum(0).clamp_min(1)
-        return self._item_table(scores.masked_fill(~present.any(0) | ~self._served.among(None), -torch.inf), k)
+    def _like(self, row: Tensor, modalities: Sequence[str], k: int) -> pd.DataFrame:
+        return self._table(self._neighbours.of_query(row, modalities, k))
 
     def add_items(self, rows: Iterable[Mapping[str, object]] | pd.DataFrame) -> list[str]:
         """Adds products that the model was not trained with: they are encoded as the run's items were, and ranked at once, without
@@ -275,9 +259,6 @@ class Recommender:
                 raise UnknownToken(f"{unknown('user', token, self._user_ids)}; recommend_for takes the items of a user that the model does "
                                    "not know")  # fmt: skip
         return torch.tensor([self._user_ids[token] for token in tokens], dtype=torch.int64)
-
-    def _item_table(self, scores: Tensor, k: int) -> pd.DataFrame:
-        return self._table(best(scores.unsqueeze(0), _checked(k)))
 
     def _table(self, found: Found) -> pd.DataFrame:
         _, columns, values = found
