@@ -10,6 +10,8 @@ from recbole_mm.config.properties import properties_dir, recbole_properties
 from recbole_mm.errors import InputError, nearest
 
 MODEL_ROOM = Path(__file__).resolve().parents[1] / "model"
+TREES = ("lightgbm", "xgboost")
+"""Models of RecBole that share nothing with its other ones."""
 
 
 class OurModel:
@@ -56,7 +58,7 @@ def get_model(name: str) -> type | None:
     """The class of that name, or None where neither the plugins nor recbole_mm nor RecBole have one.
 
     Raises:
-        InputError: a model that needs a package which is not installed.
+        InputError: a model that needs a package which is not installed, or one that grows trees.
     """
     if plugin_model(name) is not None:
         return plugin_model(name)
@@ -64,6 +66,8 @@ def get_model(name: str) -> type | None:
         return getattr(importlib.import_module(our_models()[name]), name)
     if name not in list_models():
         return None
+    if name in TREES:
+        raise InputError(f"model {name} grows trees, which RecBole's own run_recbole does, and recbole_mm does not")
     from recbole.utils import get_model as get_recbole_model
 
     try:

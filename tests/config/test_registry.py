@@ -49,6 +49,12 @@ def test_names_are_required():
         require_dataset(None)
 
 
+@pytest.mark.parametrize("name", ["lightgbm", "xgboost"])
+def test_trees_are_left_to_recbole(name: str):
+    with pytest.raises(InputError, match=f"model {name} grows trees, which RecBole's own run_recbole does, and recbole_mm does not"):
+        get_model(name)
+
+
 def test_a_model_is_added_by_one_file_and_its_property_file(tmp_path):
     """In a copy of the package: it is listed, its keys are written into its property file, read, defaulted and checked."""
     for folder in ("recbole_mm", "properties"):
