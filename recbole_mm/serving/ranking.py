@@ -8,6 +8,8 @@ from torch import Tensor
 
 GROUP = 32
 """Columns whose maximum stands for them, where there are many."""
+FEW = 2**15
+"""Scores that are sorted sooner than divided into groups."""
 
 
 def best(scores: Tensor, k: int) -> tuple[Tensor, Tensor, Tensor]:
@@ -20,7 +22,7 @@ def best(scores: Tensor, k: int) -> tuple[Tensor, Tensor, Tensor]:
     Returns:
         rows, columns and scores, (p,) each, with p <= n * k.
     """
-    if scores.shape[1] <= 2 * k * GROUP:
+    if scores.shape[1] <= 2 * k * GROUP or scores.numel() <= FEW:
         return found(*top(scores, k))
     groups = top(group_maxima(scores), k)[1]
     columns = members(groups)

@@ -1,13 +1,16 @@
 """The best items by score: exact, and the same whatever the machine, beside a slow reference."""
 
+from unittest.mock import patch
+
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
+from recbole_mm.serving import ranking
 from recbole_mm.serving.exact import best_products
-from recbole_mm.serving.ranking import GROUP, best
+from recbole_mm.serving.ranking import FEW, GROUP, best
 
 
 def slowly(scores: Tensor, k: int) -> list[tuple[int, int, float]]:
@@ -36,7 +39,9 @@ def score_tables(draw) -> Tensor:
 @settings(max_examples=150, deadline=None)
 @given(score_tables(), st.sampled_from([1, 2, 3, 10, 500, 2000]))
 def test_best_is_the_slow_sort(scores, k):
-    assert as_rows(best(scores, k)) == slowly(scores, k)
+    for few in (0, FEW):
+        with patch.object(ranking, "FEW", few):
+            assert as_rows(best(scores, k)) == slowly(scores, k)
 
 
 @settings(max_examples=100, deadline=None)

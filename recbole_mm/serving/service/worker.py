@@ -1,5 +1,6 @@
 """What a worker process of the service loads: the app, by what the process that started it left in the environment."""
 
+import gc
 import json
 import os
 
@@ -32,4 +33,7 @@ def app() -> FastAPI:
     if order["threads"]:
         torch.set_num_threads(order["threads"])
     load_plugins(order["plugins"].split(",") if order["plugins"] else None)
-    return create_app(Recommender.load(order["folder"]), os.environ[VARIABLE] or None)
+    served = create_app(Recommender.load(order["folder"]), os.environ[VARIABLE] or None)
+    gc.collect()
+    gc.freeze()  # so that no request waits while the collector walks through the catalogue
+    return served
