@@ -17,7 +17,7 @@ from recbole_mm.model.base import MultiModalRecommender
 from recbole_mm.parallel.randomness import random_state, set_random_state
 from recbole_mm.quick_start import load_data_and_model
 from recbole_mm.results.replacement import REPLACEMENTS, replaced
-from recbole_mm.results.statistics import compare_values, holm
+from recbole_mm.results.statistics import Comparison, compare_users, holm
 from recbole_mm.terminal import Bar
 from recbole_mm.training.build import build_trainer
 from recbole_mm.training.trained_data import REFIT
@@ -64,7 +64,7 @@ class KnockOut:
             metrics: their names; None for all.
 
         Returns:
-            The columns ``metric``, ``modality``, ``replaced_by``, ``value``, ``difference`` to the untouched value, ``relative`` (the
+            The columns ``modality``, ``replaced_by``, ``metric``, ``value``, ``difference`` to the untouched value, ``relative`` (the
             same as a share of that value; NaN where it is 0), ``low`` and ``high`` (a bootstrap interval of the difference), ``p_t`` and
             ``p_wilcoxon`` (paired over users, corrected by Holm over the replacements). The last four are NaN for metrics that are no
             means over users.
@@ -72,18 +72,23 @@ class KnockOut:
         return pd.concat([self._rows(metric) for metric in metrics or self.untouched.result], ignore_index=True)
 
     def _rows(self, metric: str) -> pd.DataFrame:
-        before, rows = self.untouched.result[metric], []
-        for (modality, by), measured in self.replaced.items():
-            value = measured.result[metric]
-            relative = (value - before) / before if before else np.nan
-            row = {"metric": metric, "modality": modality, "replaced_by": by, "value": value, "difference": value - before,
-                   "relative": relative, **dict.fromkeys(("low", "high", "p_t", "p_wilcoxon"), np.nan)}  # fmt: skip
-            if metric in measured.users:
-                found = compare_values(metric, measured.users[metric].to_numpy(), self.untouched.users[metric].to_numpy())
-                row |= {"low": found.interval[0], "high": found.interval[1], "p_t": found.p_t, "p_wilcoxon": found.p_wilcoxon}
-            rows.append(row)
-        table = pd.DataFrame(rows)
-        return table.assign(**{name: holm(table[name]) for name in ("p_t", "p_wilcoxon")})
+        before, values = self.untouched.result[metric], [measured.result[metric] for measured in self.replaced.values()]
+        table = pd.DataFrame(self.replaced.keys(), columns=["modality", "replaced_by"]).assign(metric=metric, value=values)
+        table["difference"] = table["value"] - before
+        table["relative"] = table["difference"] / before if before else np.nan
+        found = self._over_users(metric)
+        table[["low", "high"]] = [one.interval for one in found] or np.nan
+        for name in ("p_t", "p_wilcoxon"):
+            table[name] = holm([getattr(one, name) for one in found]) if found else np.nan
+        return table
+
+    def _over_users(self, metric: str) -> list[Comparison]:
+        """The replaced against the untouched; [] for a metric that is no mean over users."""
+        if metric not in self.untouched.users:
+            return []
+        values = pd.DataFrame({key: measured.users[metric] for key, measured in self.replaced.items()})
+        untouched = {key: self.untouched.users[metric] for key in self.replaced}
+        return compare_users(values, pd.DataFrame(untouched))
 
 
 def knock_out(checkpoint: str | Path, part: str = "test", show_progress: bool = False) -> KnockOut:

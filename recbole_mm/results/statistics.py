@@ -13,8 +13,6 @@ from recbole_mm.results.records import Record, metrics_per_user
 
 DRAWS = 2000
 LEVEL = 0.95
-AT_ONCE = 4_000_000
-"""How many numbers of a bootstrap are drawn at a time."""
 
 Interval = tuple[float, float]
 
@@ -56,8 +54,7 @@ def compare_records(records: Sequence[Record], references: Sequence[Record], met
         raise InputError(f"{records[0].stem} and {references[0].stem} are not comparable user by user: other data, or another split; "
                          "give both the same data set, seeds, split and filters")  # fmt: skip
     one, other = mean_over_seeds(records, metrics), mean_over_seeds(references, metrics)
-    other = other.reindex(one.index)
-    return [compare_values(metric, one[metric].to_numpy(), other[metric].to_numpy()) for metric in metrics]
+    return compare_users(one, other.reindex(one.index))
 
 
 def mean_over_seeds(records: Sequence[Record], metrics: Sequence[str]) -> pd.DataFrame:
@@ -73,13 +70,23 @@ def mean_over_seeds(records: Sequence[Record], metrics: Sequence[str]) -> pd.Dat
     return pd.concat(tables).groupby(level="user").mean()
 
 
+def compare_users(values: pd.DataFrame, references: pd.DataFrame, seed: int = 0) -> list[Comparison]:
+    """Compares two models by the values of the same users, a row per user and a column per metric, in the same order."""
+    differences = (values - references).to_numpy()
+    intervals = bootstrap_interval(differences, seed=seed).T.tolist()
+    return [
+        Comparison(
+            metric, len(values), float(values[metric].mean()), float(references[metric].mean()), float(own.mean()), (low, high),
+            p_of_t(own), p_of_wilcoxon(own),
+        )
+        for metric, own, (low, high) in zip(values, differences.T, intervals, strict=True)
+    ]  # fmt: skip
+
+
 def compare_values(metric: str, values: np.ndarray, reference: np.ndarray, seed: int = 0) -> Comparison:
     """Compares two models by the values (n,) of the same users, in the same order."""
-    difference = values - reference
-    return Comparison(
-        metric, len(values), float(values.mean()), float(reference.mean()), float(difference.mean()),
-        bootstrap_interval(difference, seed=seed), p_of_t(difference), p_of_wilcoxon(difference),
-    )  # fmt: skip
+    (found,) = compare_users(pd.DataFrame({metric: values}), pd.DataFrame({metric: reference}), seed)
+    return found
 
 
 def p_of_t(differences: np.ndarray) -> float:
@@ -122,10 +129,6 @@ def bootstrap_interval(values: np.ndarray, level: float = LEVEL, draws: int = DR
     """
     values, rng = np.asarray(values, dtype=float), np.random.default_rng(seed)
     n = len(values)
-    means, step = [], max(1, AT_ONCE // max(n, 1))
-    for start in range(0, draws, step):
-        rows = min(step, draws - start)
-        drawn = rng.integers(n, size=(rows, n)) + n * np.arange(rows)[:, None]
-        means.append(np.bincount(drawn.ravel(), minlength=rows * n).reshape(rows, n) @ values / n)
-    found = np.quantile(np.concatenate(means), [(1 - level) / 2, (1 + level) / 2], axis=0)
+    means = [np.bincount(rng.integers(n, size=n), minlength=n) @ values / n for _ in range(draws)]
+    found = np.quantile(means, [(1 - level) / 2, (1 + level) / 2], axis=0)
     return found if values.ndim == 2 else (float(found[0]), float(found[1]))

@@ -6,8 +6,7 @@ import pytest
 from scipy import stats
 
 from recbole_mm.errors import InputError
-from recbole_mm.results import statistics
-from recbole_mm.results.statistics import bootstrap_interval, compare_records, compare_values, holm, p_of_t, p_of_wilcoxon
+from recbole_mm.results.statistics import bootstrap_interval, compare_records, compare_users, compare_values, holm, p_of_t, p_of_wilcoxon
 
 BEFORE = np.array([125, 115, 130, 140, 140, 115, 140, 125, 140, 135], dtype=float)
 AFTER = np.array([110, 122, 125, 120, 140, 124, 123, 137, 135, 145], dtype=float)
@@ -65,12 +64,12 @@ def test_intervals_cover_the_truth_in_95_of_100_samples(kind):
     assert 0.93 <= np.mean((low <= truth) & (truth <= high)) <= 0.97
 
 
-def test_what_is_drawn_at_a_time_does_not_matter(monkeypatch):
+def test_several_means_are_drawn_together():
     values = np.random.default_rng(3).normal(size=(50, 2))
-    whole = bootstrap_interval(values)
-    assert bootstrap_interval(values[:, 0]) == pytest.approx(tuple(whole[:, 0]))
-    monkeypatch.setattr(statistics, "AT_ONCE", 777)
-    assert bootstrap_interval(values) == pytest.approx(whole)
+    together = bootstrap_interval(values)
+    assert bootstrap_interval(values[:, 0]) == pytest.approx(tuple(together[:, 0]))
+    found = compare_users(pd.DataFrame(values, columns=["a@1", "b@1"]), pd.DataFrame(np.zeros((50, 2)), columns=["a@1", "b@1"]))
+    assert found[1].interval == pytest.approx(tuple(together[:, 1])) and found[1].difference == pytest.approx(values[:, 1].mean())
 
 
 class Run:
