@@ -27,6 +27,10 @@ logger = getLogger(__name__)
 Result = Mapping[str, float]
 
 
+class NoRecord(InputError):
+    """A file that is something else."""
+
+
 @dataclass(frozen=True)
 class Record:
     """A finished run.
@@ -137,10 +141,10 @@ def read_record(file: str | Path) -> Record:
         facts = json.loads(path.read_text(encoding="utf-8"))
     except (UnicodeDecodeError, json.JSONDecodeError) as error:
         raise InputError(f"{path} is no record: {one_line(error)}") from error
-    if not isinstance(facts, dict) or "format" not in facts:
-        raise InputError(f"{path} is no record of a run")
-    if facts["format"] != FORMAT:
-        raise InputError(f"{path} has the format {facts['format']}, and this version of recbole_mm reads {FORMAT}")
+    if not (isinstance(facts, dict) and {"asked", "valid_metric"} & facts.keys()):
+        raise NoRecord(f"{path} is no record of a run")
+    if facts.get("format") != FORMAT:
+        raise InputError(f"{path} has the format {facts.get('format')}, and this version of recbole_mm reads {FORMAT}")
     names = [field.name for field in fields(Record) if field.name not in ("stem", "when")]
     facts = DEFAULTS | {name: facts[name] for name in names if name in facts}
     missing = [name for name in names if name not in facts]
@@ -172,7 +176,8 @@ def metrics_per_user(users: pd.DataFrame, wanted: Sequence[str] | None = None) -
 
 
 def find_records(folder: str | Path) -> list[Record]:
-    """The records in a folder, the newest first. What cannot be read is named in the log, a line each.
+    """The records in a folder and those below it, the newest first. What cannot be read is named in the log, a line each; JSON files that
+    are no records are passed over.
 
     Raises:
         InputError: there is no such folder.
@@ -180,9 +185,11 @@ def find_records(folder: str | Path) -> list[Record]:
     if not Path(folder).is_dir():
         raise InputError(f"no folder {folder}")
     found = []
-    for file in sorted(Path(folder).glob("*.json")):
+    for file in sorted(Path(folder).rglob("*.json")):
         try:
             found.append(read_record(file))
+        except NoRecord:
+            continue
         except InputError as error:
             logger.warning(f"skipped: {error}")
     return sorted(found, key=lambda record: record.when, reverse=True)

@@ -35,7 +35,7 @@ def runs(arguments: argparse.Namespace, _: list[str]) -> int:
         write_whole(Path(arguments.csv), lambda file: table.to_csv(file, index=False))
         print(f"{arguments.csv}: {len(table)} runs")
         return 0
-    Console(highlight=False).print(_shown(table) if names else _listed(found))
+    Console(highlight=False).print(_shown(table) if names else _listed(found, Path(arguments.folder)))
     return 0
 
 
@@ -68,10 +68,10 @@ def _order(column: pd.Series, name: str) -> list[int]:
     return column.sort_values(ascending=not (best_first or name == NEWEST_FIRST), kind="stable", na_position="last").index.tolist()
 
 
-def _listed(records: Sequence[Record]) -> Table:
-    """The table for the screen. The name of a run, which says model, data set and time, is too long to stand beside the encoder."""
+def _listed(records: Sequence[Record], folder: Path) -> Table:
+    """The table for the screen. The name of a run, which says model, data set and time, is too long for the encoder beside."""
     metrics = {record.valid_metric for record in records}
-    table = _table(str(records[0].stem.parent))
+    table = _table(str(folder))
     table.add_column("run", overflow="fold")
     table.add_column("seed", justify="right")
     for part in ("valid", "test"):
@@ -80,7 +80,7 @@ def _listed(records: Sequence[Record]) -> Table:
     for record in records:
         notes = [record.valid_metric] if len(metrics) > 1 else []
         notes += [record.encoder, record.encoder_training] if record.encoder else []
-        run = Text.assemble(record.stem.name, (f"\n  {', '.join(notes)}" if notes else "", "dim"))
+        run = Text.assemble(str(record.stem.relative_to(folder)), (f"\n  {', '.join(notes)}" if notes else "", "dim"))
         values = [(result or {}).get(record.valid_metric) for result in (record.valid, record.test)]
         values = ["" if value is None else f"{value:.4f}" for value in values]
         table.add_row(run, str(record.seed), *values, f"{record.seconds:,.0f}")

@@ -71,6 +71,12 @@ def test_sorting(capsys, sort: str, order: list[int]):
     assert sorted(range(3), key=lambda i: found[i]) == order
 
 
+def test_runs_in_folders_below_are_named_with_them(capsys):
+    write(Path("saved", "runs"), "cell")
+    lines = lines_of(capsys, "saved")
+    assert any(line.split()[:1] == [str(Path("runs", "cell"))] for line in lines) and min(places(lines)) > 0
+
+
 def test_filters(capsys):
     assert [place >= 0 for place in places(lines_of(capsys, "--model=VBPR"))] == [True, False, True]
     assert [place >= 0 for place in places(lines_of(capsys, "saved", "--model=VBPR", "--dataset=demo"))] == [False, False, True]
