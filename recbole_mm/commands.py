@@ -322,10 +322,13 @@ COMMANDS = {
         _report,
         "show a run or a comparison, with pictures, in one HTML file",
         "Write one HTML file about a run: results with intervals, slices, what each modality is good for, training, cost, and, with "
-        "pictures, what users had, took and were recommended, similar items, misses, cold items and a map of the items. It needs no "
-        "network.",
+        "pictures, what users had, took and were recommended, similar items, misses, cold items and a map of the items. Of a comparison: "
+        "the leaderboard, cost against quality, slices, and the two best models side by side. The file needs no network.",
         {
-            "source": {"help": "the checkpoint of a run: saved/<model>-<dataset>-<time>-<process>.pth", "metavar": "checkpoint"},
+            "source": {
+                "help": "the checkpoint of a run, saved/<model>-<dataset>-<time>-<process>.pth, or the folder of a comparison",
+                "metavar": "checkpoint",
+            },
             "--output": {"default": "report.html", "help": "the file to write; default: report.html", "metavar": "FILE"},
             "--against": {"help": "a checkpoint to show beside it, of a run on the same split", "metavar": "CHECKPOINT"},
             "--no-knockout": {

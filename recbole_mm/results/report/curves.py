@@ -32,9 +32,9 @@ def _curve(events: EventAccumulator, tag: str) -> Curve:
 
 
 def _folder(record: Record) -> Path | None:
-    """Where the files lie: as the record says, seen from here, or from the folder above that of the checkpoints."""
+    """Where the files lie: as the record says, seen from here or from a folder above the checkpoint."""
     said = json.loads(record.file.read_text(encoding="utf-8")).get("files", {}).get("tensorboard")
     if not said:
         return None
-    places = (Path(said), record.stem.resolve().parent.parent / said)
+    places = (Path(said), *(folder / said for folder in record.stem.resolve().parents))
     return next((place for place in places if place.is_dir()), None)

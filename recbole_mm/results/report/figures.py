@@ -37,28 +37,28 @@ def lines(found: Mapping[str, Curve], title: str, best: int | None = None) -> Fi
     return {"data": data, "layout": layout}
 
 
-def dots(rows: pd.DataFrame, metric: str, zero: bool = True) -> Figure:
-    """A dot per row with its interval, names on the left; dots of one colour belong together.
+def dots(rows: pd.DataFrame, metric: str) -> Figure:
+    """A dot per row with its interval, names on the left; dots of one colour belong together. Dots of the same name stand a little apart.
 
     Args:
         rows: the columns ``name``, ``group``, ``value``, ``low``, ``high`` and ``text``, what is shown on hovering.
-        zero: whether the axis begins at 0.
     """
-    data = []
+    data, beside = [], bool(rows["name"].duplicated().any())
     for place, (group, own) in enumerate(rows.groupby("group", sort=False)):
         data.append({
-            "type": "scatter", "mode": "markers", "name": escape(str(group)), "x": own["value"].tolist(), "y": _texts(own["name"]),
-            "text": _texts(own["text"]), "hoverinfo": "text",
+            "type": "scatter", "mode": "markers", "orientation": "h", "name": escape(str(group)), "x": own["value"].tolist(),
+            "y": _texts(own["name"]), "text": _texts(own["text"]), "hoverinfo": "text",
             "marker": {"color": COLOURS[place % 8], "size": 9},
             "error_x": {"type": "data", "symmetric": False, "array": (own["high"] - own["value"]).fillna(0).tolist(),
                         "arrayminus": (own["value"] - own["low"]).fillna(0).tolist(), "color": COLOURS[place % 8], "thickness": 1.5,
                         "width": 4},
         })  # fmt: skip
-    names = list(dict.fromkeys(_texts(rows["name"])))
+    names, legend = list(dict.fromkeys(_texts(rows["name"]))), rows["group"].nunique() > 1
     layout = {
-        "xaxis": {"title": {"text": escape(metric)}, **({"rangemode": "tozero"} if zero else {})},
-        "yaxis": {"categoryorder": "array", "categoryarray": names[::-1], "automargin": True, "ticksuffix": "  "},
-        "showlegend": rows["group"].nunique() > 1, "height": HEAD + ROW * len(names) + (30 if rows["group"].nunique() > 1 else 0),
+        "xaxis": {"title": {"text": escape(metric)}, "rangemode": "tozero"},
+        "yaxis": {"categoryorder": "array", "categoryarray": names, "autorange": "reversed", "ticksuffix": "  "},
+        "showlegend": legend, "height": HEAD + round(ROW * len(names) * (1 + 0.3 * beside * (len(data) - 1))) + 30 * legend,
+        **({"scattermode": "group", "scattergap": 0.5} if beside else {}),
     }  # fmt: skip
     return {"data": data, "layout": layout}
 

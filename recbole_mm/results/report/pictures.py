@@ -3,12 +3,15 @@
 from base64 import b64encode
 from dataclasses import dataclass, field
 from io import BytesIO
+from statistics import median
 
 from PIL import Image
 
 from recbole_mm.serving.catalogue import Catalogue
 
 SIDE, QUALITY = 144, 78
+NARROW = 0.8
+"""Width divided by height from which on pictures are upright."""
 BUDGET = 3_600_000
 """How many characters all pictures of a report have at most, beside the 5 MB of plotly.js and the limit of 10 MB."""
 
@@ -49,11 +52,18 @@ class Pictures:
     uris: list[str] = field(default_factory=list)
     _numbers: dict[str, int | None] = field(default_factory=dict)
     _known: dict[bytes, int] = field(default_factory=dict)
+    _ratios: list[float] = field(default_factory=list)
     _size: int = 0
 
     def item(self, token: str, note: str = "", hit: bool = False) -> Item:
         """An item with its title and picture."""
         return Item(token, self.catalogue.title(token) or token, self._number(token), note, hit)
+
+    @property
+    def shape(self) -> str:
+        """That of most pictures: ``square``, ``portrait`` or ``landscape``."""
+        ratio = median(self._ratios) if self._ratios else 1
+        return "portrait" if ratio < NARROW else "landscape" if ratio > 1 / NARROW else "square"
 
     def _number(self, token: str) -> int | None:
         if token not in self._numbers:
@@ -63,17 +73,20 @@ class Pictures:
 
     def _kept(self, jpeg: bytes) -> int | None:
         if jpeg not in self._known:
-            uri = "data:image/jpeg;base64," + b64encode(_smaller(jpeg)).decode()
+            small, ratio = _smaller(jpeg)
+            uri = "data:image/jpeg;base64," + b64encode(small).decode()
             if self._size + len(uri) > BUDGET:
                 return None
             self._size += len(uri)
             self._known[jpeg] = len(self.uris)
             self.uris.append(uri)
+            self._ratios.append(ratio)
         return self._known[jpeg]
 
 
-def _smaller(jpeg: bytes) -> bytes:
+def _smaller(jpeg: bytes) -> tuple[bytes, float]:
+    """The JPEG of a smaller picture, and its width divided by its height."""
     picture, file = Image.open(BytesIO(jpeg)), BytesIO()
     picture.thumbnail((SIDE, SIDE), Image.Resampling.LANCZOS)
     picture.save(file, "JPEG", quality=QUALITY, optimize=True)
-    return file.getvalue()
+    return file.getvalue(), picture.width / picture.height

@@ -45,18 +45,21 @@ def run_report(checkpoint: Path, against: Path | None = None, knockout: bool = T
         _facts(record),
     ]
     title = f"{names[0]} and {names[1]}" if other else record.model
-    return Report("Report of a run" if other is None else "Report of two runs", f"{title} on {record.dataset}", _lead(record),
-                  "; ".join(map(_about, records)), _tiles(run), sections, pictures.uris)  # fmt: skip
+    return Report("Report of a run" if other is None else "Report of two runs", f"{title} on {record.dataset}", _lead(records, names),
+                  "; ".join(map(_about, records)), _tiles(run), sections, pictures.uris, pictures.shape)  # fmt: skip
 
 
-def _lead(record: Record) -> str:
-    metric, test, pop = record.valid_metric, record.test or {}, record.popularity.get("test", {})
+def _lead(records: Sequence[Record], names: Sequence[str]) -> str:
+    metric, test, pop = records[0].valid_metric, records[0].test or {}, records[0].popularity.get("test", {}).get(records[0].valid_metric)
     if metric not in test:
-        return f"Seed {record.seed}."
-    said = f"In the test, {metric} is {test[metric]:.3f}"
-    if pop.get(metric):
-        said += f", {test[metric] / pop[metric]:.1f} times what the same most popular items for everybody would reach ({pop[metric]:.3f})"
-    return f"{said}."
+        return ""
+    if len(records) > 1:
+        values = " and ".join(f"{(record.test or {}).get(metric, 0):.3f} for {name}" for record, name in zip(records, names, strict=True))
+        return f"In the test, {metric} is {values}" + ("." if pop is None else f"; the most popular items reach {pop:.3f}.")
+    if not pop:
+        return f"In the test, {metric} is {test[metric]:.3f}."
+    return f"In the test, {metric} is {test[metric]:.3f}, {test[metric] / pop:.1f} times what the same most popular items for everybody " \
+           f"reach ({pop:.3f})."  # fmt: skip
 
 
 def _about(record: Record) -> str:

@@ -56,6 +56,7 @@ class Report:
         tiles: the numbers to see first.
         sections: in their order. Those without blocks are left out.
         pictures: data URIs by number.
+        shape: of most pictures: ``square``, ``portrait`` or ``landscape``.
     """
 
     kind: str
@@ -65,6 +66,7 @@ class Report:
     tiles: Sequence[Tile]
     sections: Sequence[Section]
     pictures: Sequence[str] = field(default_factory=list)
+    shape: str = "square"
 
     def context(self) -> Mapping[str, object]:
         """What the template is given."""
@@ -73,5 +75,5 @@ class Report:
         numbers = {id(figure): number for number, figure in enumerate(figures)}
         return {
             "kind": self.kind, "title": self.title, "lead": self.lead, "about": self.about, "tiles": self.tiles, "sections": sections,
-            "figures": figures, "number": lambda figure: numbers[id(figure)], "pictures": self.pictures,
+            "figures": figures, "number": lambda figure: numbers[id(figure)], "pictures": self.pictures, "shape": self.shape,
         }  # fmt: skip

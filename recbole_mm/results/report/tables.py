@@ -24,11 +24,12 @@ BY = {"activity": "users by activity", "popularity": "items by popularity", "tra
 
 @dataclass(frozen=True)
 class Cell:
-    """A text, a smaller one behind it, and whether it stands out."""
+    """A text, a smaller one behind it, whether it stands out, and whether it is underlined."""
 
     text: str
     small: str = ""
     strong: bool = False
+    close: bool = False
 
 
 @dataclass(frozen=True)

@@ -4,59 +4,22 @@ import json
 import os
 import re
 import shutil
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from recbole_mm import run
 from recbole_mm.cli import main
 from recbole_mm.results.report.items import item_maps, misses, neighbours, principal
 from recbole_mm.results.report.loaded_run import LoadedRun
 from recbole_mm.results.report.people import people
 from recbole_mm.results.report.pictures import Pictures
-from recbole_mm.testing.planted import WORDS, settings, write_features, write_planted
+from recbole_mm.testing.planted import WORDS
 
 CHROMIUM = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
              "--disable-component-update", "--disable-sync"]  # fmt: skip
-SCRIPT = "<script>alert(1)</script><img src=x onerror=alert(2)><b>"
-KEYS = {
-    "epochs": 2, "encoder_training": "pretrained", "modalities": ["image", "text"],
-    "feature_files": {"image": "a.safetensors", "text": "b.safetensors"}, "metrics": ["Recall", "NDCG"], "learning_rate": 0.05,
-    "load_col": {"inter": ["user_id", "item_id", "timestamp"]},
-    "eval_args": {"split": {"RS": [0.6, 0.2, 0.2]}, "order": "TO", "group_by": "user", "mode": "full"},
-}  # fmt: skip
-
-
-@pytest.fixture(scope="module")
-def shop(tmp_path_factory) -> Path:
-    """The planted shop with a category, in which every fourth item has an odd title, and i8 no picture."""
-    folder = write_planted(tmp_path_factory.mktemp("report") / "shop", n_users=24, n_items=32)
-    write_features(folder, ("a", "b"))
-    head, *rows = (folder / "shop.item").read_text().splitlines()
-    cells = [row.split("\t") for row in rows]
-    for place, row in enumerate(cells):
-        row[1] = SCRIPT if place % 4 == 0 else row[1]
-        row[3] = "" if place == 8 else row[3]
-        row.append(f"{SCRIPT if place % 2 else 'blue'}")
-    lines = [f"{head}\tcategory:token", *("\t".join(row) for row in cells)]
-    (folder / "shop.item").write_text("\n".join(lines) + "\n")
-    return folder
-
-
-@pytest.fixture(scope="module")
-def checkpoints(shop) -> list[str]:
-    """Of CLIPRec, and of RecBole's BPR on the same split."""
-    keys = settings(shop, **KEYS, checkpoint_dir=str(shop.parent / "saved"))
-    folder = Path.cwd()
-    os.chdir(shop.parent)
-    try:
-        ours = run("CLIPRec", shop.name, config_dict=keys)
-        known = {key: value for key, value in keys.items() if not key.startswith("encoder") and key not in ("modalities", "feature_files")}
-        return [ours["files"]["checkpoint"], run("BPR", shop.name, config_dict=known)["files"]["checkpoint"]]
-    finally:
-        os.chdir(folder)
 
 
 @pytest.fixture(scope="module")
@@ -127,9 +90,9 @@ def test_a_picture_is_in_the_file_once(page, loaded):
     assert page.stat().st_size < 10e6 and text.count("plotly.js v") == 1
 
 
-def test_titles_stay_text(page):
+def test_titles_stay_text(page, script):
     text = page.read_text(encoding="utf-8")
-    assert SCRIPT not in text and "&lt;script&gt;alert(1)" in text and WORDS[0] in text
+    assert script not in text and "&lt;script&gt;alert(1)" in text and WORDS[0] in text
 
 
 @pytest.mark.parametrize(
@@ -137,7 +100,8 @@ def test_titles_stay_text(page):
     [
         (["nothing.pth"], "no record nothing.json"),
         (["nothing.pth", "--output=report.pdf"], "must end in .html"),
-        (["saved"], "saved"),
+        (["."], "no comparison"),
+        ([".", "--against=other.pth"], "--against=other.pth"),
     ],
 )
 def test_bad_input_is_told_in_one_line(arguments, words, tmp_path, monkeypatch, capsys):
@@ -147,34 +111,53 @@ def test_bad_input_is_told_in_one_line(arguments, words, tmp_path, monkeypatch, 
     assert words in said and said.count("\n") == 1 and list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.skipif(not CHROMIUM, reason="no Chromium on the PATH, nor in $CHROMIUM")
-def test_the_page_draws_itself_without_errors_and_without_a_network(page):
+@pytest.fixture(scope="module")
+def opened(page, comparison, tmp_path_factory) -> Iterator[Callable]:
+    """Opens a report in a browser on a phone. At the end nothing has gone wrong in it, and nothing has been asked of anybody."""
+    if not CHROMIUM:
+        pytest.skip("no Chromium on the PATH, nor in $CHROMIUM")
     playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+    wrong, asked = [], []
     with playwright.sync_playwright() as started:
         try:
             browser = started.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
         except playwright.Error as error:
             pytest.skip(f"{CHROMIUM} does not start: {error.message.splitlines()[0]}")
-        wrong, asked = [], []
-        tab = browser.new_page(viewport={"width": 360, "height": 740}, color_scheme="light")
-        tab.on("console", lambda message: wrong.append(message.text) if message.type in ("error", "warning") else None)
-        tab.on("pageerror", lambda error: wrong.append(str(error)))
-        tab.on("dialog", lambda dialog: (wrong.append(dialog.message), dialog.dismiss()))
-        tab.on("request", lambda request: asked.append(request.url))
-        tab.goto(page.as_uri())
-        tab.wait_for_selector(":root[data-drawn='#f6f5f2']", state="attached")
-        assert tab.evaluate("document.documentElement.scrollWidth") == 360, "a phone scrolls downwards alone"
-        drawn = tab.evaluate("Promise.all([...document.images].map(image => image.decode().then(() => image.naturalWidth > 0)))")
-        assert len(drawn) > 100 and all(drawn)
-        figures = tab.locator(".plot")
-        assert figures.count() >= 6 and tab.locator(".plot .main-svg").count() >= figures.count()
-        assert tab.locator(".caption", has_text=SCRIPT).count() > 0 and tab.locator("main script").count() == 0
-        point = "() => document.querySelector('.plot .points path').style.fill"
-        light = tab.evaluate(point)
-        tab.emulate_media(color_scheme="dark")
-        tab.wait_for_selector(":root[data-drawn='#121317']", state="attached")
-        assert tab.evaluate(point) != light
-        ground = tab.evaluate("getComputedStyle(document.body).backgroundColor")
-        assert max(int(part) for part in ground[4:-1].split(",")) < 60
+
+        def open_file(file: Path):
+            tab = browser.new_page(viewport={"width": 360, "height": 740}, color_scheme="light")
+            tab.on("console", lambda message: wrong.append(message.text) if message.type in ("error", "warning") else None)
+            tab.on("pageerror", lambda error: wrong.append(str(error)))
+            tab.on("dialog", lambda dialog: (wrong.append(dialog.message), dialog.dismiss()))
+            tab.on("request", lambda request: asked.append(request.url))
+            tab.goto(file.as_uri())
+            tab.wait_for_selector(":root[data-drawn='#f6f5f2']", state="attached")
+            assert tab.evaluate("document.documentElement.scrollWidth") == 360, "a phone scrolls downwards alone"
+            drawn = tab.evaluate("Promise.all([...document.images].map(image => image.decode().then(() => image.naturalWidth > 0)))")
+            figures = tab.locator(".plot")
+            assert len(drawn) > 100 and all(drawn) and tab.locator(".plot .main-svg").count() >= figures.count() > 5
+            return tab
+
+        yield open_file
         browser.close()
-    assert wrong == [] and asked == [page.as_uri()]
+    assert wrong == [] and asked and all(url.startswith("file:") and url.endswith(".html") for url in asked)
+
+
+def test_the_page_draws_itself_and_follows_the_theme(opened, page, script):
+    tab = opened(page)
+    assert tab.locator(".caption", has_text=script).count() > 0 and tab.locator("main script").count() == 0
+    point = "() => document.querySelector('.plot .points path').style.fill"
+    light = tab.evaluate(point)
+    tab.emulate_media(color_scheme="dark")
+    tab.wait_for_selector(":root[data-drawn='#121317']", state="attached")
+    ground = tab.evaluate("getComputedStyle(document.body).backgroundColor")
+    assert tab.evaluate(point) != light and max(int(part) for part in ground[4:-1].split(",")) < 60
+
+
+def test_a_comparison_has_a_page_as_well(opened, comparison, tmp_path):
+    file = tmp_path / "comparison.html"
+    assert main(["report", str(comparison), f"--output={file}"]) == 0
+    tab = opened(file)
+    shown = tab.locator("#leaderboard tbody tr")
+    assert shown.count() == 3 and shown.nth(2).locator("th").inner_text() == "Pop (floor)"
+    assert tab.locator("#users article").count() == 6 and tab.locator("#users article").first.locator(".ranked").count() == 2
