@@ -14,6 +14,7 @@ from recbole_mm.serving.histories import Histories
 from recbole_mm.serving.product import factors_of
 from recbole_mm.serving.scores import Scores
 from recbole_mm.serving.similarities import ItemSimilarities
+from recbole_mm.training.loaders import SCORES_AT_ONCE
 
 PAIRS_AT_ONCE, FACTORED_AT_ONCE = 2**20, 4096
 
@@ -60,7 +61,7 @@ class ModelScores(Scores):
         ranks, some = ranks or Ranks(), self._factors(users[:2])
         if some is None:
             return None
-        chunks = users.split(FACTORED_AT_ONCE)
+        chunks = users.split(min(FACTORED_AT_ONCE, max(2, SCORES_AT_ONCE // self.n_items)))
         found = [self._factors(users) for users in chunks[ranks.slice(len(chunks))]]
         parts = [part for own in ranks.collect([factors and factors[0] for factors in found]) for part in own]
         return None if any(part is None for part in parts) else (torch.cat([torch.zeros_like(some[0][:1]), *parts]), some[1])
