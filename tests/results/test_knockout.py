@@ -80,6 +80,15 @@ def test_the_table_has_a_row_per_metric_modality_and_replacement(found):
     assert row["p_wilcoxon"] < 0.001 and recall.loc[("noise", "mean"), "p_wilcoxon"] > 0.05
 
 
+def test_every_evaluation_ranks_the_same_candidates(runs):
+    """BM3 reads features in training alone, so that nothing but other candidates could change its metrics."""
+    folder = Path(runs["CLIPRec"]["files"]["checkpoint"]).parents[1] / "shop"
+    keys = settings(folder, checkpoint_dir=str(folder.parent / "saved"), **KEYS) | {"epochs": 1}
+    keys["eval_args"] = {**KEYS["eval_args"], "mode": "uni20"}
+    table = knock_out(run("BM3", "shop", config_dict=keys)["files"]["checkpoint"]).table(["recall@12"])
+    assert not table["difference"].any() and (table["p_t"] == 1).all() and (table["p_wilcoxon"] == 1).all()
+
+
 def test_the_command(runs, capsys, monkeypatch):
     monkeypatch.setenv("COLUMNS", "80")
     checkpoint = runs["CLIPRec"]["files"]["checkpoint"]
