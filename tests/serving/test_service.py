@@ -122,16 +122,18 @@ def test_a_batch_is_added_as_a_whole_or_not_at_all(client, clip):
 def test_health_and_metrics(client):
     client.get("/recommend/u3")
     client.get("/recommend/nobody")
+    client.get("/users/u3")
     client.get("/no/such/place")
+    client.request("MADEUP", "/recommend/u3")
     health = client.get("/health").json()
     assert (health["status"], health["model"], health["users"], health["items"]) == ("ok", "CLIPRec", 24, 48) and health["writing"]
     metrics = client.get("/metrics")
     assert metrics.headers["content-type"].startswith("text/plain")
     for line in ('recbole_mm_requests_total{method="GET",route="/recommend/{user}",status="200"} 1.0',
                  'recbole_mm_requests_total{method="GET",route="/recommend/{user}",status="404"} 1.0',
-                 'recbole_mm_request_seconds_count{route="/recommend/{user}"} 2.0',
-                 'recbole_mm_requests_total{method="any",route="none",status="404"} 1.0'):  # fmt: skip
-        assert line in metrics.text
+                 'recbole_mm_request_seconds_count{route="/users/{user}"} 1.0',
+                 'recbole_mm_requests_total{method="GET",route="none",status="404"} 1.0'):  # fmt: skip
+        assert line in metrics.text and "MADEUP" not in metrics.text
 
 
 def test_every_answer_has_safe_headers(client):

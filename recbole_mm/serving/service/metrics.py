@@ -9,6 +9,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 SHARED = "PROMETHEUS_MULTIPROC_DIR"
 """The environment variable by which prometheus_client knows, when it is imported, the folder that several processes count in."""
+METHODS = {"GET", "POST", "DELETE"}
 BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
 
 
@@ -41,7 +42,8 @@ class Metrics:
 
 
 class Measured:
-    """Counts and times every request of an app. A request that no route takes counts as ``none``, so that nobody outside makes names."""
+    """Counts and times every request of an app. Routes and methods that there are not count as ``none`` and
+    ``other``, so that nobody outside makes names."""
 
     def __init__(self, app: ASGIApp, metrics: Metrics) -> None:
         self.app, self.metrics = app, metrics
@@ -61,4 +63,5 @@ class Measured:
             await self.app(scope, receive, noted)
         finally:
             route = getattr(scope.get("route"), "path_format", "none")
-            self.metrics.count(scope["method"] if route != "none" else "any", route, status, perf_counter() - began)
+            method = scope["method"] if scope["method"] in METHODS else "other"
+            self.metrics.count(method, route, status, perf_counter() - began)
