@@ -32,6 +32,7 @@ class MultiModalRecommender(OurModel, GeneralRecommender):
         loss_names: what the parts of ``calculate_loss`` are called in the log and in TensorBoard, in their order: ``recommendation``,
             ``contrastive``, ``regularisation``, ... Parts without a name have a number.
         needs_features: whether the model cannot do without item features (``modalities: []``).
+        interacted: bool (n_items,), the items that have training interactions.
     """
 
     keys: Mapping[str, Key] = {}
@@ -45,6 +46,9 @@ class MultiModalRecommender(OurModel, GeneralRecommender):
         if self.needs_features and config["modalities"] == []:
             raise InputError(f"{type(self).__name__} needs item features: modalities: [] gives it none")
         self.item_features = None if config["modalities"] == [] else build_features(config, dataset)
+        known = torch.zeros(self.n_items, dtype=torch.bool)
+        known[torch.as_tensor(np.asarray(dataset.inter_feat[self.ITEM_ID]), dtype=torch.int64)] = True
+        self.register_buffer("interacted", known, persistent=False)
 
     @classmethod
     def ranks_new_items(cls, config) -> bool:
@@ -135,7 +139,17 @@ class EmbeddingRecommender(MultiModalRecommender):
         """
         if self.item_features is None:
             raise InputError(f"{type(self).__name__} without item features cannot rank items that it was not trained with")
-        return nearest_mean(features, self.item_features.table(), self.final_embeddings()[1])
+        return self.like_nearest(features, self.final_embeddings()[1])
+
+    def like_nearest(self, features: Mapping[str, Tensor], vectors: Tensor) -> Tensor:
+        """The mean vectors (n, d) of the known items that have training interactions and whose features are nearest (see
+        ``nearest_mean``).
+
+        Args:
+            features: see ``item_vectors``.
+            vectors: of the known items (n_items, d).
+        """
+        return nearest_mean(features, self.item_features.table(), vectors, self.interacted)
 
     def forget_features(self) -> None:
         super().forget_features()
@@ -181,7 +195,7 @@ def tensor_versions(tensors: Iterable[Tensor]) -> tuple:
     return tuple((id(t), t._version, t.dtype, t.device) for t in tensors)
 
 
-def nearest_mean(features: Mapping[str, Tensor], known: Mapping[str, Tensor], vectors: Tensor, k: int = 10) -> Tensor:
+def nearest_mean(features: Mapping[str, Tensor], known: Mapping[str, Tensor], vectors: Tensor, among: Tensor, k: int = 10) -> Tensor:
     """Of each new item, the mean of the vectors of the k known items whose features are nearest, as long as they are in the mean.
 
     A neighbour's weight falls exponentially with its distance, which is 1 less the mean cosine of all modalities, in units of a fiftieth
@@ -190,15 +204,16 @@ def nearest_mean(features: Mapping[str, Tensor], known: Mapping[str, Tensor], ve
 
     Args:
         features, known: rows (n, width) and (n_items, width) of each modality.
-        vectors: (n_items, d); the first row is padding, and no neighbour.
+        vectors: (n_items, d).
+        among: bool (n_items,), the items that may be neighbours; at least one.
 
     Returns:
         (n, d).
     """
-    normalize = nn.functional.normalize
-    cosines = sum(normalize(rows, dim=-1) @ normalize(known[m], dim=-1).T for m, rows in features.items()) / len(features)
-    nearest = cosines[:, 1:].topk(min(k, len(vectors) - 1))
-    distances, neighbours = (1 - nearest.values).clamp_min(0), vectors[nearest.indices + 1]
+    normalize, ids = nn.functional.normalize, among.nonzero().squeeze(1)
+    cosines = sum(normalize(rows, dim=-1) @ normalize(known[m][ids], dim=-1).T for m, rows in features.items()) / len(features)
+    nearest = cosines.topk(min(k, len(ids)))
+    distances, neighbours = (1 - nearest.values).clamp_min(0), vectors[ids[nearest.indices]]
     weights = torch.softmax(-50 * distances / distances.median(1, keepdim=True).values.clamp_min(1e-9), dim=1).unsqueeze(-1)
     lengths = (weights * neighbours.norm(dim=-1, keepdim=True)).sum(1)
     return lengths * normalize((weights * neighbours).sum(1), dim=-1)

@@ -97,11 +97,11 @@ class CLIPRec(EmbeddingRecommender):
 
     @torch.no_grad()
     def item_vectors(self, features: Mapping[str, Tensor]) -> Tensor:
-        """The content part, with nothing in the place of an id embedding: these start near 0, and ``id_dropout`` prepares for it."""
+        """The content part, with ``use_id`` beside the id embedding of the nearest known items."""
         if self.item_features is None:
             return super().item_vectors(features)
         content = self.project(torch.cat([nn.functional.normalize(features[m], dim=-1) for m in self.item_features.modalities], dim=-1))
-        return torch.cat([torch.zeros_like(content), content], dim=-1) if self.use_id else content
+        return torch.cat([self.like_nearest(features, self.item_embedding.weight), content], dim=-1) if self.use_id else content
 
     def score_parts(self) -> dict[str, slice]:
         return two_parts(self.user_content.embedding_dim) if self.use_id and self.item_features is not None else {}

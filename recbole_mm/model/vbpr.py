@@ -70,12 +70,11 @@ class VBPR(EmbeddingRecommender):
 
     @torch.no_grad()
     def item_vectors(self, features: Mapping[str, Tensor]) -> Tensor:
-        """The projected features beside the mean id embedding, and, with ``use_bias``, the mean item bias."""
+        """The projected features, beside the id embedding (and with ``use_bias`` the item bias) of the nearest known items."""
         content = torch.cat([features[m] for m in self.item_features.modalities], dim=-1)
-        ids = self.item_embedding.weight[1:].mean(0).expand(len(content), -1)
-        parts = [ids, self.project(content)]
+        parts = [self.like_nearest(features, self.item_embedding.weight), self.project(content)]
         if self.use_bias:
-            parts.append(self.item_bias.weight[1:].mean() + self.content_bias(content))
+            parts.append(self.like_nearest(features, self.item_bias.weight) + self.content_bias(content))
         return torch.cat(parts, dim=-1)
 
     def score_parts(self) -> dict[str, slice]:

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from recbole_mm.errors import InputError
-from recbole_mm.model.base import EmbeddingRecommender, UserPositives
+from recbole_mm.model.base import EmbeddingRecommender, UserPositives, nearest_mean
 from recbole_mm.model.graph import knn_graph
 from recbole_mm.model.item_graph import ItemGraphRecommender
 from recbole_mm.model.loss import bpr_loss
@@ -150,3 +150,20 @@ def test_user_positives_survive_ids_at_the_edges():
     positives = UserPositives(torch.tensor([5, 5]).numpy(), torch.tensor([9, 0]).numpy(), n_items=10)
     among = positives.among(torch.tensor([0, 5, 6]), torch.tensor([9, 0]))
     assert among.tolist() == [[False, False], [True, True], [False, False]]
+
+
+@pytest.mark.parametrize("spread", [1.0, 1e-2])
+def test_a_new_item_is_like_those_that_look_like_it(spread):
+    """However near the items of a catalogue lie together: a copy is its original, and one between two items is between them, at their
+    mean length. Items that nobody has are no neighbours."""
+    torch.manual_seed(0)
+    rows = torch.ones(12, 6) + spread * torch.randn(12, 6)
+    vectors, among = torch.randn(12, 4), torch.ones(12, dtype=torch.bool)
+    among[0] = among[5] = False
+    found = nearest_mean({"a": torch.stack([rows[3], rows[5]])}, {"a": rows}, vectors, among)
+    torch.testing.assert_close(found[0], vectors[3])
+    assert torch.cosine_similarity(found[1], vectors[5], dim=0) < 0.99
+    rows[7] = rows[8]
+    middle = nearest_mean({"a": rows[7:8]}, {"a": rows}, vectors, among)[0]
+    torch.testing.assert_close(middle.norm(), (vectors[7].norm() + vectors[8].norm()) / 2, rtol=1e-3, atol=0)
+    torch.testing.assert_close(torch.cosine_similarity(middle, vectors[7] + vectors[8], dim=0), torch.tensor(1.0))

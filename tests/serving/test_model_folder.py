@@ -82,9 +82,9 @@ def test_a_copy_of_an_item_stands_beside_it(exported, shop, model):
         recommender.add_items([product(shop, i, f"copy of i{i}") for i in (6, 11)])
         for i in (6, 11):
             assert recommender.similar(f"copy of i{i}", 1, "image")["item"][0] == f"i{i}"
-            by_content = model in ("CLIPRec", "VLMoRec", "BEiT3Rec", "VBPR")
-            assert f"i{i}" in list(recommender.similar(f"copy of i{i}", 8 if by_content else 1)["item"])
-        found.append(recommender.recommend(["u1", "u2"], k=49))
+            assert recommender.similar(f"copy of i{i}", 1)["item"][0] == f"i{i}"
+        table = recommender.recommend(["u1", "u2"], k=50).set_index(["user", "item"])["score"]
+        found.append(table.sort_index().reset_index())
     same(*found)
 
 
