@@ -99,7 +99,7 @@ def misses(run: LoadedRun, pictures: Pictures) -> list[Miss]:
 def rank_of(run: LoadedRun, user: str, item: str) -> str:
     """How far down a missed item stands among all that the user did not have before the test."""
     scores, served = run.recommender.scores, run.recommender.parts.items.served
-    if scores.sequential:
+    if scores.sequential or run.draws_candidates:
         return f"beyond the top {len(run.recommended[user])}"
     own = scores.of_users(run.recommender.user_ids([user]))[0].clone()
     own[served.rows(run.before(user))] = -torch.inf

@@ -84,7 +84,13 @@ class LoadedRun:
 
     def test_users(self) -> pd.DataFrame:
         """The table of users that the run left behind; the one of now where that is gone."""
-        return self.record.users() if self.record.users_file.is_file() or not len(self.users) else self.users
+        return self.record.users() if self.record.users_file.is_file() else self.users
+
+    @property
+    def draws_candidates(self) -> bool:
+        """Whether the test ranks among some candidates that are drawn, not among all items."""
+        mode = self.config["eval_args"]["mode"]
+        return (mode["test"] if isinstance(mode, Mapping) else mode) != "full"
 
     def before(self, user: str) -> list[str]:
         """What a user had before the test, the oldest first."""

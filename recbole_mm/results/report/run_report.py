@@ -38,7 +38,7 @@ def run_report(checkpoint: Path, against: Path | None = None, knockout: bool = T
     sections = [
         _results(run, other, names),
         *_slices(runs, metric, names),
-        *([_knock_out(checkpoint, record, show_progress)] if knockout and run.recommender.modalities else []),
+        *([_knock_out(checkpoint, record, show_progress)] if knockout and run.recommender.modalities and not run.refitted else []),
         *(picture_sections(runs, names, pictures) if len(run.users) else []),
         _curves(records, names),
         _cost(records, names),
@@ -143,7 +143,8 @@ def picture_sections(runs: Sequence[LoadedRun], names: Sequence[str], pictures: 
         "users", "Users",
         f"Three users whom {names[0]} serves well and three whom it serves badly, drawn from the best and the worst quarter by {seen}. "
         f"Above, what each had before the test, the latest first; then what they took in the test; below, the top {TOP} that the model "
-        "recommended without knowing that. A green frame marks what was right.",
+        "recommended without knowing that. A green frame marks what was right."
+        + (" The test ranks among candidates that are drawn for each user, and so do these lists." if run.draws_candidates else ""),
         [Block("people", people(runs, names, pictures))],
     )  # fmt: skip
     near = Section(
