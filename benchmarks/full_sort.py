@@ -64,6 +64,16 @@ def full_sort(checkpoint: str, output: str) -> None:
     pd.DataFrame(scores[:, 1:], chosen, items[1:]).to_pickle(output)
 
 
+def number_times(data: Path) -> None:
+    """Numbers instead of times. RecBole holds times as float32, which cannot tell moments of two minutes apart, and sequential models read
+    what is equal in the order of the rows."""
+    file = data / f"{data.name}.inter"
+    rows = pd.read_csv(file, sep="\t", dtype=str)
+    (time,) = (column for column in rows if column.startswith("timestamp:"))
+    rows[time] = rows[time].astype(float).rank(method="first").astype(int)
+    rows.to_csv(file, sep="\t", index=False)
+
+
 def shuffle(data: Path) -> None:
     for part in ("inter", "item"):
         file = data / f"{data.name}.{part}"
@@ -108,6 +118,7 @@ def measure(model: str, source: Path, epochs: int) -> str:
         here = Path(scratch)
         data = here / "data" / source.name
         shutil.copytree(source, data, copy_function=shutil.copyfile)
+        number_times(data)
         step(here, "train", model, data, epochs)
         checkpoint = next((data.parent / "saved").glob("*.pth"))
         step(here, "full_sort", checkpoint, here / "before")
