@@ -41,15 +41,20 @@ def client(clip):
     return testclient.TestClient(app_module.create_app(clip, KEY["X-API-Key"]))
 
 
+@pytest.fixture(scope="module")
+def vbpr(shop, tmp_path_factory) -> Recommender:
+    return recommender_of(shop, "VBPR", **FILES, checkpoint_dir=str(tmp_path_factory.mktemp("vbpr")))
+
+
 @pytest.fixture()
-def plain(shop, tmp_path):
+def plain(vbpr):
     """Of a service without a key, over feature files."""
-    return testclient.TestClient(app_module.create_app(recommender_of(shop, "VBPR", **FILES, checkpoint_dir=str(tmp_path))))
+    return testclient.TestClient(app_module.create_app(vbpr))
 
 
-def png(*size: int, colour=(200, 30, 30)) -> bytes:
+def png(width: int = 32, height: int = 32, colour=(200, 30, 30), mode: str = "RGB") -> bytes:
     file = io.BytesIO()
-    Image.new("RGB", size or (32, 32), colour).save(file, "PNG")
+    Image.new(mode, (width, height), colour).save(file, "PNG")
     return file.getvalue()
 
 
@@ -143,7 +148,7 @@ def test_every_answer_has_safe_headers(client):
         assert "access-control-allow-origin" not in answer.headers
 
 
-BOMB = png(20_000, 8000, colour=0)
+BOMB = png(20_000, 8000, 0, "1")
 REFUSED = {
     "path": (404, "Not Found", lambda c: c.get("/page/..%2f..%2fapp.py")),
     "user": (404, "unknown user 'nobody'", lambda c: c.get("/recommend/nobody")),
@@ -242,11 +247,9 @@ def test_without_an_encoder_a_search_is_refused(plain):
         assert answer.status_code == 422 and "no encoder" in answer.json()["detail"]
 
 
-def test_vectors_of_new_items(shop, tmp_path):
-    recommender = recommender_of(shop, "VBPR", **FILES, checkpoint_dir=str(tmp_path))
-    client = testclient.TestClient(app_module.create_app(recommender, KEY["X-API-Key"]))
-    rows, _ = recommender.parts.items.features("a")
-    vector = rows[recommender.parts.items.served.rows(["i6"])[0]].tolist()
+def test_vectors_of_new_items(vbpr):
+    client = testclient.TestClient(app_module.create_app(vbpr, KEY["X-API-Key"]))
+    vector = vbpr.parts.items.features("a")[0][vbpr.parts.items.served.rows(["i6"])[0]].tolist()
     assert add(client, {"item_id": "n", "a": vector, "title": "boots"}).status_code == 200
     assert tokens(client.get("/similar/n?by=a&k=1")) == ["i6"]
     for bad in ([1.0], "i6", [["x"]], [None] * 8, [1e400] * 8, {"a": 1}, np.ones((2, 4)).tolist()):
