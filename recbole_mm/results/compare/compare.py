@@ -5,20 +5,22 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import pandas as pd
+import yaml
 
+from recbole_mm.checkpoint import plain
 from recbole_mm.disk import write_whole
 from recbole_mm.errors import InputError
-from recbole_mm.results.compare.cells import LOG, finished, outdated
+from recbole_mm.results.compare.cells import LOG, Cell, finished, outdated
 from recbole_mm.results.compare.execute import Ended, run_locally
 from recbole_mm.results.compare.formats import screen, write_leaderboard
 from recbole_mm.results.compare.grid import Grid, label, read_grid
-from recbole_mm.results.compare.leaderboard import leaderboard
+from recbole_mm.results.compare.leaderboard import Leaderboard, leaderboard
 from recbole_mm.results.compare.ray_executor import run_on_ray
 from recbole_mm.terminal import Bar, end_bars, labelled, show
 
 Executor = Callable[[Sequence[Path], int | None], Iterator[Ended]]
 EXECUTORS: dict[str, Executor] = {"local": run_locally, "ray": run_on_ray}
-RUNS, FAILED = "runs", "failed.txt"
+RUNS, CELLS, FAILED = "runs", "cells.yaml", "failed.txt"
 
 
 def compare(
@@ -61,14 +63,30 @@ def compare_and_tell(grid: str | Path | Mapping, output: Path, executor: str, wo
         raise InputError(f"output {output} is a file, not a folder")
     asked = read_grid(grid)
     failed = _run(asked, output, EXECUTORS[executor], workers)
-    records = {cell.key: record for cell in asked.cells if (record := finished(output / RUNS / cell.name))}
     lines = "".join(f"{cell}: {reason}\n" for cell, reason in failed.items())
     (output / FAILED).unlink(missing_ok=True)
     if failed:
         write_whole(output / FAILED, lambda file: file.write_text(lines, encoding="utf-8"))
-    if records:
-        _tell(asked, records, output)
+    _tell(read_leaderboard(output), output)
     return failed
+
+
+def read_leaderboard(output: str | Path) -> Leaderboard:
+    """The leaderboard of a comparison, as far as its cells have ended.
+
+    Args:
+        output: the folder that ``compare`` has written.
+
+    Raises:
+        InputError: it is none.
+    """
+    runs, file = Path(output) / RUNS, Path(output) / CELLS
+    if not file.is_file():
+        raise InputError(f"no file {file}: {output} is no folder that compare has written")
+    facts = yaml.safe_load(file.read_text(encoding="utf-8"))
+    cells = [Cell.read(runs / name) for name in facts["cells"]]
+    records = {cell.key: record for cell in cells if (record := finished(runs / cell.name))}
+    return leaderboard(Grid(cells, facts["columns"], facts["metric"], facts["reference"]), records)
 
 
 def _run(grid: Grid, output: Path, execute: Executor, workers: int | None) -> dict[str, str]:
@@ -82,6 +100,9 @@ def _run(grid: Grid, output: Path, execute: Executor, workers: int | None) -> di
     show(f"{len(grid.cells)} cells: {len(grid.cells) - len(todo)} have ended before, {len(todo)} to run")
     for folder, cell in todo.items():
         cell.write(folder)
+    facts = {"metric": grid.metric, "columns": grid.columns, "reference": dict(grid.reference), "cells": [c.name for c in grid.cells]}
+    text = yaml.safe_dump(plain(facts), sort_keys=False, allow_unicode=True)
+    write_whole(output / CELLS, lambda file: file.write_text(text, encoding="utf-8"))
     started = time.monotonic()
     try:
         with Bar(total=len(todo), desc="Cells", disable=not todo) as bar:
@@ -105,9 +126,10 @@ def _result(folder: Path, metric: str) -> str:
     return f"{metric} {record.test[metric]:.4f}, {_duration(record.seconds)}"
 
 
-def _tell(grid: Grid, records: Mapping, output: Path) -> None:
-    """Writes the leaderboard and shows it."""
-    board = leaderboard(grid, records)
+def _tell(board: Leaderboard, output: Path) -> None:
+    """Writes the leaderboard and shows it, once there is anything in it."""
+    if not board.rows:
+        return
     files = write_leaderboard(board, output)
     for shown in screen(board):
         show(shown)

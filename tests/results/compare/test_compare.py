@@ -9,6 +9,7 @@ import pytest
 from recbole_mm import run
 from recbole_mm.errors import InputError
 from recbole_mm.results.compare import cells
+from recbole_mm.results.compare.compare import read_leaderboard
 
 
 @pytest.fixture()
@@ -33,6 +34,7 @@ def test_a_comparison_has_the_numbers_of_single_runs_and_is_not_run_again(grid, 
     before = Path("out/leaderboard.md").read_text()
     again = here(grid, "out")
     pd.testing.assert_frame_equal(again, table)
+    assert [row.columns["model"] for row in read_leaderboard("out").rows] == table["model"].tolist()
     assert len(counted) == 6 and Path("out/leaderboard.md").read_text() == before
     assert "6 cells: 6 have ended before, 0 to run" in capsys.readouterr().out
 
