@@ -1,6 +1,5 @@
 """``compare``: runs the cells of a grid that have not ended yet, and makes the leaderboard."""
 
-import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
@@ -96,14 +95,14 @@ def _run(grid: Grid, output: Path, execute: Executor, workers: int | None) -> di
     for line in grid.notices:
         show(line)
     for dataset, n in outdated(runs, grid.cells).items():
-        show(f"the files of {dataset} have changed since {n} cells were run on them, so these run anew")
-    show(f"{len(grid.cells)} cells: {len(grid.cells) - len(todo)} have ended before, {len(todo)} to run")
+        show(f"the files of {dataset} have changed since {_counted(n)} ran on them, which run anew")
+    show(f"{_counted(len(grid.cells))}: {len(grid.cells) - len(todo)} have ended before, {len(todo)} to run")
     for folder, cell in todo.items():
         cell.write(folder)
     facts = {"metric": grid.metric, "columns": grid.columns, "reference": dict(grid.reference), "cells": [c.name for c in grid.cells]}
     text = yaml.safe_dump(plain(facts), sort_keys=False, allow_unicode=True)
     write_whole(output / CELLS, lambda file: file.write_text(text, encoding="utf-8"))
-    started = time.monotonic()
+    seconds = 0.0
     try:
         with Bar(total=len(todo), desc="Cells", disable=not todo) as bar:
             for n, (folder, reason) in enumerate(execute(list(todo), workers) if todo else (), 1):
@@ -113,7 +112,9 @@ def _run(grid: Grid, output: Path, execute: Executor, workers: int | None) -> di
                 else:
                     failed[name] = f"{reason} ({folder / LOG})"
                     said = f"FAILED: {reason}"
-                rest = (time.monotonic() - started) / n * (len(todo) - n)
+                record = finished(folder)
+                seconds += record.seconds if record else 0.0
+                rest = seconds / n * (len(todo) - n) / (workers or 1)
                 show(f"[{n}/{len(todo)}] {name}: {said}" + (f"; about {_duration(rest)} left" if n < len(todo) else ""))
                 bar.update()
     finally:
@@ -123,7 +124,8 @@ def _run(grid: Grid, output: Path, execute: Executor, workers: int | None) -> di
 
 def _result(folder: Path, metric: str) -> str:
     record = finished(folder)
-    return f"{metric} {record.test[metric]:.4f}, {_duration(record.seconds)}"
+    value = (record.test or {}).get(metric)
+    return f"{metric} {'none' if value is None else f'{value:.4f}'}, {_duration(record.seconds)}"
 
 
 def _tell(board: Leaderboard, output: Path) -> None:
@@ -134,6 +136,10 @@ def _tell(board: Leaderboard, output: Path) -> None:
     for shown in screen(board):
         show(shown)
     show(labelled("files", ", ".join(map(str, files))))
+
+
+def _counted(n: int) -> str:
+    return f"{n} cell{'' if n == 1 else 's'}"
 
 
 def _duration(seconds: float) -> str:

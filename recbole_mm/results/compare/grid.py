@@ -110,6 +110,9 @@ class _Builder:
             misplaced = [f"{key} cannot be set: {why}" for key, why in NOT_HERE.items() if key in settings]
             if misplaced:
                 raise InputError("; ".join(misplaced))
+            absent = [key for key in ("model", "dataset") if not asked.get(key)]
+            if absent:
+                raise InputError(f"there is no {' and no '.join(absent)}; add {', '.join(f'{key}: NAME' for key in absent)}")
             if isinstance(model, type):
                 raise InputError(f"model {model.__name__}: name the module of a model of your own below settings (plugins: [mine.py])")
             space = self.spaces.get(str(model))

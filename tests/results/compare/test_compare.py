@@ -90,4 +90,4 @@ def test_a_changed_data_set_is_run_anew_and_said(grid, here, counted, tmp_path, 
     with open("data/shop/shop.inter", "a") as file:
         file.write("u0\ti1\t99\n")
     here(one, "out")
-    assert len(counted) == 2 and "the files of shop have changed since 1 cells were run" in capsys.readouterr().out
+    assert len(counted) == 2 and "the files of shop have changed since 1 cell ran on them" in capsys.readouterr().out

@@ -59,6 +59,7 @@ def test_other_files_of_the_data_set_make_other_cells(grid, shop):
     ("change", "told"),
     [
         ({"model": ["BPR", "VBRP"], "dataset": ["shop", "shpo"]}, ["no model named 'VBRP'", "did you mean 'VBPR'", "no data set folder"]),
+        ({"model": None, "dataset": None}, ["there is no model and no dataset; add model: NAME, dataset: NAME"]),
         ({"learnin_rate": [0.1]}, ["unknown key 'learnin_rate'"]),
         ({"setting": {}}, ["there is no 'setting' (did you mean 'settings'?)"]),
         ({"topk": [5, 10]}, ["put topk below settings"]),
