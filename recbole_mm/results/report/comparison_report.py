@@ -11,7 +11,7 @@ from recbole_mm.results.report.loaded_run import LoadedRun
 from recbole_mm.results.report.pictures import Pictures
 from recbole_mm.results.report.run_report import picture_sections
 from recbole_mm.results.report.sections import Block, Report, Section, Tile
-from recbole_mm.results.report.tables import Cell, Table, p_text
+from recbole_mm.results.report.tables import Cell, Table, p_text, slice_name
 from recbole_mm.results.statistics import bootstrap_interval, mean_over_seeds
 
 IN_FIGURE = 4
@@ -66,13 +66,20 @@ def _best_two(found: Comparison) -> list:
 
 
 def _lead(found: Comparison) -> str:
-    best = found.entries[0]
-    value = _value(best, found.metric)
-    close = [entry.name for entry in found.entries[1:] if entry.numbers.get("not worse than the best") == "True"]
-    said = f"{best.name} is first, with {found.metric} {value:.3f} in the test" if value is not None else best.name
+    families: dict[str, list[Entry]] = {}
+    for entry in found.entries:
+        families.setdefault(str(entry.numbers.get("dataset", "")), []).append(entry)
+    return "; ".join(_first(found, entries, dataset if len(families) > 1 else "") for dataset, entries in families.items()) + "."
+
+
+def _first(found: Comparison, entries: list[Entry], dataset: str) -> str:
+    best, value = entries[0], _value(entries[0], found.metric)
+    said = f"{f'on {dataset}, ' if dataset else ''}{best.name} is first"
+    close = [entry.name for entry in entries[1:] if entry.numbers.get("not worse than the best") == "True"]
+    said += "" if value is None else f", with {found.metric} {value:.3f} in the test"
     if close:
-        said += f"; not significantly worse: {', '.join(close[:3])}" + (f" and {len(close) - 3} more" if len(close) > 3 else "")
-    return f"{said}."
+        said += f" (not significantly worse: {', '.join(close[:3])}{f' and {len(close) - 3} more' if len(close) > 3 else ''})"
+    return said
 
 
 def _about(found: Comparison) -> str:
@@ -88,7 +95,7 @@ def _tiles(found: Comparison) -> list[Tile]:
         tiles.append(Tile(f"{_value(best, found.metric):.3f}", f"best {found.metric}", best.name))
     if floor is not None and _value(floor, found.metric) is not None:
         tiles.append(Tile(f"{_value(floor, found.metric):.3f}", "most popular items", "the floor"))
-    return [*tiles, Tile(f"{sum(not _is_floor(entry) for entry in found.entries)}", "rows"), Tile(f"{len(runs)}", "runs"),
+    return [*tiles, Tile(f"{sum(not _is_floor(entry) for entry in found.entries)}", "compared"), Tile(f"{len(runs)}", "runs"),
             Tile(f"{sum(record.seconds for record in runs) / 60:,.0f} min", "of computing")]  # fmt: skip
 
 
@@ -164,13 +171,14 @@ def _slices(found: Comparison) -> Section:
     if not len(rows):
         return Section("slices", "Slices", how, [])
     sliced = rows.groupby("by")["slice"].transform("nunique") > 1
-    rows = rows[sliced | (rows["by"] == "all")].assign(column=lambda own: own["by"].where(own["by"] != "all", "") + " " + own["slice"])
+    rows = rows[sliced | (rows["by"] == "all")]
+    rows = rows.assign(column=[slice_name(by, name) for by, name in zip(rows["by"], rows["slice"], strict=True)])
     wide = rows.pivot_table(index="name", columns="column", values=found.metric, sort=False)
-    heads = ["", *(name.strip() for name in wide.columns)]
+    heads = ["", *wide.columns]
     best = wide.max()
     body = [[Cell(str(name)), *(_sliced(value, best[column]) for column, value in row.items())] for name, row in wide.iterrows()]
     chosen = rows[rows["name"].isin(list(dict.fromkeys(rows["name"]))[:IN_FIGURE])]
-    names, values = chosen["column"].str.strip(), chosen[found.metric]
+    names, values = chosen["column"], chosen[found.metric]
     texts = [f"{name}, {column}: {value:.4f}" for name, column, value in zip(chosen["name"], names, values, strict=True)]
     plotted = pd.DataFrame({"name": names, "group": chosen["name"], "value": values, "text": texts}).assign(
         low=float("nan"), high=float("nan")

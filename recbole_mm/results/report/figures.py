@@ -3,6 +3,7 @@ puts in, so that figures follow the theme. Texts that come from data are escaped
 
 from collections.abc import Mapping, Sequence
 from html import escape
+from math import ceil, floor, log10
 
 import pandas as pd
 
@@ -94,12 +95,17 @@ def bars(values: Mapping[str, float], title: str) -> Figure:
 
 
 def scatter(names: Sequence[str], x: Sequence[float], y: Sequence[float], x_title: str, y_title: str) -> Figure:
-    """A named point each, on a logarithmic x axis."""
-    data = [{"type": "scatter", "mode": "markers+text", "x": list(x), "y": list(y), "text": _texts(names), "textposition": "top center",
+    """A named point each, on a logarithmic x axis. Names stand above and below their points by turns, from left to right."""
+    turns = {place: turn for turn, place in enumerate(sorted(range(len(x)), key=x.__getitem__))}
+    positions = ["top center" if turns[place] % 2 == 0 else "bottom center" for place in range(len(x))]
+    low, high = log10(min(x)), log10(max(x))
+    edge = max(0.15, 0.2 * (high - low))
+    ticks = [digit * 10**power for power in range(floor(low - edge), ceil(high + edge)) for digit in (1, 2, 5)]
+    data = [{"type": "scatter", "mode": "markers+text", "x": list(x), "y": list(y), "text": _texts(names), "textposition": positions,
              "textfont": {"size": 11}, "hoverinfo": "text+x+y", "marker": {"color": "--c1", "size": 11}, "cliponaxis": False}]  # fmt: skip
-    layout = {"xaxis": {"title": {"text": escape(x_title)}, "type": "log"}, "yaxis": {"title": {"text": escape(y_title)}}, "height": 400,
-              "showlegend": False}  # fmt: skip
-    return {"data": data, "layout": layout}
+    axis = {"title": {"text": escape(x_title)}, "type": "log", "range": [low - edge, high + edge], "tickvals": ticks,
+            "ticktext": [f"{tick:,.10g}" for tick in ticks]}  # fmt: skip
+    return {"data": data, "layout": {"xaxis": axis, "yaxis": {"title": {"text": escape(y_title)}}, "height": 400, "showlegend": False}}
 
 
 def item_map(found: ItemMap) -> Figure:

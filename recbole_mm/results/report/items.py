@@ -39,8 +39,7 @@ def neighbours(run: LoadedRun, pictures: Pictures) -> list[Neighbours]:
     """The neighbours of a few items that differ in popularity, drawn with the run's seed, by each kind of vector that there is."""
     recommender, rng = run.recommender, np.random.default_rng(run.record.seed)
     kinds = [*recommender.modalities, "model"]
-    whole = [item for item in recommender.items if all(_has(run, item, by) for by in recommender.modalities)]
-    known = sorted(whole or recommender.items, key=lambda item: -run.counts.get(item, 0))
+    known = sorted(_whole(run) or recommender.items, key=lambda item: -run.counts.get(item, 0))
     chosen = [str(rng.choice(part)) for part in np.array_split(np.array(known, dtype=object), QUERIES) if len(part)]
     found = []
     for item in chosen:
@@ -54,9 +53,13 @@ def neighbours(run: LoadedRun, pictures: Pictures) -> list[Neighbours]:
     return found
 
 
-def _has(run: LoadedRun, item: str, modality: str) -> bool:
+def _whole(run: LoadedRun) -> list[str]:
+    """The items that have every modality."""
     side = run.recommender.parts.items
-    return bool(side.features(modality)[1][side.served.rows([item])[0]])
+    there = side.served.among(None)
+    for modality in run.recommender.modalities:
+        there &= side.features(modality)[1]
+    return list(side.served.tokens[there.numpy()])
 
 
 @dataclass(frozen=True)

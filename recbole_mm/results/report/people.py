@@ -24,12 +24,13 @@ class Ranking:
 
 @dataclass(frozen=True)
 class Person:
-    """A user: the latest items before the test, those of the test, and a ranking per model."""
+    """A user: some items from before the test and from the test, how many of both there are, and a ranking per model."""
 
     user: str
     served: str
     n_before: int
     before: list[Item]
+    n_taken: int
     taken: list[Item]
     rankings: list[Ranking]
 
@@ -55,37 +56,32 @@ def judged_by(run: LoadedRun) -> str:
     )  # fmt: skip
 
 
-def _drawn(users: np.ndarray, values: np.ndarray, seed: int) -> tuple[list[str], list[str]]:
-    """Draws from the quarter with the best values above 0, and from the quarter with the worst."""
-    order, rng = np.argsort(-values, kind="stable"), np.random.default_rng(seed)
-    quarter = max(1, len(users) // 4)
-    best, worst = [place for place in order[:quarter] if values[place] > 0], order[quarter:][-quarter:]
-    draw = [sorted(rng.choice(some, min(n, len(some)), replace=False), key=list(order).index) for some, n in
-            ((best, WELL), (worst, BADLY)) if len(some)]  # fmt: skip
-    found = [[str(users[place]) for place in places] for places in draw]
-    return (found[0], found[1]) if len(found) == 2 else (found[0], []) if best else ([], found[0] if found else [])
+def _drawn(users: np.ndarray, values: np.ndarray, seed: int) -> list[list[str]]:
+    """Draws from the quarter with the best values, as far as they are above 0, and from the quarter with the worst."""
+    order, rng, quarter = np.argsort(-values, kind="stable"), np.random.default_rng(seed), max(1, len(users) // 4)
+    best, worst = order[:quarter], order[quarter:][-quarter:]
+    quarters = ((best[values[best] > 0], WELL), (worst, BADLY))
+    return [[str(users[places[n]]) for n in sorted(rng.choice(len(places), min(most, len(places)), replace=False))]
+            for places, most in quarters]  # fmt: skip
 
 
 def _person(user: str, served: str, runs: Sequence[LoadedRun], names: Sequence[str], metric: str, pictures: Pictures) -> Person:
     first = runs[0]
     before, taken = first.before(user), first.taken(user)
     return Person(
-        user, served, len(before), [pictures.item(item) for item in before[::-1][:SHOWN]],
-        [pictures.item(item, _where(runs, names, user, place)) for place, item in list(enumerate(taken))[:SHOWN]],
+        user, served, len(before), [pictures.item(item) for item in before[::-1][:SHOWN]], len(taken),
+        [pictures.item(item, _where(runs, user, place)) for place, item in list(enumerate(taken))[:SHOWN]],
         [_ranking(run, name, user, set(taken), metric, pictures) for run, name in zip(runs, names, strict=True)],
     )  # fmt: skip
 
 
-def _where(runs: Sequence[LoadedRun], names: Sequence[str], user: str, place: int) -> str:
-    """At which ranks the models had an item that the user took."""
-    if len(runs) == 1:
-        return _rank(runs[0].ranks(user)[place])
-    item = runs[0].taken(user)[place]
-    found = []
-    for run, name in zip(runs, names, strict=True):
-        ranks = dict(zip(run.taken(user), run.ranks(user), strict=True))
-        found.append(f"{name}: {_rank(ranks.get(item, 0))}")
-    return ", ".join(found)
+def _where(runs: Sequence[LoadedRun], user: str, place: int) -> str:
+    """At which ranks the models had an item that the user took, in the order of the models."""
+    item, found = runs[0].taken(user)[place], []
+    for run in runs:
+        ranks = dict(zip(run.taken(user)[::-1], run.ranks(user)[::-1], strict=True))
+        found.append(_rank(ranks.get(item, 0)))
+    return " · ".join(found)
 
 
 def _rank(rank: int) -> str:

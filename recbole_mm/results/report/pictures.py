@@ -12,7 +12,7 @@ from recbole_mm.serving.catalogue import Catalogue
 SIDE, QUALITY = 144, 78
 NARROW = 0.8
 """Width divided by height from which on pictures are upright."""
-BUDGET = 3_600_000
+BUDGET = 3_300_000
 """How many characters all pictures of a report have at most, beside the 5 MB of plotly.js and the limit of 10 MB."""
 
 

@@ -141,10 +141,11 @@ def picture_sections(runs: Sequence[LoadedRun], names: Sequence[str], pictures: 
     seen, k = judged_by(run), len(next(iter(run.recommended.values())))
     users = Section(
         "users", "Users",
-        f"Three users whom {names[0]} serves well and three whom it serves badly, drawn from the best and the worst quarter by {seen}. "
-        f"Above, what each had before the test, the latest first; then what they took in the test; below, the top {TOP} that the model "
+        f"Users whom {names[0]} serves well, and users whom it serves badly, drawn from the best and the worst quarter by {seen}. Above, "
+        f"what each had before the test, the latest first; then what they took in the test; below, the top {TOP} that the model "
         "recommended without knowing that. A green frame marks what was right."
-        + (" The test ranks among candidates that are drawn for each user, and so do these lists." if run.draws_candidates else ""),
+        + (" The test ranks among candidates that are drawn for each user, and so do these lists." if run.draws_candidates else "")
+        + (" Of users with a ranking for each item of the test, the first is shown." if (run.users["rankings"] > 1).any() else ""),
         [Block("people", people(runs, names, pictures))],
     )  # fmt: skip
     near = Section(

@@ -9,7 +9,7 @@ import pandas as pd
 
 from recbole_mm.results.records import Record
 from recbole_mm.results.report.loaded_run import LoadedRun
-from recbole_mm.results.slices import Slice, each_slice
+from recbole_mm.results.slices import each_slice
 from recbole_mm.results.statistics import bootstrap_interval, compare_values, holm
 
 COSTS = (
@@ -120,22 +120,20 @@ def slice_rows(users: pd.DataFrame, metric: str) -> pd.DataFrame:
         values = found.values[metric].to_numpy()
         if len(values) and not np.isnan(values).all():
             low, high = bootstrap_interval(values) if len(values) > 1 else (np.nan, np.nan)
-            name, mean = slice_name(found), float(values.mean())
+            name, mean = slice_name(found.by, found.name), float(values.mean())
             text = f"{name}: {mean:.4f} ({low:.3f} to {high:.3f}); {len(values):,} users"
             rows.append({"name": name, "group": BY.get(found.by, found.by), "value": mean, "low": low, "high": high, "text": text,
                          "users": len(values), "interactions": found.n_interactions})  # fmt: skip
     return pd.DataFrame(rows)
 
 
-def slice_name(found: Slice) -> str:
+def slice_name(by: str, name: str) -> str:
     """A slice in words."""
-    if found.by == "all":
+    if by == "all":
         return "all users"
-    kind = {"activity": "users", "popularity": "items", "training": "items"}.get(found.by)
-    if kind is None:
-        return f"{found.name} {found.by}"
-    head, _, bounds = found.name.partition(" (")
-    return f"{found.name.partition(' ')[0]} items" if found.by == "training" else f"{head} {kind}" + (f" ({bounds}" if bounds else "")
+    kind = {"activity": "users", "popularity": "items", "training": "items"}.get(by)
+    head, _, bounds = name.partition(" (")
+    return f"{head} {kind or by}" + (f" ({bounds}" if bounds else "")
 
 
 def slice_table(rows: pd.DataFrame, metric: str, others: Mapping[str, pd.DataFrame] | None = None) -> Table:

@@ -90,6 +90,14 @@ def test_a_picture_is_in_the_file_once(page, loaded):
     assert page.stat().st_size < 10e6 and text.count("plotly.js v") == 1
 
 
+def test_pictures_beyond_the_budget_are_left_out(loaded, monkeypatch):
+    monkeypatch.setattr("recbole_mm.results.report.pictures.BUDGET", 5_000)
+    pictures = Pictures(loaded.recommender.catalogue)
+    shown = [pictures.item(item) for item in loaded.recommender.items]
+    assert 0 < len(pictures.uris) < 31 and sum(map(len, pictures.uris)) <= 5_000
+    assert pictures.item("i8").picture is None and pictures.item("i8").initial == "S" and shown[-1].picture is None
+
+
 def test_titles_stay_text(page, script):
     text = page.read_text(encoding="utf-8")
     assert script not in text and "&lt;script&gt;alert(1)" in text and WORDS[0] in text
