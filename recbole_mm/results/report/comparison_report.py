@@ -1,10 +1,14 @@
 """The report of a comparison."""
 
+from collections.abc import Sequence
+from logging import getLogger
 from pathlib import Path
 
 import pandas as pd
 
+from recbole_mm.errors import InputError
 from recbole_mm.results.compare.leaderboard import COSTS, FLOOR
+from recbole_mm.results.records import Record
 from recbole_mm.results.report import figures
 from recbole_mm.results.report.comparison import Comparison, Entry, read_comparison
 from recbole_mm.results.report.loaded_run import LoadedRun
@@ -14,6 +18,7 @@ from recbole_mm.results.report.sections import Block, Report, Section, Tile
 from recbole_mm.results.report.tables import Cell, Table, p_text, slice_name
 from recbole_mm.results.statistics import bootstrap_interval, mean_over_seeds
 
+logger = getLogger(__name__)
 IN_FIGURE = 4
 """How many rows the figure of slices has at most."""
 
@@ -22,20 +27,27 @@ def comparison_report(folder: Path, show_progress: bool = False) -> Report:
     """Makes the report of a comparison's folder.
 
     Raises:
-        InputError: it is no such folder, or the checkpoints of the two best do not fit the data set that is there now.
+        InputError: it is no such folder.
     """
     found = read_comparison(folder)
-    pair, pictures = _best_two(found), None
-    sections = [_leaderboard(found), _intervals(found), _slices(found)]
-    if pair:
-        runs = [LoadedRun.load(record.checkpoint, show_progress) for _, record in pair]
-        if all(len(run.users) for run in runs):
-            pictures = Pictures(runs[0].recommender.catalogue)
-            sections += picture_sections(runs, [entry.name for entry, _ in pair], pictures)
-    sections.insert(2, _cost(found))
+    sections, pictures = [_leaderboard(found), _intervals(found), _cost(found), _slices(found)], None
+    pair = _best_two(found)
+    runs = _loaded([record for _, record in pair], show_progress)
+    if runs and all(len(run.users) for run in runs):
+        pictures = Pictures(runs[0].recommender.catalogue)
+        sections += picture_sections(runs, [entry.name for entry, _ in pair], pictures)
     shown = {"pictures": pictures.uris, "shape": pictures.shape} if pictures else {}
     title = f"Comparison on {', '.join(_data_sets(found)) or folder.name}"
     return Report("Report of a comparison", title, _lead(found), _about(found), _tiles(found), sections, **shown)
+
+
+def _loaded(records: Sequence[Record], show_progress: bool) -> list[LoadedRun]:
+    """The runs; [], and a line in the log, where one does not fit the data set that is there now."""
+    try:
+        return [LoadedRun.load(record.checkpoint, show_progress) for record in records]
+    except InputError as error:
+        logger.warning(f"the report has no pictures of what is recommended: {error}")
+        return []
 
 
 def _data_sets(found: Comparison) -> list[str]:
@@ -51,18 +63,16 @@ def _is_floor(entry: Entry) -> bool:
     return entry.numbers.get("model") == FLOOR
 
 
-def _best_two(found: Comparison) -> list:
-    """The best two entries of the first data set, each with a record on the same split whose checkpoint is there; [] if there are none."""
-    candidates = [entry for entry in found.entries if any(record.checkpoint.is_file() for record in entry.records)]
-    for first in candidates[:1]:
-        for record in first.records:
-            same = [
-                (entry, other) for entry in candidates if entry is not first for other in entry.records
-                if other.fingerprint == record.fingerprint and other.seed == record.seed and other.checkpoint.is_file()
-            ]  # fmt: skip
-            if record.checkpoint.is_file():
-                return [(first, record), *same[:1]]
-    return []
+def _best_two(found: Comparison) -> list[tuple[Entry, Record]]:
+    """The best entry, and the best of the others that was run on the same split, each with a record whose checkpoint is there; [] where
+    there are none."""
+    there = [(entry, record) for entry in found.entries for record in entry.records if record.checkpoint.is_file()]
+    if not there:
+        return []
+    best, first = there[0]
+    others = [(entry, record) for entry, record in there if entry is not best and record.fingerprint == first.fingerprint]
+    same_seed = [(entry, record) for entry, record in others if record.seed == first.seed]
+    return [there[0], *(same_seed or others)[:1]]
 
 
 def _lead(found: Comparison) -> str:

@@ -154,6 +154,7 @@ def opened(page, comparison, tmp_path_factory) -> Iterator[Callable]:
 def test_the_page_draws_itself_and_follows_the_theme(opened, page, script):
     tab = opened(page)
     assert tab.locator(".caption", has_text=script).count() > 0 and tab.locator("main script").count() == 0
+    assert tab.locator(".legendtext", has_text="<script>").count() == 3, "the categories of the maps"
     point = "() => document.querySelector('.plot .points path').style.fill"
     light = tab.evaluate(point)
     tab.emulate_media(color_scheme="dark")
