@@ -12,8 +12,8 @@ from recbole_mm.results.records import Record
 from recbole_mm.results.report import figures
 from recbole_mm.results.report.comparison import Comparison, Entry, read_comparison
 from recbole_mm.results.report.loaded_run import LoadedRun
+from recbole_mm.results.report.picture_sections import picture_sections
 from recbole_mm.results.report.pictures import Pictures
-from recbole_mm.results.report.run_report import picture_sections
 from recbole_mm.results.report.sections import Block, Report, Section, Tile
 from recbole_mm.results.report.tables import Cell, Table, p_text, slice_name
 from recbole_mm.results.statistics import bootstrap_interval, mean_over_seeds

@@ -8,7 +8,7 @@ from math import ceil, floor, log10
 import pandas as pd
 
 from recbole_mm.results.report.curves import Curve
-from recbole_mm.results.report.items import ItemMap
+from recbole_mm.results.report.maps import ItemMap
 
 Figure = dict
 COLOURS = tuple(f"--c{place}" for place in range(1, 9))

@@ -11,8 +11,9 @@ import numpy as np
 import pytest
 
 from recbole_mm.cli import main
-from recbole_mm.results.report.items import item_maps, misses, neighbours, principal
+from recbole_mm.results.report.items import misses, neighbours
 from recbole_mm.results.report.loaded_run import LoadedRun
+from recbole_mm.results.report.maps import item_maps, principal
 from recbole_mm.results.report.people import people
 from recbole_mm.results.report.pictures import Pictures
 from recbole_mm.testing.planted import WORDS
