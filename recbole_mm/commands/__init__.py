@@ -1,0 +1,10 @@
+"""The commands of ``recbole-mm``, in one table: what each is called, what it takes, and the function behind it."""
+
+from recbole_mm.commands.command import Command
+from recbole_mm.commands.results import RESULTS
+from recbole_mm.commands.serving import SERVING
+from recbole_mm.commands.training import TRAINING
+
+COMMANDS = {**TRAINING, **SERVING, **RESULTS}
+
+__all__ = ["COMMANDS", "Command"]
