@@ -146,6 +146,7 @@ def load_data_and_model(model_file: str, model_class: type | None = None) -> tup
     config["tuned_encoder"] = checkpoint.get("tuned_encoder")
     start(config)
     data = create_dataset(config, checkpoint.get(TOKENS))
+    data.keeps_order = True
     loaders = data_preparation(config, data)
     if REFIT in checkpoint:
         loaders = (everything(config, data), *loaders[1:])

@@ -31,7 +31,10 @@ class Histories:
 
     @classmethod
     def of_dataset(cls, dataset) -> "Histories":
-        """Those of a RecBole data set, whether its parts have been built or not."""
+        """Those of a RecBole data set, whether its parts have been built or not, by the exact times where it has kept them (see
+        ``TimeOrder``)."""
+        if getattr(dataset, "in_order", None) is not None:
+            return cls(*dataset.in_order, dataset.user_num)
         rows, fields = dataset.inter_feat, (dataset.uid_field, dataset.iid_field)
         users, items = (torch.as_tensor(np.asarray(rows[field])).long() for field in fields)
         times = np.asarray(rows[dataset.time_field]) if dataset.time_field in rows else np.arange(len(users))

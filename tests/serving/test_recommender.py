@@ -17,6 +17,7 @@ from recbole_mm.testing.planted import built, write_features, write_planted
 FILES = {"modalities": ["a", "b"], "feature_files": {"a": "a.safetensors", "b": "b.safetensors"}}
 OURS = ["CLIPRec", "VBPR", "LightGCNM", "BM3"]
 RECBOLES = ["BPR", "LightGCN", "ItemKNN", "EASE", "MultiVAE", "SASRec", "NeuMF"]
+SASREC = {"train_neg_sample_args": None}
 RANK_ANYBODY = {"BPR", "LightGCN", "ItemKNN", "EASE", "MultiVAE", "SASRec", *OURS}
 
 
@@ -34,13 +35,7 @@ def checkpoint(shop, tmp_path_factory):
 
     def train(model: str) -> str:
         if model not in made:
-            own = (
-                {**FILES, "encoder_training": "pretrained"}
-                if model in OURS
-                else {"train_neg_sample_args": None}
-                if model == "SASRec"
-                else {}
-            )
+            own = {**FILES, "encoder_training": "pretrained"} if model in OURS else SASREC if model == "SASRec" else {}
             keys = {"learning_rate": 0.02, "train_batch_size": 32, "checkpoint_dir": str(tmp_path_factory.mktemp("saved")), **own}
             config, net, train_data, *_ = built(shop, model, epochs=30 if model in OURS else 8, **keys)
             trainer = build_trainer(config, net)
@@ -58,6 +53,10 @@ def load(checkpoint):
 
 def rows_of(shop: Path) -> pd.DataFrame:
     return pd.read_csv(shop / "shop.inter", sep="\t").rename(columns=lambda name: name.split(":")[0])
+
+
+def write_rows(shop: Path, rows: pd.DataFrame) -> None:
+    rows.to_csv(shop / "shop.inter", sep="\t", index=False, header=["user_id:token", "item_id:token", "timestamp:float"])
 
 
 @pytest.mark.parametrize("model", OURS + RECBOLES)
@@ -219,3 +218,21 @@ def test_a_model_over_a_knowledge_graph(tmp_path):
     trainer = build_trainer(config, net)
     trainer.fit(train_data, None, verbose=False, saved=True)
     assert len(Recommender.load(trainer.saved_model_file).recommend(["u1"], k=3)) == 3
+
+
+def test_histories_go_by_times_that_float32_cannot_tell_apart(tmp_path):
+    """A user's interactions are seconds apart, two in the same second; the rows of the file are in no order."""
+    shop = write_planted(tmp_path / "shop", n_users=24, n_items=48)
+    rows = rows_of(shop)
+    rows["timestamp"] = 1_500_000_000 + rows.groupby("user_id").cumcount().clip(lower=1)
+    write_rows(shop, rows.sample(frac=1, random_state=0))
+    config, net, train_data, *_ = built(shop, "SASRec", checkpoint_dir=str(tmp_path / "saved"), **SASREC)
+    trainer = build_trainer(config, net)
+    trainer.fit(train_data, None, verbose=False, saved=True)
+    before = Recommender.load(trainer.saved_model_file)
+    in_order = rows[rows["user_id"] == "u3"]["item_id"].tolist()
+    assert before.history("u3")[2:] == in_order[2:] and set(before.history("u3")[:2]) == set(in_order[:2])
+    write_rows(shop, rows.sample(frac=1, random_state=1))
+    after = Recommender.load(trainer.saved_model_file)
+    assert after.history("u3") == before.history("u3")
+    pd.testing.assert_frame_equal(after.recommend(before.users, k=5), before.recommend(k=5), rtol=1e-4, atol=1e-6)
