@@ -21,7 +21,7 @@ from recbole_mm.results.compare.spaces import Space
 from recbole_mm.results.records import Record, read_record
 from recbole_mm.training.resumable_trainer import LAST
 
-CELL, LOG = "cell.yaml", "cell.log"
+CELL = "cell.yaml"
 logger = getLogger(__name__)
 
 

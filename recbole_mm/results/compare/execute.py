@@ -1,4 +1,4 @@
-"""Where cells run: each in a process of its own, several at a time on this machine."""
+"""Where cells run: each in a process of its own, several at a time on this machine. This module loads nothing heavy."""
 
 import os
 import subprocess
@@ -8,8 +8,7 @@ from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import suppress
 from pathlib import Path
 
-from recbole_mm.results.compare.cells import LOG
-
+LOG = "cell.log"
 Ended = tuple[Path, str | None]
 """The folder of a cell that has ended, and why it has failed, in one line, if it has."""
 

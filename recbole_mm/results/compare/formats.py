@@ -17,6 +17,8 @@ SPECIAL = {
     "\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_", "{": r"\{", "}": r"\}",
     "~": r"\textasciitilde{}", "^": r"\textasciicircum{}",
 }  # fmt: skip
+UNMISTAKABLE = ("activity", "popularity", "training")
+"""What slices are by whose names are no other slices' names."""
 ON_SCREEN = 2
 """How many metrics the screen has room for."""
 
@@ -83,13 +85,20 @@ def screen(board: Leaderboard) -> list[rich.table.Table]:
     cut = len(heads) - len(COSTS) - 1
     costs = heads[:n_labels] + heads[cut:], [[*row[:n_labels], *row[cut:]] for row in rows if row[0].text != FLOOR]
     found = [(heads[:cut], [row[:cut] for row in rows]), costs, *slice_table(board, 3)]
-    return [_on_screen(*one, n_labels) for one in found]
+    return [_on_screen([_short(head) for head in heads], rows, n_labels) for heads, rows in found]
+
+
+def _short(head: str) -> str:
+    """A head in less room: over two lines, and without what its slice is by where the slice's name tells."""
+    by, _, name = head.partition(": ")
+    return name if by in UNMISTAKABLE and name else head.replace("_", "_\n").replace(": ", ":\n")
 
 
 def _on_screen(heads: Sequence[str], rows: Sequence[Sequence[Written]], n_labels: int) -> rich.table.Table:
-    found = rich.table.Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    found = rich.table.Table(box=box.SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
     for place, head in enumerate(heads):
-        found.add_column(head, justify="left" if place < n_labels else "right")
+        is_label = place < n_labels
+        found.add_column(head, justify="left" if is_label else "right", no_wrap=not is_label)
     for row in rows:
         dim = "dim" if row[0].text == FLOOR else ""
         found.add_row(*(Text(cell.text, "bold" if cell.best else "underline" if cell.close else dim) for cell in row))

@@ -7,7 +7,7 @@ import pytest
 
 from recbole_mm import compare
 from recbole_mm.results.compare import execute
-from recbole_mm.results.compare.cells import LOG
+from recbole_mm.results.compare.execute import LOG
 
 MEASURED = ["seconds", "peak_memory_mib"]
 
