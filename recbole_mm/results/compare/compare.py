@@ -9,11 +9,12 @@ import yaml
 from recbole_mm.checkpoint import plain
 from recbole_mm.disk import write_whole
 from recbole_mm.errors import InputError
+from recbole_mm.results.compare.board import Leaderboard
 from recbole_mm.results.compare.cells import Cell, finished, outdated
 from recbole_mm.results.compare.execute import LOG, Ended, run_locally
 from recbole_mm.results.compare.formats import screen, write_leaderboard
 from recbole_mm.results.compare.grid import Grid, label, read_grid
-from recbole_mm.results.compare.leaderboard import Leaderboard, leaderboard
+from recbole_mm.results.compare.leaderboard import leaderboard
 from recbole_mm.results.compare.ray_executor import run_on_ray
 from recbole_mm.terminal import Bar, end_bars, labelled, show
 

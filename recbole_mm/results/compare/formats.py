@@ -11,7 +11,7 @@ from rich import box
 from rich.text import Text
 
 from recbole_mm.disk import write_whole
-from recbole_mm.results.compare.leaderboard import COSTS, FLOOR, Leaderboard, Row
+from recbole_mm.results.compare.board import COSTS, FLOOR, Leaderboard, Row
 
 SPECIAL = {
     "\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_", "{": r"\{", "}": r"\}",

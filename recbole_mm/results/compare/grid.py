@@ -1,7 +1,6 @@
 """A grid file: which runs a comparison is made of. All of their configurations are built, and so checked, before anything runs."""
 
-import itertools
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -11,19 +10,17 @@ from recbole_mm.config.parse import parse_container
 from recbole_mm.config.registry import is_ours
 from recbole_mm.encoder.build_encoder import check_encoder
 from recbole_mm.encoder.settings import EncoderSettings
-from recbole_mm.errors import InputError, listed, nearest
+from recbole_mm.errors import InputError, listed
 from recbole_mm.results.compare.cells import Cell
+from recbole_mm.results.compare.grid_file import check_form, check_models, combinations
 from recbole_mm.results.compare.inputs import InputFiles
 from recbole_mm.results.compare.spaces import Space, read_spaces
 from recbole_mm.training.loaders import find_dataset
 
-PARTS = ("settings", "models", "grids")
-OF_ALL = ("metric", "reference", "search", "trials")
 NOT_HERE = {
     "checkpoint_dir": "every run has its own folder below the output", "resume": "compare goes on by itself",
     "show_progress": "runs write into their logs", "config_files": "put its keys below settings",
 }  # fmt: skip
-TESTED_ALIKE = ("topk", "metrics")
 
 
 @dataclass(frozen=True)
@@ -60,10 +57,10 @@ def read_grid(grid: str | Path | Mapping) -> Grid:
     """
     content = dict(grid) if isinstance(grid, Mapping) else read_config_files([str(grid)], MultiModalConfig._build_yaml_loader(None))
     name = "the grid" if isinstance(grid, Mapping) else str(grid)
-    _check_form(content, name)
-    asked = list(_combinations(content))
+    check_form(content, name)
+    asked = list(combinations(content))
     models = list(dict.fromkeys(settings.get("model") for _, settings in asked))
-    _check_models(content, models)
+    check_models(content, models)
     spaces = read_spaces(content.get("search"), content.get("trials"), [str(model) for model in models])
     return _Builder(name, spaces).grid(content, asked)
 
@@ -127,58 +124,6 @@ class _Builder:
             return None
         own = {key: config.external_config_dict[key] for key in settings if key in config.external_config_dict and key != "seed"}
         return Cell.of(config["model"], config["dataset"], config["seed"], own, self.files.digest(config, own), space), config
-
-
-def _check_form(content: Mapping, name: str) -> None:
-    """Raises InputError: a part of the file is no mapping, or a key is nearly the name of a part."""
-    if not content:
-        raise InputError(f"{name} is empty: it needs dataset and model")
-    for part in ("settings", "models"):
-        if not isinstance(content.get(part, {}), Mapping):
-            raise InputError(f"{name}: {part} must hold `key: value` lines")
-    for model, settings in content.get("models", {}).items():
-        if not isinstance(settings, Mapping):
-            raise InputError(f"{name}: models: {model} must hold `key: value` lines")
-    blocks = content.get("grids", [])
-    if not (isinstance(blocks, list) and all(isinstance(block, Mapping) for block in blocks)):
-        raise InputError(f"{name}: grids must be a list of grids")
-    for block in blocks:
-        misplaced = [key for key in (*OF_ALL, "grids") if key in block]
-        if misplaced:
-            raise InputError(f"{name}: {', '.join(misplaced)} cannot stand in one of the grids, because it is about all of them")
-        _check_form({**block, "grids": []}, name)
-    for key, value in content.items():
-        hint = "" if key in (*PARTS, *OF_ALL) or isinstance(key, str) and key in ("model", "metrics") else nearest(
-            str(key), (*PARTS, *OF_ALL), cutoff=0.85)  # fmt: skip
-        if hint:
-            raise InputError(f"{name}: there is no '{key}'{hint}")
-        if key in TESTED_ALIKE and isinstance(value, list):
-            raise InputError(f"{name}: a list at the top, as of {key}, spans the grid, and all cells must be tested alike: put {key} below "
-                             "settings")  # fmt: skip
-        if value == [] and key not in PARTS:
-            raise InputError(f"{name}: {key} is an empty list, which spans nothing; the one value [] is written [[]]")
-
-
-def _combinations(content: Mapping) -> Iterator[tuple[list[str], dict]]:
-    """The spanning keys and all settings of every cell. What stands in one of the ``grids`` goes before what stands around them; settings
-    of a model go before the spanning keys, and these before the settings for all."""
-    common = {key: value for key, value in content.items() if key not in OF_ALL and key != "grids"}
-    for block in content.get("grids") or [{}]:
-        own = {key: value for key, value in {**common, **block}.items() if key not in PARTS}
-        settings = {**common.get("settings", {}), **block.get("settings", {})}
-        models = (common.get("models", {}), block.get("models", {}))
-        for values in itertools.product(*(value if isinstance(value, list) else [value] for value in own.values())):
-            chosen = dict(zip(own, values, strict=True))
-            of_model = [some.get(chosen.get("model", settings.get("model")), {}) for some in models]
-            yield [key for key in own if key in block or isinstance(own[key], list)], {**settings, **chosen, **of_model[0], **of_model[1]}
-
-
-def _check_models(content: Mapping, models: list) -> None:
-    """Raises InputError: settings for a model that is not in the grid."""
-    named = {name for block in (content, *content.get("grids", [])) for name in block.get("models", {})}
-    others = [f"{name}{nearest(str(name), map(str, models))}" for name in named if name not in models]
-    if others:
-        raise InputError(f"models: {', '.join(sorted(others))} is none of the grid's models ({listed(map(str, models))})")
 
 
 def _columns(cells: list[Cell], spanned: list[str]) -> list[str]:
