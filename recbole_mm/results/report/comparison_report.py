@@ -7,7 +7,7 @@ from pathlib import Path
 import pandas as pd
 
 from recbole_mm.errors import InputError
-from recbole_mm.results.compare.leaderboard import COSTS, FLOOR
+from recbole_mm.results.compare.board import COSTS, FLOOR
 from recbole_mm.results.records import Record
 from recbole_mm.results.report import figures
 from recbole_mm.results.report.comparison import Comparison, Entry, read_comparison
