@@ -5,7 +5,8 @@
 For every model: a run on a copy of the data, and its full sort of 200 users; then the rows of the tables are shuffled, and the checkpoint
 recommends; then the checkpoint is exported, the copy is removed, and the folder recommends, by its vectors and by its flat index. A line
 says how many of the recommendations are right: the place has the score of the full sort, and the item has that score. The checkpoint is
-compared with the full sort before and after the rows moved, the folder with the one after.
+compared with the full sort before and after the rows moved, the folder with the one after. What happened at the same time is taken in
+the order of the item ids, as recommenders do.
 """
 
 import argparse
@@ -49,8 +50,9 @@ def full_sort(checkpoint: str, output: str) -> None:
     )
     users, items = (dataset.field2id_token[field] for field in ("user_id", "item_id"))
     chosen = np.sort(np.random.default_rng(0).permutation(users[1:])[:N_USERS])
-    rows = rows[rows["item_id"].isin(items)].assign(time=lambda table: table["timestamp"].astype(float)).sort_values("time", kind="stable")
-    own = rows.groupby("user_id")["item_id"].agg(list)[chosen].map(lambda tokens: list(dataset.token2id("item_id", tokens)))
+    rows = rows[rows["item_id"].isin(items)]
+    rows = rows.assign(time=rows["timestamp"].astype(float), id=dataset.token2id("item_id", rows["item_id"].to_numpy()))
+    own = rows.sort_values(["time", "id"]).groupby("user_id")["id"].agg(list)[chosen]
     columns = {"user_id": torch.from_numpy(dataset.token2id("user_id", chosen))}
     if hasattr(net, "ITEM_SEQ"):
         longest = config["MAX_ITEM_LIST_LENGTH"]
@@ -62,16 +64,6 @@ def full_sort(checkpoint: str, output: str) -> None:
     for row, seen in zip(scores, own, strict=True):
         row[seen] = -np.inf
     pd.DataFrame(scores[:, 1:], chosen, items[1:]).to_pickle(output)
-
-
-def number_times(data: Path) -> None:
-    """Numbers instead of times. RecBole holds times as float32, which cannot tell moments of two minutes apart, and sequential models read
-    what is equal in the order of the rows."""
-    file = data / f"{data.name}.inter"
-    rows = pd.read_csv(file, sep="\t", dtype=str)
-    (time,) = (column for column in rows if column.startswith("timestamp:"))
-    rows[time] = rows[time].astype(float).rank(method="first").astype(int)
-    rows.to_csv(file, sep="\t", index=False)
 
 
 def shuffle(data: Path) -> None:
@@ -118,7 +110,6 @@ def measure(model: str, source: Path, epochs: int) -> str:
         here = Path(scratch)
         data = here / "data" / source.name
         shutil.copytree(source, data, copy_function=shutil.copyfile)
-        number_times(data)
         step(here, "train", model, data, epochs)
         checkpoint = next((data.parent / "saved").glob("*.pth"))
         step(here, "full_sort", checkpoint, here / "before")
