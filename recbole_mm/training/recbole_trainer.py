@@ -7,12 +7,16 @@ from functools import lru_cache
 import torch
 from recbole.model.abstract_recommender import AbstractRecommender
 from recbole.trainer import Trainer
-from recbole.utils import get_trainer
+from recbole.utils import ModelType, get_trainer
 
 from recbole_mm.checkpoint import fitting, load_checkpoint, plain, save_checkpoint
 from recbole_mm.errors import InputError
 from recbole_mm.training.epochs import TellsRecBolesEpochs
 from recbole_mm.training.trained_data import check_ids, check_resumable, describe, description
+
+FOUND = ("interaction_matrix", "item_similarity", "item_means", "w")
+"""What RecBole's models without epochs (ItemKNN, EASE, SLIM, ...) find in the training interactions. They name a part of it alone, and make
+the rest anew of whatever split the data set has when they are loaded."""
 
 
 class RecBoleTraining:
@@ -83,8 +87,10 @@ class RecBoleTraining:
 
     def _state(self, epoch: int) -> dict:
         """What RecBole's checkpoints hold, and what the run is trained on. Modules that a model lists beside its state (DIN, SASRecF) would
-        bring the whole data set with them; their weights are in the state."""
+        bring the whole data set with them; their weights are in the state. Of models without epochs all of ``FOUND`` is kept."""
         other = {name: value for name, value in self.model.other_parameter().items() if not isinstance(value, torch.nn.Module)}
+        if self.config["MODEL_TYPE"] == ModelType.TRADITIONAL:
+            other |= {name: value for name in FOUND if (value := getattr(self.model, name, None)) is not None}
         return {
             "config": {**plain(self.config.final_config_dict), "data_path": os.path.abspath(self.config["data_path"])},
             **self.trained_data,

@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from recbole.data.interaction import Interaction
 
 from recbole_mm.errors import InputError
 from recbole_mm.quick_start import build_trainer
@@ -236,3 +237,22 @@ def test_histories_go_by_times_that_float32_cannot_tell_apart(tmp_path):
     after = Recommender.load(trainer.saved_model_file)
     assert after.history("u3") == before.history("u3")
     pd.testing.assert_frame_equal(after.recommend(before.users, k=5), before.recommend(k=5), rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize("model", ["ItemKNN", "EASE", "SLIMElastic", "ADMMSLIM"])
+def test_models_of_similarities_keep_what_they_were_made_of(tmp_path, model):
+    """Under a random split, rows in another order are another training part, which these models were not made of."""
+    shop = write_planted(tmp_path / "shop", n_users=24, n_items=48)
+    keys = {"checkpoint_dir": str(tmp_path / "saved"), "eval_args": {"order": "RO"}}
+    config, net, train_data, *_ = built(shop, model, **keys)
+    trainer = build_trainer(config, net)
+    trainer.fit(train_data, None, verbose=False, saved=True)
+    before = Recommender.load(trainer.saved_model_file)
+    write_rows(shop, rows_of(shop).sample(frac=1, random_state=1))
+    after = Recommender.load(trainer.saved_model_file)
+    for recommender in (before, after):
+        ids = recommender.user_ids(before.users)
+        wanted = recommender.scores.model.full_sort_predict(Interaction({"user_id": ids})).view(len(ids), -1)
+        torch.testing.assert_close(recommender.scores.similarities.of_users(ids)[:, 1:], wanted[:, 1:].float(), atol=2e-4, rtol=1e-4)
+    scores = [r.scores.similarities.of_users(r.user_ids(before.users)) for r in (before, after)]
+    torch.testing.assert_close(*scores)
