@@ -23,7 +23,7 @@ class Entry:
 
     Attributes:
         name: in words, different for each.
-        numbers: the row.
+        numbers: the row as it is written, "" for what it lacks.
         records: of its runs, one per seed; [] for the floor, and where they are gone.
     """
 
@@ -66,8 +66,6 @@ def read_comparison(folder: Path) -> Comparison:
     columns = heads[: heads.index(SEEDS)]
     metrics = [name for name in heads[heads.index(SEEDS) + 1 : heads.index(FIRST_BEHIND)] if not name.endswith(" sd")]
     told = [column for column in columns if board[column].nunique() > 1] or columns[:1]
-    numbers = board.columns.difference(columns)
-    board[numbers] = board[numbers].replace("", None)
     records = _records(folder, columns)
     entries = [Entry(_name(row, told), row, records.get(tuple(row[column] for column in columns), [])) for _, row in board.iterrows()]
     slices = _table(folder / SLICES) if (folder / SLICES).is_file() and (folder / SLICES).stat().st_size > 1 else pd.DataFrame()

@@ -55,8 +55,8 @@ def _data_sets(found: Comparison) -> list[str]:
 
 
 def _value(entry: Entry, name: str) -> float | None:
-    value = entry.numbers.get(name)
-    return None if value in (None, "") else float(value)
+    value = entry.numbers.get(name, "")
+    return None if value == "" else float(value)
 
 
 def _is_floor(entry: Entry) -> bool:
