@@ -2,7 +2,7 @@
 the run, and added to it again under other tokens, from their pictures and texts. Recall@20 of users' test items among them is compared with
 what the run itself reports; and copies of 400 known items are added, whose nearest neighbour should be the original.
 
-    python benchmarks/new_items.py --dataset=ml-latest-small-mm-5core --data_path=dataset --work=/tmp/new_items
+    python benchmarks/new_items.py --dataset=ml-latest-small-mm-5core --data_path=dataset --work=new_items
 """
 
 import argparse

@@ -1,7 +1,7 @@
 """How well are users served that a model was not trained with? Recall@20 of lists made from their training histories, divided by that of
 lists made from their own vectors. The data set is copied, once as it is and once without a fifth of the users.
 
-    python benchmarks/new_users.py --source=dataset/ml-latest-small-mm-5core --work=/tmp/new_users
+    python benchmarks/new_users.py --source=dataset/ml-latest-small-mm-5core --work=new_users
 
 - map: five times, the map from histories to users is fitted on four fifths of the users of one trained model, and used for the others.
 - anew: a fifth of the users is in none of the data that the model is trained on.
