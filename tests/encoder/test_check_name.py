@@ -23,6 +23,11 @@ from recbole_mm.testing.planted import settings
         ("open_clip:tiny@/no/such.pt", "no such weights file: /no/such.pt"),
         ("hf:/no/such", "no such folder: /no/such"),
         ("hf:one two", "neither a hub repository"),
+        ("timm:resnet51@a1_in1k", r"timm has no architecture 'resnet51' \(did you mean 'resnet5"),
+        ("timm:resnet50@a1_in2k", r"resnet50 has no tag 'a1_in2k' \(did you mean 'a1_in1k'"),
+        ("timm:resnet50.a1_in1k@a2_in1k", "names two tags"),
+        ("timm:resnet50@/no/such.safetensors", "no such weights file: /no/such.safetensors"),
+        ("timm:vit_small_patch14_dinov2?pool=mean", "'\\?pool=mean' is none of \\?pool=cls and \\?pool=avg"),
         ("vlmo:huge@224", "huge"),
         ("vlmo:base", "names no weights"),
         ("vlmo:base@225", "no released tag '225'"),
@@ -47,7 +52,8 @@ def _nothing(name, source, *, seed=0):
 @pytest.mark.parametrize(
     "name",
     [
-        "open_clip:ViT-B-16-quickgelu@openai", "open_clip:tiny", "open_clip:hf-hub:a/b", "hf:a/b@main", "vlmo:base@224",
+        "open_clip:ViT-B-16-quickgelu@openai", "open_clip:tiny", "open_clip:hf-hub:a/b", "hf:a/b@main", "vlmo:base@224", "hf:timm/a",
+        "timm:resnet50", "timm:resnet50@a1_in1k", "timm:resnet50.a1_in1k", "timm:vit_small_patch14_dinov2?pool=avg@lvd142m",
         "beit3:large@itc_224", "vlmo:tiny", "beit3:tiny", "separate:image=open_clip:tiny,text=hf:a/b",
     ],
 )  # fmt: skip

@@ -16,6 +16,8 @@ from recbole_mm.encoder.hf.source import find_folder
 from recbole_mm.encoder.hf.text import HfTokens, load_tokenizer, longest_text
 from recbole_mm.encoder.losses import clamped_exp
 from recbole_mm.encoder.probe import probe_inputs
+from recbole_mm.encoder.timm.encoder import build_timm
+from recbole_mm.encoder.timm.source import is_timm_folder, read_folder
 from recbole_mm.encoder.trace import trace
 from recbole_mm.errors import InputError, one_line
 
@@ -162,22 +164,28 @@ def _label(name: str, source: str | None) -> str:
 
 def check_hf(name: str, source: str | None) -> None:
     """Raises InputError: no such folder, or a malformed name."""
-    find_folder(_label(name, source), name, source, download=False)
+    label = _label(name, source)
+    folder = find_folder(label, name, source, download=False)
+    if folder is not None and is_timm_folder(folder):
+        read_folder(label, folder)
 
 
 @register_backend("hf", check=check_hf)
 def create_hf(
     name: str, source: str | None, *, seed: int = 0, gradient_checkpointing: bool = False, trust_remote_code: bool = False
-) -> HfEncoder:
-    """``name``: a hub repository ``org/name``, with or without a revision as ``source``, or a folder (``/folder``, ``./folder``).
-    ``seed`` has no effect: all weights come from the files.
+) -> ItemEncoder:
+    """``name``: a hub repository ``org/name``, with or without a revision as ``source``, or a folder (``/folder``, ``./folder``). One that
+    holds a timm model gives the encoder of the backend timm. ``seed`` has no effect: all weights come from the files.
 
     Raises:
         InputError: see ``create_encoder``.
     """
     label = _label(name, source)
+    folder = find_folder(label, name, source)
+    if is_timm_folder(folder):
+        return build_timm(read_folder(label, folder), gradient_checkpointing)
     with torch.random.fork_rng(devices=[]):
-        encoder = _build(label, find_folder(label, name, source), trust_remote_code)
+        encoder = _build(label, folder, trust_remote_code)
     if gradient_checkpointing:
         try:
             with quiet():

@@ -1,0 +1,5 @@
+"""Image encoders from timm."""
+
+from recbole_mm.encoder.timm.encoder import TimmEncoder
+
+__all__ = ["TimmEncoder"]
