@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from recbole_mm.config.kinds import AMOUNT, COUNT, SHARE, SWITCH, Key, choice
 from recbole_mm.data.dataset import MultiModalDataset
 from recbole_mm.model.base import EmbeddingRecommender, UserPositives, two_parts
+from recbole_mm.model.fusion import Gate
 from recbole_mm.model.loss import bpr_loss, log_inclusion, sampled_softmax_loss, squared_norm
 
 
@@ -16,7 +17,8 @@ class CLIPRec(EmbeddingRecommender):
     """score(u, i) = p_u . q_i + c_u . g(f_i)
 
     p and q are id embeddings (``use_id``), c_u is the user's content embedding, and f_i are the item's features in all modalities in use,
-    each L2-normalised. g is one linear map of their concatenation, without bias, since a bias would add the same to all of a user's scores.
+    each L2-normalised. g is one linear map of their concatenation, without bias, since a bias would add the same to all of a user's scores;
+    with ``fusion: gated``, a gate weighs the features of each item first (see ``Gate``).
     The objective is that of "Large Multi-modal Encoders for Recommendation" (Yi et al., arXiv 2310.20343): the recommendation loss plus
     ``contrastive_weight`` times the encoder's image-text contrastive loss over the batch's distinct items. Both pass gradients to the
     encoder.
@@ -33,6 +35,7 @@ class CLIPRec(EmbeddingRecommender):
     keys = {
         "embedding_size": Key(64, COUNT, "Size of the id embeddings, and of the content embeddings."),
         "use_id": Key(True, SWITCH, "False: content only; items without interactions are then ranked like any other."),
+        "fusion": Key("concat", choice("concat", "gated"), "How an item's features are joined: as they are, or weighed by a gate."),
         "loss_type": Key("SSM", choice("SSM", "BPR"), "In-batch sampled softmax, or BPR with RecBole's sampled negatives."),
         "contrastive_weight": Key(0.1, AMOUNT, "Weight of the image-text contrastive loss over the batch's distinct items (end2end)."),
         "id_dropout": Key(0.3, SHARE, "Share of the batch's items whose id part is hidden from the loss."),
@@ -55,7 +58,11 @@ class CLIPRec(EmbeddingRecommender):
         if self.item_features is not None:
             self.user_content = nn.Embedding(self.n_users, size)
             nn.init.normal_(self.user_content.weight, std=size**-0.5)
-            self.project = nn.Linear(sum(self.item_features.dims.values()), size, bias=False)
+            dims = list(self.item_features.dims.values())
+            self.project = nn.Linear(sum(dims), size, bias=False)
+            self.gate = Gate(dims) if config["fusion"] == "gated" and len(dims) > 1 else None
+            if config["fusion"] == "gated" and self.gate is None:
+                self.logger.info("fusion: gated has no effect: there is only one modality to weigh")
         if self.contrastive_weight and not self._contrasts:
             self.logger.info("contrastive_weight is not used: it needs an encoder that trains and reads both pictures and texts")
         interactions = dataset.inter_feat
@@ -100,7 +107,7 @@ class CLIPRec(EmbeddingRecommender):
         """The content part, with ``use_id`` beside the id embedding of the nearest known items."""
         if self.item_features is None:
             return super().item_vectors(features)
-        content = self.project(torch.cat([nn.functional.normalize(features[m], dim=-1) for m in self.item_features.modalities], dim=-1))
+        content = self._content(features)
         return torch.cat([self.like_nearest(features, self.item_embedding.weight), content], dim=-1) if self.use_id else content
 
     def score_parts(self) -> dict[str, slice]:
@@ -123,9 +130,13 @@ class CLIPRec(EmbeddingRecommender):
                 ids = ids * (torch.rand(len(ids), 1, device=ids.device) >= dropout)
             parts.append(ids)
         if features:
-            normalised = [nn.functional.normalize(f, dim=-1) for f in features.values()]
-            parts.append(self.project(torch.cat(normalised, dim=-1)))
+            parts.append(self._content(features))
         return parts
+
+    def _content(self, features: Mapping[str, Tensor]) -> Tensor:
+        """g: rows {modality: (n, width)} -> (n, embedding_size)."""
+        rows = [nn.functional.normalize(features[m], dim=-1) for m in self.item_features.modalities]
+        return self.project(torch.cat(rows if self.gate is None else self.gate(rows), dim=-1))
 
 
 class VLMoRec(CLIPRec):
