@@ -27,7 +27,7 @@ from recbole_mm.testing.planted import settings
         ("timm:resnet50@a1_in2k", r"resnet50 has no tag 'a1_in2k' \(did you mean 'a1_in1k'"),
         ("timm:resnet50.a1_in1k@a2_in1k", "names two tags"),
         ("timm:resnet50@/no/such.safetensors", "no such weights file: /no/such.safetensors"),
-        ("timm:vit_small_patch14_dinov2?pool=mean", "'\\?pool=mean' is none of \\?pool=cls and \\?pool=avg"),
+        ("timm:vit_small_patch14_dinov2?pool=mean", "'\\?pool=mean' is none of \\?pool=cls, \\?pool=avg"),
         ("vlmo:huge@224", "huge"),
         ("vlmo:base", "names no weights"),
         ("vlmo:base@225", "no released tag '225'"),
