@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from recbole_mm.encoder.digests import digest_of
 from recbole_mm.encoder.losses import image_text_contrastive
 from recbole_mm.encoder.network import FeatureNetwork
+from recbole_mm.encoder.resting import resting_modules
 from recbole_mm.encoder.weights import write_weights
 from recbole_mm.errors import InputError
 
@@ -84,12 +85,12 @@ class ItemEncoder(FeatureNetwork):
         """Architecture and preprocessing as JSON-able values: everything in the fingerprint besides the weights."""
 
     def train(self, mode: bool = True) -> "ItemEncoder":
-        """As of any module, except that batch norms keep their running statistics: items come in chunks, and a row must not depend on the
-        other items of its chunk."""
+        """As of any module, except that what has nothing to train, and every batch norm, stays in eval mode: see ``resting_modules``."""
         super().train(mode)
-        for module in self.modules():
-            if isinstance(module, nn.modules.batchnorm._BatchNorm):
-                module.eval()
+        if mode:
+            resting = resting_modules(self)
+            for module in self.modules():
+                module.training = module not in resting
         return self
 
     def preprocess_image(self, image: Image.Image) -> Tensor:

@@ -15,6 +15,7 @@ from recbole_mm.items.raw_items import RawItems
 from recbole_mm.items.states import StateTable
 from recbole_mm.quick_start import build_trainer, load_data_and_model
 from recbole_mm.testing.planted import built, write_planted
+from tests.hf_folders import write_bert
 
 ENCODERS = {"open_clip:tiny": None, "vlmo:tiny": ["image", "text", "joint"], "beit3:tiny": ["image", "joint"]}
 
@@ -174,3 +175,16 @@ def test_only_the_rows_of_a_batch_come_into_memory(tmp_path):
         assert torch.equal(rows[:, 99, 0], ids - 1.0) and torch.equal(rows[:, -1, 0], (ids - 1.0) * (ids > 1200))
     on_disk = sum(file.stat().st_size for file in tmp_path.iterdir())
     assert on_disk > 150e6 and anonymous() - before < 20e6
+
+
+def test_an_encoder_with_dropout_is_taken_as_it_is(shop, tmp_path):
+    name, rows = f"hf:{write_bert(tmp_path / 'bert')}", []
+    for cached in (False, True):
+        model = tuned(shop, cached, encoder=name, modalities=["text"], missing="zero")[1].train()
+        ids = torch.arange(1, len(model.item_features))
+        for seed in (0, 0, 1):
+            torch.manual_seed(seed)
+            rows.append(model.item_features(ids)["text"])
+    plain, again, other, *from_states = rows
+    assert torch.equal(plain, again) and not torch.allclose(plain, other, atol=1e-3), "the last block keeps its dropout"
+    torch.testing.assert_close(from_states, [plain, again, other], rtol=1e-5, atol=2e-6)

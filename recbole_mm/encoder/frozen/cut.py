@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from recbole_mm.encoder.base import Inputs, ItemEncoder
 from recbole_mm.encoder.hooks import hidden_of, hooked, with_hidden
 from recbole_mm.encoder.joint import JointEncoder
-from recbole_mm.encoder.probe import executed, probe_inputs, randomness
+from recbole_mm.encoder.probe import probe_inputs, randomness
 from recbole_mm.errors import InputError
 
 ADVICE = "set cache_hidden_states: False"
@@ -35,8 +35,8 @@ class CutEncoder:
         widths: for each of them the last dimension of the hidden states.
 
     Raises:
-        InputError: dropout in the frozen part, a forward pass that cannot be entered at a block, or joint inputs and an encoder that is
-            no ``JointEncoder``.
+        InputError: something random in the frozen part other than dropout, which rests there (see ``resting_modules``), a forward pass that
+            cannot be entered at a block, or joint inputs and an encoder that is no ``JointEncoder``.
     """
 
     def __init__(self, encoder: ItemEncoder, modalities: tuple[str, ...], k: int) -> None:
@@ -107,7 +107,7 @@ class CutEncoder:
     @torch.no_grad()
     def _check(self, modality: str) -> None:
         encoder, inputs = self.encoder, probe_inputs(self.encoder, modality)
-        cause = randomness(encoder, executed(lambda: self.lower(modality, inputs)), lambda: self.lower(modality, inputs))
+        cause = randomness(encoder, lambda: self.lower(modality, inputs))
         if cause:
             raise InputError(f"{encoder.name} has {cause} below the last blocks, so that a {modality} has no fixed hidden states: {ADVICE}")
         token_ids = {"image": None, "text": inputs}.get(modality, inputs[1])
