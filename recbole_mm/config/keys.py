@@ -25,7 +25,7 @@ from recbole_mm.config.kinds import (
     or_auto,
 )  # fmt: skip
 
-OBJECTIVES = ("itc", "itm", "mlm", "clce", "interaction")
+OBJECTIVES = ("itc", "itm", "mlm", "clce", "supcon", "interaction")
 TUNINGS = ("full", "last_k", "lora", "adapter", "bitfit", "side")
 
 FILES = Kind("dict", "a mapping from modality to file, such as {image: image_feat.npy, text: text_feat.npy}", is_name_mapping)
@@ -129,17 +129,20 @@ SECTIONS: dict[str, dict[str, Key]] = {
                         "each holds a share of it."),
     },
     "Fine-tuning before training (encoder_training: finetuned)": {
-        "finetune_weights": Key({"itc": 1, "itm": 1, "mlm": 1}, WEIGHTS, "Weights of the objectives itc, itm, mlm, clce and interaction. "
-                                "An objective that is not named has no weight; those of this default that the encoder lacks are left out."),
-        "category_field": Key(None, NAME, "clce: the column of the .item file with each item's category. Every distinct value is a class."),
+        "finetune_weights": Key({"itc": 1, "itm": 1, "mlm": 1}, WEIGHTS, "Weights of the objectives itc, itm, mlm, clce, supcon "
+                                "and interaction. One that is not named has no weight; those of this default that the encoder lacks "
+                                "are left out."),
+        "category_field": Key(None, NAME, "clce and supcon: the column of the .item file with each item's category. Every distinct value "
+                              "is a class."),
         "finetune_epochs": Key(10, COUNT, "The largest number of passes over the items' pictures and texts."),
         "finetune_batch_size": Key(128, PAIRS, "Items per step. An item's negatives are the other items of its batch."),
         "finetune_learning_rate": Key("auto", or_auto(AMOUNT), "auto: as for encoder_learning_rate. After the warm-up it falls to 0 along "
                                       "half a cosine."),
         "finetune_warmup_steps": Key(20, WHOLE, "Steps in which the learning rate rises linearly."),
-        "finetune_valid_ratio": Key(0.1, SHARE, "Share of the items with a picture and a text that are held out for image-text retrieval, "
-                                    "which selects the epoch. 0: none are held out, and all epochs run."),
-        "finetune_stopping_step": Key(3, WHOLE, "Fine-tuning stops after more epochs than this without better retrieval."),
+        "finetune_valid_ratio": Key(0.1, SHARE, "Share of the items that are held out. Image-text retrieval among them, and with supcon "
+                                    "the categories of their nearest items, select the epoch. 0: none are held out, and all epochs run."),
+        "finetune_stopping_step": Key(3, WHOLE, "Fine-tuning stops after more epochs than this without better results on "
+                                      "the held-out items."),
     },
 }  # fmt: skip
 

@@ -1,4 +1,4 @@
-"""Losses that fit an encoder to its items before or beside a recommender: ITC, ITM, MLM and CLCE.
+"""Losses that fit an encoder to its items before or beside a recommender: ITC, ITM, MLM, CLCE and supervised contrast.
 
 They are pure functions of a batch. Each returns a scalar in at least float32, whatever the autocast state (float64 stays float64), and
 zero with a graph if the batch offers nothing to learn from. All random numbers come from ``generator``, on its device.
@@ -156,6 +156,37 @@ def clce_loss(
     """CLCE (arXiv 2402.14551): (1 - weight) * cross-entropy of (n, classes) logits + weight * ``label_aware_contrastive``."""
     classified = _cross_entropy(logits[labels >= 0], labels[labels >= 0])
     return (1 - weight) * classified + weight * label_aware_contrastive(features, labels, temperature, beta)
+
+
+def supervised_contrastive(features: Tensor, labels: Tensor, items: Tensor | None = None, temperature: float = 0.07) -> Tensor:
+    """Pulls rows of one class together and pushes all others away (Khosla et al. 2020, arXiv 2004.11362; over the views of pictures alone
+    it is LaCViT's loss: Long et al. 2023, arXiv 2303.18013).
+
+    With c_ij the cosine of rows i and j, and P_i the other rows of i's class, row i costs the mean over p in P_i of
+    -log( exp(c_ip / t) / sum over all j but i of exp(c_ij / t) )
+
+    The loss is the mean over the rows that have a class. A row whose class has no other item in the batch costs 0: views of the item
+    itself, which Khosla et al. would pull together then, make no class. It still counts as a negative of other rows.
+
+    Args:
+        features: (n, d), L2-normalised here.
+        labels: int64 (n,); rows with -1 have no class and take no part.
+        items: int64 (n,), the item that each row is a view of; None if each row is an item of its own.
+        temperature: t.
+    """
+    with torch.autocast(features.device.type, enabled=False):
+        known = labels >= 0
+        features, labels = F.normalize(_at_least_float32(features)[known], dim=-1), labels[known]
+        own = torch.eye(len(labels), dtype=torch.bool, device=labels.device)
+        items = torch.arange(len(labels), device=labels.device) if items is None else items[known]
+        alike = labels[:, None] == labels
+        anchors = (alike & (items[:, None] != items)).any(1)
+        if not anchors.any():
+            return features.sum() * 0.0
+        logits = (features[anchors] @ features.T / temperature).masked_fill(own[anchors], -torch.inf)
+        positives = (alike & ~own)[anchors]
+        costs = -logits.log_softmax(1).masked_fill(~positives, 0.0).sum(1) / positives.sum(1)
+        return costs.sum() / len(labels)
 
 
 def clamped_exp(log_scale: Tensor, limit: float = 100.0) -> Tensor:

@@ -9,6 +9,7 @@ from torch import Generator, Tensor
 from torch.utils.checkpoint import checkpoint
 
 from recbole_mm.encoder import ItemEncoder
+from recbole_mm.encoder.augment import augment_pictures
 from recbole_mm.encoder.losses import shared_pairs
 from recbole_mm.finetune.units import Units
 from recbole_mm.items.encoded_items import EncodedItems
@@ -36,6 +37,15 @@ class Batch:
     def having(self, modality: str) -> Tensor:
         """(k,): the places in the batch of the units that have the modality."""
         return (self.units.groups[modality][self.chosen] >= 0).nonzero().squeeze(1)
+
+    def views(self, modality: str) -> tuple[Tensor, Tensor]:
+        """Rows of two random views of each picture, (2k, d), or of each text as it is, (k, d), and the places in the batch of their
+        units. Texts get other rows than from ``rows`` only where the encoder has dropout."""
+        places = self.having(modality)
+        inputs = self.items.read(modality, self.units.ids[self.chosen[places]].to(self.items.device))
+        if modality == "image":
+            inputs, places = torch.cat([augment_pictures(inputs, generator=self.generator) for _ in range(2)]), places.repeat(2)
+        return self.in_chunks(lambda part: self.items.forward(modality, part), inputs), places
 
     @cached_property
     def pairs(self) -> Tensor:

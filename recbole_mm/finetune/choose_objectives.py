@@ -3,14 +3,14 @@
 import torch
 from torch import Tensor, nn
 
-from recbole_mm.data.text import clean_text
 from recbole_mm.data.tokens import user_tokens
 from recbole_mm.encoder import ItemEncoder
 from recbole_mm.encoder.joint import JointEncoder
 from recbole_mm.encoder.pretraining_heads import PretrainingHeads, drawn
 from recbole_mm.errors import InputError, listed
+from recbole_mm.finetune.categories import unit_categories
 from recbole_mm.finetune.copurchases import Copurchases
-from recbole_mm.finetune.objectives import Categories, Contrastive, Interaction, MaskedLanguage, Matching, Objective
+from recbole_mm.finetune.objectives import Categories, Contrastive, Interaction, MaskedLanguage, Matching, Objective, SupervisedContrast
 from recbole_mm.finetune.settings import FinetuneSettings
 from recbole_mm.finetune.units import Units
 
@@ -44,7 +44,8 @@ class ObjectiveChooser:
                 refused.append(f"{name}: {error}")
         if not chosen:
             raise InputError(
-                f"finetune_weights leave nothing to learn ({'; '.join(refused)}); clce and interaction are possible with any encoder"
+                f"finetune_weights leave nothing to learn ({'; '.join(refused)}); clce, supcon and interaction are "
+                "possible with any encoder"
             )
         return chosen
 
@@ -65,17 +66,15 @@ class ObjectiveChooser:
         return MaskedLanguage(pairs, heads)
 
     def _clce(self) -> Objective:
-        field = self.settings.category_field
-        if not field:
-            raise InputError("set category_field to the column of the .item file that holds each item's category")
-        values = [clean_text(value) for value in self.dataset.item_column(field, "category_field")]
-        of_unit = [values[item] for item in self.units.ids.tolist()]
-        classes = {value: i for i, value in enumerate(sorted(set(of_unit) - {""}))}
-        if len(classes) < 2:
-            raise InputError(f"all items have the same {field} (category_field), or none")
-        labels = torch.tensor([classes.get(value, -1) for value in of_unit]).where(self.trained, -1)
-        heads = {m: self._classifier(m, len(classes)) for m in self.units.groups}
-        return Categories(labels, heads)
+        labels = unit_categories(self.dataset, self.units, self.settings.category_field)
+        heads = {m: self._classifier(m, int(labels.max()) + 1) for m in self.units.groups}
+        return Categories(labels.where(self.trained, -1), heads)
+
+    def _supcon(self) -> Objective:
+        labels = unit_categories(self.dataset, self.units, self.settings.category_field).where(self.trained, -1)
+        if not bool((torch.bincount(labels[labels >= 0]) > 1).any()):
+            raise InputError(f"no two items have the same {self.settings.category_field} (category_field)")
+        return SupervisedContrast(labels)
 
     def _classifier(self, modality: str, n_classes: int) -> nn.Module:
         return drawn(lambda: nn.Linear(self.encoder.output_dims[modality], n_classes), self.settings.seed)

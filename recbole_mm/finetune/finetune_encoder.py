@@ -7,11 +7,12 @@ from recbole_mm.encoder import ItemEncoder
 from recbole_mm.encoder.export import check_exportable
 from recbole_mm.encoder.joint import JointEncoder
 from recbole_mm.finetune.choose_objectives import ObjectiveChooser
+from recbole_mm.finetune.held_out import HeldOut
 from recbole_mm.finetune.loop import FinetuningLoop
 from recbole_mm.finetune.retrieval import before_and_after
 from recbole_mm.finetune.settings import FinetuneSettings
 from recbole_mm.finetune.tuned_store import REPORT, load_or_tune, tuned_key
-from recbole_mm.finetune.units import Units, hold_out
+from recbole_mm.finetune.units import Units
 from recbole_mm.items.inputs import EncoderInputs
 from recbole_mm.items.raw_items import RawItems
 from recbole_mm.parallel.ranks import Ranks
@@ -46,17 +47,17 @@ def finetune_encoder(settings: FinetuneSettings, dataset, encoder: ItemEncoder, 
     inputs, alone = EncoderInputs(encoder, content, modalities, settings.show_progress), Ranks()
     items = RawItems(encoder, inputs, chunk_size=settings.chunk_size, precision=settings.precision, ranks=alone)
     settings, units = settings.for_encoder(encoder), Units(inputs)
-    split = hold_out(units, settings.valid_ratio if encoder.aligned else 0.0, settings.seed)
-    objectives = ObjectiveChooser(encoder, dataset, units, split.trained, settings).choose()
+    held_out = HeldOut(encoder, dataset, units, settings)
+    objectives = ObjectiveChooser(encoder, dataset, units, held_out.split.trained, settings).choose()
     settings = settings.only(objectives)
     store, name = content.cache_dir / "encoders", tuned_key(encoder.fingerprint(), settings, units, objectives)
     folder = store / (settings.stored if settings.stored and (store / settings.stored / REPORT).is_file() else name)
     settings.tuning.apply(encoder, settings.seed)
     if to_export:
         check_exportable(encoder)
-    loop = FinetuningLoop(items, units, objectives, split, settings)
-    if split.mixed:
-        say("pictures or texts are shared by so many items that held-out pairs share some with the training pairs")
+    loop = FinetuningLoop(items, units, objectives, held_out, settings)
+    if held_out.split.mixed:
+        say("pictures or texts are shared by so many items that held-out items share some with the training items")
     with Ranks.current().first_one_first():  # the first process trains by itself, the others load
         report, reused = load_or_tune(loop, folder)
     if isinstance(encoder, JointEncoder):
@@ -70,5 +71,5 @@ def _summary(report: dict, folder: Path, reused: bool) -> str:
     how = "reused from" if reused else "fine-tuned into"
     facts = f"encoder {how} {folder}: epoch {report['best_epoch']} of {len(report['epochs'])}, {report['seconds']} s"
     if report["before"] is None:
-        return f"{facts}; no pairs were held out for retrieval"
-    return f"{facts}; retrieval among {report['held_out']} held-out pairs: {before_and_after(report['before'], report['after'])}"
+        return f"{facts}; no items were held out"
+    return f"{facts}; retrieval among {report['held_out']} held-out items: {before_and_after(report['before'], report['after'])}"

@@ -11,9 +11,10 @@ from recbole_mm.checkpoint import load_checkpoint, save_checkpoint
 from recbole_mm.encoder.tuning.parameter_groups import AUTO_LEARNING_RATE, parameter_groups, schedule_factor
 from recbole_mm.errors import InputError
 from recbole_mm.finetune.batch import Batch
-from recbole_mm.finetune.retrieval import retrieval, score
+from recbole_mm.finetune.held_out import HeldOut
+from recbole_mm.finetune.retrieval import score
 from recbole_mm.finetune.settings import FinetuneSettings
-from recbole_mm.finetune.units import Split, Units, generator_for
+from recbole_mm.finetune.units import Units, generator_for
 from recbole_mm.items.encoded_items import EncodedItems
 from recbole_mm.terminal import Bar, say
 
@@ -23,17 +24,17 @@ logger = getLogger(__name__)
 
 
 class FinetuningLoop:
-    """Fine-tunes ``items.encoder``, in place, on all units that an objective can use and that the split leaves for training.
+    """Fine-tunes ``items.encoder``, in place, on all units that an objective can use and that are not held out.
 
     The optimiser is AdamW with a linear warm-up and then half a cosine down to zero over ``epochs``; gradients are clipped at norm 1.
-    Heads that start from random weights have the learning rate of random weights. After every epoch the pictures and texts of the
-    held-out pairs are retrieved by each other; the weights of the best epoch are the result, or those of the last epoch if nothing is
-    held out. All random numbers of a step come from the seed and the step alone, so training resumes exactly from a checkpoint (one per
-    epoch and per minute), which holds no random state.
+    Heads that start from random weights have the learning rate of random weights. After every epoch the encoder is measured on the
+    held-out units (see ``HeldOut``); the weights of the best epoch are the result, or those of the last epoch if nothing is held out. All
+    random numbers of a step come from the seed and the step alone, so training resumes exactly from a checkpoint (one per epoch and per
+    minute), which holds no random state.
 
     Args:
         objectives: ``{name: Objective}``.
-        split: which units are held out.
+        held_out: the units that are held out.
 
     Attributes:
         history: one entry per epoch: ``losses`` (the mean of each objective) and ``retrieval``.
@@ -44,11 +45,11 @@ class FinetuningLoop:
         InputError: fewer than two units have what the objectives learn from.
     """
 
-    def __init__(self, items: EncodedItems, units: Units, objectives: nn.ModuleDict, split: Split, settings: FinetuneSettings) -> None:
+    def __init__(self, items: EncodedItems, units: Units, objectives: nn.ModuleDict, held_out: HeldOut, settings: FinetuneSettings) -> None:
         self.items, self.units, self.settings, self.encoder = items, units, settings, items.encoder
         self.objectives = objectives.to(items.device)
         useful = torch.stack([objective.useful for objective in objectives.values()]).any(0)
-        self.training, self.held = (useful & split.trained).nonzero().squeeze(1), split.held.nonzero().squeeze(1)
+        self.training, self.held_out = (useful & held_out.split.trained).nonzero().squeeze(1), held_out
         if len(self.training) < 2:
             raise InputError(f"fine-tuning: {len(self.training)} items have what {', '.join(objectives)} learns from")
         self.per_epoch = -(-len(self.training) // settings.batch_size)
@@ -65,14 +66,8 @@ class FinetuningLoop:
         return self.settings.epochs * self.per_epoch
 
     def retrieve(self) -> dict[str, float] | None:
-        """Recalls of the held-out pairs under the present weights (see ``retrieval``); None if nothing is held out."""
-        if not len(self.held):
-            return None
-        groups = {m: numbers[self.held].to(self.items.device) for m, numbers in self.units.groups.items()}
-        self.encoder.eval()
-        with torch.no_grad():
-            rows = self.items.encode(self.units.ids[self.held].to(self.items.device))
-        return retrieval(rows["image"], rows["text"], groups)
+        """How the encoder does on the held-out units under the present weights; None if nothing is held out."""
+        return self.held_out.measure(self.items)
 
     def run(self, checkpoint: Path) -> None:
         """Trains to the end, from ``checkpoint`` if that file is there, and leaves the best weights in the encoder.
@@ -144,7 +139,7 @@ class FinetuningLoop:
         say(f"fine-tuning, epoch {len(self.history)} of {self.settings.epochs}: {shown}")
 
     def _done(self) -> bool:
-        return bool(len(self.held)) and len(self.history) - self.best > self.settings.stopping_step
+        return bool(len(self.held_out.units)) and len(self.history) - self.best > self.settings.stopping_step
 
     def _save(self, file: Path) -> None:
         state = {

@@ -55,7 +55,7 @@ class FinetuneSettings:
             weight_decay=float(config["encoder_weight_decay"]),
             layer_decay=float(config["layer_decay"]),
             weights=weights,
-            category_field=config["category_field"] if "clce" in weights else None,
+            category_field=config["category_field"] if {"clce", "supcon"} & set(weights) else None,
             valid_ratio=float(config["finetune_valid_ratio"]),
             stopping_step=config["finetune_stopping_step"],
             precision=config["encoder_precision"],

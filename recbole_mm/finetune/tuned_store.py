@@ -58,13 +58,13 @@ def load_or_tune(loop: FinetuningLoop, folder: Path) -> tuple[dict, bool]:
 
 def _report(loop: FinetuningLoop, before: dict[str, float] | None) -> dict:
     """What is known of a tuned encoder: settings, counts, seconds, its fingerprint, losses and retrieval of each epoch and which epoch was
-    kept, and retrieval of the held-out pairs before and after (null if nothing is held out)."""
+    kept, and retrieval of the held-out items before and after (null if nothing is held out)."""
     return {
         "encoder": loop.encoder.name,
         "fingerprint": loop.encoder.fingerprint(),
         "settings": loop.settings.identity(),
         "trained_on": len(loop.training),
-        "held_out": len(loop.held),
+        "held_out": len(loop.held_out.units),
         "before": before,
         "after": loop.history[loop.best - 1]["retrieval"],
         "best_epoch": loop.best,

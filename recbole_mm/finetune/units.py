@@ -47,9 +47,9 @@ class Split(NamedTuple):
     """Which units are held out from training.
 
     Attributes:
-        held: bool (n,), the pairs that are held out.
+        held: bool (n,), the units that are held out.
         trained: bool (n,), the units that may be trained on.
-        mixed: whether single pairs had to be held out, which share a picture or a text with units that are trained on.
+        mixed: whether single units had to be held out, which share a picture or a text with units that are trained on.
     """
 
     held: Tensor
@@ -57,20 +57,23 @@ class Split(NamedTuple):
     mixed: bool
 
 
-def hold_out(units: Units, share: float, seed: int) -> Split:
-    """Holds out about ``share`` of the pairs for retrieval, at least two; none for a share of 0.
+def hold_out(units: Units, among: Tensor, share: float, seed: int) -> Split:
+    """Holds out about ``share`` of some units, at least two; none for a share of 0.
 
     Units that share a picture or a text, such as the colours of a shirt, form a family. A family is held out or trained on as a whole, so
-    that no part of a held-out pair is seen in training: the units of its family that are no pairs are not trained on either. If families
-    are too large for that, single pairs are drawn.
+    that no part of a held-out unit is seen in training: the units of its family that may not be held out are not trained on either. If
+    families are too large for that, single units are drawn.
+
+    Args:
+        among: bool (n,), the units that may be held out.
     """
-    held, pairs = torch.zeros(len(units), dtype=torch.bool), units.pairs.nonzero().squeeze(1)
-    quota = max(2, round(share * len(pairs))) if share and len(pairs) else 0
+    held, among = torch.zeros(len(units), dtype=torch.bool), among.nonzero().squeeze(1)
+    quota = max(2, round(share * len(among))) if share and len(among) else 0
     families = _families(units)
     for numbers, mixed in ((families, False), (torch.arange(len(units)), True)):
-        members = _filled(numbers[pairs], quota, generator_for(seed, "held out"))
+        members = _filled(numbers[among], quota, generator_for(seed, "held out"))
         if int(members.sum()) >= min(2, quota):
-            held[pairs[members]] = True
+            held[among[members]] = True
             return Split(held, ~torch.isin(numbers, numbers[held]), mixed)
     return Split(held, ~held, False)
 

@@ -12,9 +12,10 @@ from recbole_mm.encoder.build_encoder import build_encoder
 from recbole_mm.encoder.settings import EncoderSettings
 from recbole_mm.finetune.choose_objectives import ObjectiveChooser
 from recbole_mm.finetune.finetune_encoder import TunedEncoder, finetune_encoder
+from recbole_mm.finetune.held_out import HeldOut
 from recbole_mm.finetune.loop import FinetuningLoop
 from recbole_mm.finetune.settings import FinetuneSettings
-from recbole_mm.finetune.units import Units, hold_out
+from recbole_mm.finetune.units import Units
 from recbole_mm.items.inputs import EncoderInputs
 from recbole_mm.items.raw_items import RawItems
 from recbole_mm.testing.planted import settings
@@ -28,16 +29,17 @@ QUICK = {"finetune_epochs": 4, "finetune_batch_size": 17, "finetune_warmup_steps
 
 
 def write_shop(folder: Path, n_items: int = 64, n_users: int = 24, seed: int = 0) -> Path:
-    """Item i has one of eight colours, in its picture, in its text and as its category; user u consumes items of one colour."""
+    """Item i has one of eight colours, in its picture, in its text and as its category, and one of four kinds, each of two colours that
+    do not look alike; user u consumes items of one colour."""
     rng = np.random.default_rng(seed)
     (folder / "images").mkdir(parents=True)
     names = list(COLOURS)
-    lines = ["item_id:token\ttitle:token_seq\timage:token\tcolour:token"]
+    lines = ["item_id:token\ttitle:token_seq\timage:token\tcolour:token\tkind:token"]
     for i in range(n_items):
         name = names[i % len(names)]
         pixels = np.clip(np.array(COLOURS[name]) + rng.integers(-30, 31, (32, 32, 3)), 0, 255).astype(np.uint8)
         Image.fromarray(pixels).save(folder / "images" / f"{i}.png")
-        lines.append(f"i{i}\ta {name} shirt number {i}\t{i}.png\t{name}")
+        lines.append(f"i{i}\ta {name} shirt number {i}\t{i}.png\t{name}\tkind {i % 4}")
     (folder / f"{folder.name}.item").write_text("\n".join(lines) + "\n")
     rows = ["user_id:token\titem_id:token\ttimestamp:float"]
     for u in range(n_users):
@@ -72,9 +74,9 @@ def staged(folder: Path, cache: Path, **keys) -> FinetuningLoop:
     parts = [m for m in encoder.modalities if m in dataset.content.modalities]
     inputs, chosen = EncoderInputs(encoder, dataset.content, parts), FinetuneSettings.from_config(config).for_encoder(encoder)
     items, units = RawItems(encoder, inputs, chunk_size=chosen.chunk_size), Units(inputs)
-    split = hold_out(units, chosen.valid_ratio if encoder.aligned else 0.0, chosen.seed)
-    objectives = ObjectiveChooser(encoder, dataset, units, split.trained, chosen).choose()
-    return FinetuningLoop(items, units, objectives, split, chosen)
+    held_out = HeldOut(encoder, dataset, units, chosen)
+    objectives = ObjectiveChooser(encoder, dataset, units, held_out.split.trained, chosen).choose()
+    return FinetuningLoop(items, units, objectives, held_out, chosen)
 
 
 def weights(encoder: torch.nn.Module) -> dict[str, torch.Tensor]:

@@ -35,7 +35,7 @@ def test_tunes_prints_and_exports_what_the_encoder_takes(encoder, tuning, shop, 
     keys = {"encoder": encoder, "encoder_tuning": tuning, "finetune_weights": "{itc: 1}"}
     with caplog.at_level("INFO"):
         assert main(["finetune", *arguments(shop, cache, state="INFO", **keys), f"--output={file}"]) == 0
-    assert "retrieval among 13 held-out pairs: image->text R@1 0." in caplog.text and f"exported to {file}" in caplog.text
+    assert "retrieval among 13 held-out items: image->text R@1 0." in caplog.text and f"exported to {file}" in caplog.text
     found = tuned(shop, cache, **{**SMALL, **keys, "finetune_weights": {"itc": 1}})
     assert found.reused
     taken, base = create_encoder(f"{encoder}@{file}"), create_encoder(encoder, seed=2020)
@@ -125,7 +125,7 @@ def stamps(folder: Path) -> list[int]:
     ("keys", "facts"),
     [
         ({"finetune_weights": "{itm: 1}"}, ["itm", "open_clip:tiny"]),
-        ({"finetune_weights": "{itx: 1}"}, ["finetune_weights", "itx", "itc, itm, mlm, clce, interaction"]),
+        ({"finetune_weights": "{itx: 1}"}, ["finetune_weights", "itx", "itc, itm, mlm, clce, supcon, interaction"]),
         ({"finetune_weights": "{itc: 0}"}, ["finetune_weights"]),
         ({"finetune_weights": "{itc: -1}"}, ["finetune_weights"]),
         ({"finetune_weights": 3}, ["finetune_weights"]),

@@ -76,5 +76,5 @@ def test_validation_test_and_cold_interactions_never_enter(cold, shop, tmp_path,
     assert pairs[1] and pairs[2] and not pairs[0] & (pairs[1] | pairs[2])
     matrix = loop.objectives["interaction"].copurchases.of_user
     units_of = [{int(loop.units.of_item[item]) for _, item in part} for part in pairs]
-    assert set(matrix.indices.tolist()) <= units_of[0] - set(loop.held.tolist())
+    assert set(matrix.indices.tolist()) <= units_of[0] - set(loop.held_out.units.tolist())
     assert matrix.nnz <= len(pairs[0])

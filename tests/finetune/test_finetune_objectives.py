@@ -15,7 +15,7 @@ from tests.hf_folders import write_bert, write_vit
 
 ONE = {"finetune_epochs": 10, "finetune_warmup_steps": 1, "finetune_learning_rate": 0.001}
 CASES = [("open_clip:tiny", "itc"), ("vlmo:tiny", "itc"), ("vlmo:tiny", "itm"), ("beit3:tiny", "itm"), ("vlmo:tiny", "mlm"),
-         ("beit3:tiny", "mlm"), ("open_clip:tiny", "clce"), ("open_clip:tiny", "interaction")]  # fmt: skip
+         ("beit3:tiny", "mlm"), ("open_clip:tiny", "clce"), ("open_clip:tiny", "supcon"), ("open_clip:tiny", "interaction")]  # fmt: skip
 
 
 @pytest.fixture(scope="session")
@@ -144,7 +144,9 @@ def test_of_the_defaults_only_the_possible_take_part(shop, tmp_path):
         ({"finetune_weights": {"clce": 1}}, ["clce", "category_field"]),
         ({"finetune_weights": {"clce": 1}, "category_field": "genre"}, ["clce", "genre", "colours.item", "colour"]),
         ({"finetune_weights": {"itc": 1}, "image_field": None}, ["itc", "0 items have both"]),
-        ({"image_field": None}, ["nothing to learn", "itc", "clce and interaction"]),
+        ({"image_field": None}, ["nothing to learn", "itc", "clce, supcon and interaction"]),
+        ({"finetune_weights": {"supcon": 1}}, ["supcon", "category_field"]),
+        ({"finetune_weights": {"supcon": 1}, "category_field": "title"}, ["supcon", "no two items", "title"]),
         ({"finetune_weights": {"interaction": 1}, "cold_item_ratio": 0.97}, ["interaction", "training part"]),
     ],
     ids=str,

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from recbole_mm.finetune import retrieval as module
-from recbole_mm.finetune.retrieval import retrieval, score
+from recbole_mm.finetune.retrieval import category_precision, retrieval, score
 
 
 def slow(query, target, groups, k):
@@ -40,3 +40,19 @@ def test_the_best_and_the_worst():
     assert score(retrieval(rows, rows.roll(1, 0), apart)) == 0
     one = {"image": torch.arange(20), "text": torch.zeros(20)}
     assert score(retrieval(rows, rows.roll(1, 0), one)) == 1, "all have the same text"
+
+
+def test_categories_of_the_nearest(monkeypatch):
+    monkeypatch.setattr(module, "ROWS_AT_ONCE", 7)
+    generator = torch.Generator().manual_seed(1)
+    rows, labels = torch.randn(40, 6, generator=generator), torch.randint(4, (40,), generator=generator)
+    labels[:3], queries = torch.tensor([7, 8, 8]), torch.arange(40) < 20
+    shares = []
+    for i in range(1, 20):
+        order = sorted((j for j in range(40) if j != i), key=lambda j: -float(torch.cosine_similarity(rows[i], rows[j], dim=0)))
+        peers = int((labels == labels[i]).sum()) - 1
+        shares.append(sum(int(labels[j]) == int(labels[i]) for j in order[:10]) / min(10, peers))
+    assert category_precision(rows, labels, queries) == pytest.approx(sum(shares) / 19)
+    assert category_precision(torch.eye(9)[labels], labels, queries) == 1
+    assert category_precision(rows, labels, torch.arange(40) < 1) is None, "alone in its category"
+    assert category_precision(rows[:0], labels[:0], queries[:0]) is None

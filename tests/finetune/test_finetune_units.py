@@ -30,11 +30,12 @@ def test_families_are_held_out_whole(seed):
     pictures = [f"p{i // 3}-{max(i % 3, 1)}" for i in range(90)]
     texts = [f"t{i // 3}-{min(i % 3, 1)}" for i in range(90)]
     units = made(pictures, texts)
-    held, trained, mixed = hold_out(units, 0.2, seed)
+    held, trained, mixed = hold_out(units, units.pairs, 0.2, seed)
     assert not mixed and int(held.sum()) == 18 and torch.equal(trained, ~held)
     family = torch.tensor([int(name[0][1:].split("-")[0]) for name in units.names])
     assert set(family[held].tolist()).isdisjoint(family[~held].tolist())
-    assert torch.equal(held, hold_out(units, 0.2, seed)[0]) and not torch.equal(held, hold_out(units, 0.2, seed + 100)[0])
+    again, other = hold_out(units, units.pairs, 0.2, seed), hold_out(units, units.pairs, 0.2, seed + 100)
+    assert torch.equal(held, again.held) and not torch.equal(held, other.held)
 
 
 def test_what_shares_a_picture_or_a_text_with_a_held_out_pair_is_not_trained_on():
@@ -42,7 +43,7 @@ def test_what_shares_a_picture_or_a_text_with_a_held_out_pair_is_not_trained_on(
     pictures = [f"p{i // 3}" if i % 3 != 1 else "" for i in range(60)]
     texts = [f"t{i // 3}" if i % 3 != 2 else "" for i in range(60)]
     units = made(pictures, texts)
-    held, trained, mixed = hold_out(units, 0.2, 0)
+    held, trained, mixed = hold_out(units, units.pairs, 0.2, 0)
     assert not mixed and int(held.sum()) == 4 and int(trained.sum()) == 48
     for names in zip(*units.names, strict=True):
         seen = {name for name, here in zip(names, trained.tolist(), strict=True) if here and name}
@@ -51,12 +52,12 @@ def test_what_shares_a_picture_or_a_text_with_a_held_out_pair_is_not_trained_on(
 
 def test_of_families_too_large_pairs_are_drawn_singly():
     units = made([f"p{i}" for i in range(40)], ["one text" if i % 2 else "another" for i in range(40)])
-    held, trained, mixed = hold_out(units, 0.1, 0)
+    held, trained, mixed = hold_out(units, units.pairs, 0.1, 0)
     assert mixed and int(held.sum()) == 4 and torch.equal(trained, ~held)
 
 
 @pytest.mark.parametrize(("n", "share", "expected"), [(40, 0, 0), (3, 0.01, 2), (0, 0.5, 0), (1, 0.5, 0)])
 def test_how_many_are_held_out(n, share, expected):
     units = made([f"p{i}" for i in range(n)] + ["picture alone"], [f"t{i}" for i in range(n)] + [""])
-    held, trained, _ = hold_out(units, share, 0)
+    held, trained, _ = hold_out(units, units.pairs, share, 0)
     assert int(held.sum()) == expected and not held[~units.pairs].any() and torch.equal(trained, ~held)
