@@ -126,11 +126,11 @@ def write_roberta(folder: Path) -> Path:
     return _save(folder, lambda: RobertaModel(config))
 
 
-def write_qwen(folder: Path) -> Path:
+def write_qwen(folder: Path, length: int = 24) -> Path:
     """A decoder that pools its last token, as the Qwen3 embedders do."""
     from transformers import Qwen3Config, Qwen3Model
 
-    size = _write_word_tokenizer(folder, length=24, pad="<pad>")
+    size = _write_word_tokenizer(folder, length=length, pad="<pad>")
     config = Qwen3Config(
         **SIZES,
         num_key_value_heads=2,

@@ -85,7 +85,9 @@ SECTIONS: dict[str, dict[str, Key]] = {
                                   "were trained at."),
         "encoder_tokenizer": Key(None, NAME, "The tokenizer's file or folder, for vlmo and beit3. ~: the one beside the weights, else it "
                                  "is downloaded."),
-        "trust_remote_code": Key(False, SWITCH, "True: run Python code that comes with a Hugging Face repository (backend hf)."),
+        "encoder_prompt": Key(None, NAME, "What st puts before every text: document or query for the prompt that the model has for these, "
+                              "the name of another of its prompts, or a prompt of your own. ~: document, since items are documents."),
+        "trust_remote_code": Key(False, SWITCH, "True: run Python code that comes with a Hugging Face repository (backends hf, st)."),
         "encoder_precision": Key("fp32", choice("fp32", "bf16"), "The precision in which the encoder computes. bf16 is autocast: weights "
                                  "and features stay fp32."),
         "encoder_chunk_size": Key("auto", or_auto(COUNT), "How many items' activations are kept at once. With more items in a batch, "

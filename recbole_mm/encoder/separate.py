@@ -105,16 +105,26 @@ def check_separate(name: str, source: str | None) -> None:
 
 @register_backend("separate", whole=True, check=check_separate)
 def create_separate(
-    name: str, source: str | None, *, seed: int = 0, gradient_checkpointing: bool = False, trust_remote_code: bool = False
+    name: str,
+    source: str | None,
+    *,
+    seed: int = 0,
+    gradient_checkpointing: bool = False,
+    trust_remote_code: bool = False,
+    prompt: str | None = None,
 ) -> SeparateEncoder:
     """``name``: ``image=<encoder>,text=<encoder>`` in either order, each a name for ``create_encoder``. The seed goes to both parts, an
     option to those whose backend has it.
 
     Raises:
         InputError: see ``create_encoder``; a name that cannot be split or can be split in several ways; a part that does not read its
-            modality.
+            modality; a prompt that no part takes.
     """
     options = {"gradient_checkpointing": gradient_checkpointing, "trust_remote_code": trust_remote_code}
+    if prompt is not None:
+        options["prompt"] = prompt
+        if not any("prompt" in (options_of(parse_name(part)[0]) or ()) for part in split_name(name).values()):
+            raise InputError(f"separate:{name}: neither part takes a prompt, which is for st: leave encoder_prompt out")
     parts = {modality: _create(part, seed, options) for modality, part in split_name(name).items()}
     return SeparateEncoder(f"separate:{name}", **parts).eval()
 
@@ -131,7 +141,7 @@ def split_name(name: str) -> dict[str, str]:
     )
 
 
-def _create(name: str, seed: int, options: dict[str, bool]) -> ItemEncoder:
+def _create(name: str, seed: int, options: dict[str, bool | str]) -> ItemEncoder:
     known = options_of(parse_name(name)[0])
     return create_encoder(name, seed=seed, **{key: value for key, value in options.items() if known is None or key in known})
 

@@ -8,7 +8,12 @@ import torch
 from recbole_mm.config.modalities import ModalitySources
 from recbole_mm.encoder.tuning.tunings import Tuning
 
-OPTIONS = {"encoder_image_size": "image_size", "encoder_tokenizer": "tokenizer", "trust_remote_code": "trust_remote_code"}
+OPTIONS = {
+    "encoder_image_size": "image_size",
+    "encoder_tokenizer": "tokenizer",
+    "encoder_prompt": "prompt",
+    "trust_remote_code": "trust_remote_code",
+}
 """Configuration key -> option of ``create_encoder``, which is only given where the key has a value."""
 
 

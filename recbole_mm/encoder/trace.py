@@ -24,12 +24,14 @@ class Trace:
     head: list[str] = field(default_factory=list)
 
 
-def trace(module: nn.Module, run: Callable[[], Tensor]) -> Trace:
+def trace(module: nn.Module, run: Callable[[], Tensor], blocks_in: str = "") -> Trace:
     """Trace the rows that ``run()`` computes with ``module`` (whose parameters must require gradients).
 
-    Blocks are looked for in the outermost nn.ModuleList and nn.Sequential of ``module``: a list inside a block is part of the block.
+    Blocks are looked for in the outermost nn.ModuleList and nn.Sequential of the submodule ``blocks_in``: a list inside a block is part
+    of the block.
     """
-    lists = {name: _members(part, name) for name, part in _outermost_lists(module)}
+    outermost = _outermost_lists(module.get_submodule(blocks_in), blocks_in and f"{blocks_in}.")
+    lists = {name: _members(part, name) for name, part in outermost}
     outputs: dict[nn.Module, list[Tensor]] = {}
 
     def note(part: nn.Module, _: tuple, output: object) -> None:

@@ -12,27 +12,28 @@ import pytest
 import examples.own_encoder  # noqa: F401  (registers the backend "colours")
 from recbole_mm.encoder import ItemEncoder, create_encoder
 
-KINDS = ["open_clip", "vlmo", "beit3", "hf", "hf_image", "hf_text", "timm", "separate", "colours"]
-READ_PICTURES = [kind for kind in KINDS if kind != "hf_text"]
+KINDS = ["open_clip", "vlmo", "beit3", "hf", "hf_image", "hf_text", "timm", "st", "st_text", "separate", "colours"]
+READ_PICTURES = [kind for kind in KINDS if kind not in ("hf_text", "st_text")]
 READ_TEXTS = [kind for kind in KINDS if kind not in ("hf_image", "timm", "colours")]
 READ_BOTH_IN_ONE_PASS = ["vlmo", "beit3"]
 
 
 @pytest.fixture(scope="session")
 def folders(tmp_path_factory) -> dict[str, Path]:
-    """Tiny models of transformers and timm on the disk."""
-    from tests.hf_folders import write_bert, write_clip, write_vit
+    """Tiny models of transformers, sentence-transformers and timm on the disk."""
+    from tests.hf_folders import write_bert, write_clip, write_qwen, write_vit
     from tests.timm_folders import write_timm
 
     root = tmp_path_factory.mktemp("encoders")
-    transformers = {"hf": write_clip(root / "clip"), "hf_image": write_vit(root / "vit"), "hf_text": write_bert(root / "bert")}
-    return {**transformers, "timm": write_timm(root / "efficientnet")}
+    written = {"hf": write_clip(root / "clip"), "hf_image": write_vit(root / "vit"), "hf_text": write_bert(root / "bert")}
+    return {**written, "timm": write_timm(root / "efficientnet"), "st": written["hf"], "st_text": write_qwen(root / "qwen", length=64)}
 
 
 @pytest.fixture(scope="session")
 def names(folders) -> dict[str, str]:
     """kind -> what ``create_encoder`` takes."""
-    found = {kind: f"{kind}:tiny" for kind in ("open_clip", "vlmo", "beit3")} | {kind: f"hf:{path}" for kind, path in folders.items()}
+    found = {kind: f"{kind}:tiny" for kind in ("open_clip", "vlmo", "beit3")}
+    found |= {kind: f"{kind.partition('_')[0]}:{path}" for kind, path in folders.items()}
     found["timm"] = f"timm:test_efficientnet@{folders['timm']}"
     return found | {"separate": f"separate:image={found['hf_image']},text={found['hf_text']}", "colours": "colours:small"}
 

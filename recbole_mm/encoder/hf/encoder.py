@@ -6,7 +6,6 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from recbole_mm.encoder.base import ItemEncoder
 from recbole_mm.encoder.factory import register_backend
 from recbole_mm.encoder.hf.image import HfImage, load_image_processor
 from recbole_mm.encoder.hf.load import find_class, load_model, quiet, read_config
@@ -15,19 +14,16 @@ from recbole_mm.encoder.hf.sentence import Sentence, pool, read_sentence
 from recbole_mm.encoder.hf.source import find_folder
 from recbole_mm.encoder.hf.text import HfTokens, load_tokenizer, longest_text
 from recbole_mm.encoder.losses import clamped_exp
-from recbole_mm.encoder.probe import probe_inputs
 from recbole_mm.encoder.timm.encoder import build_timm
 from recbole_mm.encoder.timm.source import is_timm_folder, read_folder
-from recbole_mm.encoder.trace import trace
-from recbole_mm.errors import InputError, one_line
+from recbole_mm.encoder.traced import TracedEncoder
+from recbole_mm.errors import InputError
 
 MODALITIES = {"dual": ("image", "text"), "image": ("image",), "text": ("text",)}
 VOLATILE = {"transformers_version", "_name_or_path", "name_or_path", "dtype", "torch_dtype", "_commit_hash", "attn_implementation"}
-SIMILARITY = ("logit_scale", "logit_bias", "temperature")
-CLS = {"cls_token", "class_token", "class_embedding"}
 
 
-class HfEncoder(ItemEncoder):
+class HfEncoder(TracedEncoder):
     """A transformers model under the encoder contract.
 
     Rows: of a dual encoder its projected vectors; of an image encoder its own pooled output, else its CLS token, else the mean over its
@@ -51,20 +47,16 @@ class HfEncoder(ItemEncoder):
             self.image_size, self.image_mean, self.image_std = image.size, image.mean, image.std
         if tokens is not None:
             self.pad_id = tokens.pad_id
-        self._has_cls = any(CLS & set(name.split(".")) for name, _ in model.named_parameters())
         self.eval()
-        self._trace()
+        self.find_parts(model.config.model_type, "model")
 
     def forward(self, inputs: dict[str, Tensor]) -> dict[str, Tensor]:
         rows = {}
         for modality, values in inputs.items():
             if modality not in self.modalities:
                 raise ValueError(f"{self.name} encodes {' and '.join(self.modalities)}, not '{modality}'")
-            weight = next(self.model.parameters())
-            if len(values) == 0:  # the rows depend on a weight, so that a loss over them has a graph
-                rows[modality] = weight.reshape(-1)[:0, None].expand(0, self.output_dims[modality])
-            else:
-                rows[modality] = self._images(values, weight.dtype) if modality == "image" else self._texts(values)
+            encode = self._images if modality == "image" else self._texts
+            rows[modality] = encode(values) if len(values) else self.no_rows(modality)
         return rows
 
     def tokenize(self, texts: list[str]) -> Tensor:
@@ -73,7 +65,7 @@ class HfEncoder(ItemEncoder):
     def pooled(self, modality: str, hidden: Tensor, inputs: Tensor) -> Tensor:
         if modality == "text":
             return pool(hidden, self.tokens.read(inputs)[1], self.pooling[:1])
-        return hidden[:, 0] if self._has_cls and hidden.dim() == 3 else super().pooled(modality, hidden, inputs)
+        return hidden[:, 0] if self.has_cls and hidden.dim() == 3 else super().pooled(modality, hidden, inputs)
 
     def weights_module(self) -> nn.Module:
         return self.model
@@ -81,12 +73,6 @@ class HfEncoder(ItemEncoder):
     def save_files(self, folder: Path) -> tuple[str, dict[str, object]]:
         save_folder(self.name, self.folder, folder, self.model, self.dense)
         return "hf:{folder}", {}
-
-    def towers(self) -> list[list[nn.Module]]:
-        return [[self.get_submodule(name) for name in names] for names in self._blocks]
-
-    def head(self) -> list[str]:
-        return list(self._head)
 
     def geometry(self) -> dict:
         return self.preprocess_image.geometry() if "image" in self.modalities else {}
@@ -96,7 +82,7 @@ class HfEncoder(ItemEncoder):
             "backend": "hf",
             "kind": self.kind,
             "model": type(self.model).__name__,
-            "config": _stable(json.loads(self.model.config.to_json_string(use_diff=False))),
+            "config": stable(json.loads(self.model.config.to_json_string(use_diff=False))),
             "mean": self.image_mean,
             "std": self.image_std,
             "pooling": self.pooling,
@@ -105,15 +91,10 @@ class HfEncoder(ItemEncoder):
         }
 
     def similarity(self) -> tuple[Tensor, Tensor | None]:
-        scale, bias = getattr(self.model, "logit_scale", None), getattr(self.model, "logit_bias", None)
-        if scale is None:
-            if isinstance(getattr(self.model, "temperature", None), Tensor):  # ALIGN's
-                return 1 / self.model.temperature, None
-            return super().similarity()
-        return (clamped_exp(scale), None) if bias is None else (scale.exp(), bias)
+        return similarity_of(self.model) or super().similarity()
 
-    def _images(self, values: Tensor, dtype: torch.dtype) -> Tensor:
-        pixels = self.normalise(values, dtype)
+    def _images(self, values: Tensor) -> Tensor:
+        pixels = self.normalise(values, next(self.model.parameters()).dtype)
         if self.kind == "dual":
             return _vectors(self.model.get_image_features(pixel_values=pixels))
         output = self.model(pixel_values=pixels)
@@ -123,7 +104,7 @@ class HfEncoder(ItemEncoder):
         hidden = output.last_hidden_state
         if hidden.dim() == 4:
             return hidden.mean((2, 3))
-        return hidden[:, 0] if self._has_cls else hidden.mean(1)
+        return hidden[:, 0] if self.has_cls else hidden.mean(1)
 
     def _texts(self, values: Tensor) -> Tensor:
         ids, mask = self.tokens.read(values)
@@ -131,31 +112,6 @@ class HfEncoder(ItemEncoder):
         if self.kind == "dual":
             return _vectors(self.model.get_text_features(**given))
         return self.dense(pool(self.model(**given).last_hidden_state, mask, self.pooling))
-
-    def _trace(self) -> None:
-        """Finds widths, blocks, head and unused parameters with one probe of each modality."""
-        self._blocks, self._head, used = [], [], set()
-        for modality in self.modalities:
-            try:
-                self.output_dims = {**self.output_dims, modality: 0}
-                probe = probe_inputs(self, modality, n=1)
-                found = trace(self, lambda m=modality, x=probe: self({m: x})[m])
-                with torch.no_grad():
-                    first, second = self({modality: probe})[modality], self({modality: probe})[modality]
-            except Exception as error:
-                raise InputError(f"{self.name}: the model cannot encode a plain {modality} ({one_line(error)})") from error
-            if first.dim() != 2 or not torch.allclose(first, second, rtol=1e-4, atol=1e-6):
-                what = f"gives {tuple(first.shape)} for one {modality}" if first.dim() != 2 else f"encodes the same {modality} in two ways"
-                raise InputError(f"{self.name}: a {self.model.config.model_type} model {what}, so it is no encoder of items")
-            if not found.blocks:
-                raise InputError(f"{self.name}: no list of blocks is found in a {self.model.config.model_type} model")
-            self.output_dims[modality] = first.shape[1]
-            self._blocks.append(found.blocks)
-            self._head += [name for name in found.head if name not in self._head]
-            used |= set(found.parameters)
-        used |= {f"model.{name}" for name in SIMILARITY}
-        for name, parameter in self.named_parameters():
-            parameter.requires_grad_(name in used)
 
 
 def _label(name: str, source: str | None) -> str:
@@ -215,13 +171,23 @@ def _build(label: str, folder: Path, trust: bool) -> HfEncoder:
         return HfEncoder(label, kind, model, image, tokens, sentence, whole)
 
 
+def similarity_of(model: nn.Module) -> tuple[Tensor, Tensor | None] | None:
+    """The scale and bias that a dual encoder of transformers brings for cosines of its rows; None where it has none."""
+    scale, bias = getattr(model, "logit_scale", None), getattr(model, "logit_bias", None)
+    if scale is not None:
+        return (clamped_exp(scale), None) if bias is None else (scale.exp(), bias)
+    if isinstance(getattr(model, "temperature", None), Tensor):  # ALIGN's
+        return 1 / model.temperature, None
+    return None
+
+
 def _vectors(output: object) -> Tensor:
     """What get_*_features gives: the vectors (transformers 4), or an output with the vectors in it (transformers 5)."""
     return output if isinstance(output, Tensor) else output.pooler_output
 
 
-def _stable(settings: object) -> object:
+def stable(settings: object) -> object:
     """A configuration without the values that depend on the machine or the version that wrote it."""
     if isinstance(settings, dict):
-        return {key: _stable(value) for key, value in settings.items() if key not in VOLATILE}
-    return [_stable(value) for value in settings] if isinstance(settings, list) else settings
+        return {key: stable(value) for key, value in settings.items() if key not in VOLATILE}
+    return [stable(value) for value in settings] if isinstance(settings, list) else settings

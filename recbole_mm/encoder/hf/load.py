@@ -121,7 +121,7 @@ def load_model(label: str, folder: Path, config: object, found: type, *, pooler:
             output_loading_info=True,
             weights_only=True,
             ignore_mismatched_sizes=True,
-            **{_dtype_argument(): torch.float32},
+            **{dtype_argument(): torch.float32},
             **_local(trust_remote_code),
             **options,
         )
@@ -143,7 +143,8 @@ def _local(trust_remote_code: bool) -> dict:
     return {"trust_remote_code": trust_remote_code, "local_files_only": not trust_remote_code}
 
 
-def _dtype_argument() -> str:
+def dtype_argument() -> str:
+    """What ``from_pretrained`` calls the dtype of the weights."""
     from transformers import __version__
 
     return "dtype" if torch.torch_version.TorchVersion(__version__) >= "4.56" else "torch_dtype"
