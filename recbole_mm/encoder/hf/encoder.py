@@ -6,6 +6,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from recbole_mm.encoder.base import ItemEncoder
 from recbole_mm.encoder.factory import register_backend
 from recbole_mm.encoder.hf.image import HfImage, load_image_processor
 from recbole_mm.encoder.hf.load import find_class, load_model, quiet, read_config
