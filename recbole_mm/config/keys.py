@@ -87,6 +87,8 @@ SECTIONS: dict[str, dict[str, Key]] = {
                                  "is downloaded."),
         "encoder_prompt": Key(None, NAME, "What st puts before every text: document or query for the prompt that the model has for these, "
                               "the name of another of its prompts, or a prompt of your own. ~: document, since items are documents."),
+        "encoder_dim": Key(None, COUNT, "Cut the encoder's feature vectors to their first so many numbers and normalise them, for encoders "
+                           "that were trained for it (Matryoshka). ~: whole."),
         "trust_remote_code": Key(False, SWITCH, "True: run Python code that comes with a Hugging Face repository (backends hf, st)."),
         "encoder_precision": Key("fp32", choice("fp32", "bf16"), "The precision in which the encoder computes. bf16 is autocast: weights "
                                  "and features stay fp32."),

@@ -32,6 +32,8 @@ class ItemEncoder(FeatureNetwork):
         image_size: (height, width) in pixels, None without pictures.
         image_mean, image_std: per RGB channel, for pixels scaled to 0..1.
         pad_id: the token id that pads texts, None without texts.
+        matryoshka: the first numbers of a row are known to make a row of their own.
+        row_dim: how many of them are in use, None for all: see ``cut_rows``.
     """
 
     modalities: tuple[str, ...] = ()
@@ -40,6 +42,8 @@ class ItemEncoder(FeatureNetwork):
     image_mean: tuple[float, ...] = (0.0, 0.0, 0.0)
     image_std: tuple[float, ...] = (1.0, 1.0, 1.0)
     pad_id: int | None = None
+    matryoshka: bool = False
+    row_dim: int | None = None
 
     @abstractmethod
     def forward(self, inputs: dict[str, Inputs]) -> dict[str, Tensor]:
@@ -50,7 +54,8 @@ class ItemEncoder(FeatureNetwork):
                 device. Neither the modalities nor the items may influence each other's rows.
 
         Returns:
-            (n, output_dims[m]), one row per item, for every modality given, in the dtype of the weights, NOT L2-normalised.
+            (n, output_dims[m]), one row per item, for every modality given, in the dtype of the weights, not L2-normalised
+            unless that is part of the encoder.
         """
 
     def layers(self) -> list[nn.Module]:
@@ -153,7 +158,10 @@ class ItemEncoder(FeatureNetwork):
     def fingerprint(self) -> str:
         """32 hexadecimal digits over architecture, weights (names, dtypes, shapes, bytes) and preprocessing (geometry, mean, std,
         tokenizer). They are the same in every process and on every device, and change with any of these."""
-        return digest_of(sorted(self.state_dict().items()), _canonical({"geometry": self.geometry(), **self.describe()}))
+        described = {"geometry": self.geometry(), **self.describe()}
+        if self.row_dim is not None:
+            described["row_dim"] = self.row_dim
+        return digest_of(sorted(self.state_dict().items()), _canonical(described))
 
     def contrastive_loss(self, features: dict[str, Tensor], same: Tensor | None = None) -> Tensor:
         """Symmetric image-text contrastive loss of the given rows, with the encoder's own scale (see ``image_text_contrastive``).

@@ -10,6 +10,7 @@ from safetensors.torch import load_file
 from recbole_mm.encoder.base import ItemEncoder
 from recbole_mm.encoder.factory import create_encoder
 from recbole_mm.encoder.frozen.layer_states import LayerStates
+from recbole_mm.encoder.matryoshka import cut_rows
 from recbole_mm.encoder.separate import SeparateEncoder
 from recbole_mm.encoder.tuning.adapter import add_adapters, take_adapters
 from recbole_mm.encoder.tuning.lora import merge_lora
@@ -35,6 +36,8 @@ def save_encoder(encoder: ItemEncoder | SideEncoder, folder: Path) -> None:
     fingerprint = merged.fingerprint()
     adapters = take_adapters(merged)
     record = {**_save(merged, folder), "fingerprint": fingerprint}
+    if merged.row_dim is not None:
+        record["row_dim"] = merged.row_dim
     if len(adapters):
         write_weights(adapters, folder / ADAPTERS)
         record["adapter_dim"] = adapters[0].down.out_features
@@ -55,6 +58,8 @@ def load_encoder(folder: Path) -> ItemEncoder | SideEncoder:
     try:
         record = json.loads((folder / RECORD).read_text(encoding="utf-8"))
         encoder = _load(record, folder.resolve())
+        if "row_dim" in record:
+            cut_rows(encoder, record["row_dim"])
         if "adapter_dim" in record:
             add_adapters(encoder, record["adapter_dim"])
             encoder.adapters.load_state_dict(load_file(folder / ADAPTERS))

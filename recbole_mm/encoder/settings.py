@@ -28,6 +28,7 @@ class EncoderSettings:
         trains: whether it trains with the recommender.
         tuning: which part of it trains.
         options: keyword arguments of ``create_encoder``.
+        row_dim: see ``cut_rows``; None for whole rows.
         chunk_size: None for ``auto``.
         sharded: whether each of several processes holds a share of it.
         show_progress: shows progress bars over work on the whole catalogue.
@@ -41,6 +42,7 @@ class EncoderSettings:
     trains: bool
     tuning: Tuning
     options: Mapping[str, object]
+    row_dim: int | None
     gradient_checkpointing: bool
     compile: bool
     precision: str
@@ -67,6 +69,7 @@ class EncoderSettings:
             trains=sources.encoder_trains,
             tuning=Tuning.from_config(config),
             options={option: config[key] for key, option in OPTIONS.items() if config[key]},
+            row_dim=config["encoder_dim"],
             gradient_checkpointing=bool(config["gradient_checkpointing"]),
             compile=bool(config["encoder_compile"]),
             precision=config["encoder_precision"],

@@ -12,9 +12,9 @@ from recbole_mm.encoder.factory import register_backend
 from recbole_mm.encoder.hf.encoder import similarity_of, stable
 from recbole_mm.encoder.hf.image import HfImage, load_image_processor
 from recbole_mm.encoder.hf.load import quiet
-from recbole_mm.encoder.st.load import find_source, load_chain
+from recbole_mm.encoder.st.load import Loaded, chain_of, find_source, load_chain
 from recbole_mm.encoder.st.save import save_chain
-from recbole_mm.encoder.st.tokens import StTokens
+from recbole_mm.encoder.st.tokens import StTokens, task_of
 from recbole_mm.encoder.traced import TracedEncoder
 from recbole_mm.errors import InputError
 
@@ -29,30 +29,37 @@ class StEncoder(TracedEncoder):
     require gradients, and are zero where the model's files lack them.
     """
 
-    def __init__(self, label: str, model: nn.Module, tokens: StTokens | None, image: HfImage | None, missing: set[str]):
-        """``missing``: names of parameters that no file had, as the transformers model has them.
+    def __init__(self, label: str, loaded: Loaded, chain: list[nn.Module], tokens: StTokens | None, image: HfImage | None):
+        """``chain``: the modules that an item passes through.
 
         Raises:
-            InputError: rows depend on one of these, or the model cannot encode a picture or text, or not the same way twice.
+            InputError: rows depend on weights that no file has, or the model cannot encode a picture or text, or not the same way twice.
         """
         super().__init__()
-        self.name, self.model, self.tokens = label, model, tokens
+        self.name, self.model, self.tokens, self.matryoshka = label, loaded.model, tokens, loaded.matryoshka
         self.modalities = (("image",) if image is not None else ()) + (("text",) if tokens is not None else ())
         self.aligned = len(self.modalities) > 1
+        self._chain = [name for part in chain for name, module in self.named_modules() if module is part]
         if image is not None:
             self.preprocess_image = image
             self.image_size, self.image_mean, self.image_std = image.size, image.mean, image.std
         if tokens is not None:
             self.pad_id = tokens.pad_id
         self.eval()
-        network = next(name for name, module in self.named_modules() if module is model[0].auto_model)
-        used = self.find_parts(model[0].auto_model.config.model_type, network, "model.0")
-        lacking = sorted(name for name in missing if f"{network}.{name}" in used)
+        network = next(name for name, module in self.named_modules() if module is self.network)
+        used = self.find_parts(self.network.config.model_type, network, self._chain[0])
+        lacking = sorted(name for name in loaded.missing if f"{network}.{name}" in used)
         if lacking:
             raise InputError(f"{label}: its files lack weights that its rows depend on, {lacking[0]} and {len(lacking) - 1} others")
         with torch.no_grad():
-            for name in missing & {name for name, _ in model[0].auto_model.named_parameters()}:
-                model[0].auto_model.get_parameter(name).zero_()
+            for name, parameter in self.network.named_parameters():
+                if name in loaded.missing:
+                    parameter.zero_()
+
+    @property
+    def network(self) -> nn.Module:
+        """The transformers model."""
+        return self.get_submodule(self._chain[0]).auto_model
 
     def forward(self, inputs: dict[str, Inputs]) -> dict[str, Tensor]:
         rows = {}
@@ -72,7 +79,7 @@ class StEncoder(TracedEncoder):
         return super().tokenize(texts) if self.tokens is None else self.tokens(list(texts))
 
     def pooled(self, modality: str, hidden: Tensor, inputs: Inputs) -> Tensor:
-        pooling = next((module for module in self.model if type(module).__name__ == "Pooling"), None)
+        pooling = next((part for part in self._parts() if type(part).__name__ == "Pooling"), None)
         features = self.features(modality, inputs)
         mask = features.get("attention_mask")
         if pooling is not None and mask is not None and hidden.shape[:2] == mask.shape:
@@ -82,7 +89,7 @@ class StEncoder(TracedEncoder):
         return hidden[:, 0] if self.has_cls and hidden.dim() == 3 else super().pooled(modality, hidden, inputs)
 
     def weights_module(self) -> nn.Module:
-        return self.model[0].auto_model
+        return self.network
 
     def save_files(self, folder: Path) -> tuple[str, dict[str, object]]:
         save_chain(self.name, self.model, folder)
@@ -92,11 +99,11 @@ class StEncoder(TracedEncoder):
         return self.preprocess_image.geometry() if "image" in self.modalities else {}
 
     def describe(self) -> dict:
-        first, *others = self.model
+        _, *others = self._parts()
         return {
             "backend": "st",
-            "model": type(first.auto_model).__name__,
-            "config": stable(json.loads(first.auto_model.config.to_json_string(use_diff=False))),
+            "model": type(self.network).__name__,
+            "config": stable(json.loads(self.network.config.to_json_string(use_diff=False))),
             "modules": [[type(module).__name__, json.loads(json.dumps(module.get_config_dict(), default=str))] for module in others],
             "truncate_dim": self.model.truncate_dim,
             "mean": self.image_mean,
@@ -107,7 +114,10 @@ class StEncoder(TracedEncoder):
     def similarity(self) -> tuple[Tensor, Tensor | None]:
         if not self.aligned:
             return super().similarity()
-        return similarity_of(self.model[0].auto_model) or (next(self.parameters()).new_tensor(SCALE), None)
+        return similarity_of(self.network) or (next(self.parameters()).new_tensor(SCALE), None)
+
+    def _parts(self) -> list[nn.Module]:
+        return [self.get_submodule(name) for name in self._chain]
 
     def _encode(self, features: dict[str, object]) -> Tensor:
         return self.model(features, task="document" if self.tokens is None else self.tokens.task)["sentence_embedding"][
@@ -145,24 +155,24 @@ def create_st(
         InputError: see ``create_encoder``.
     """
     label = _label(name, source)
-    model, missing = load_chain(label, find_source(label, name, source), source, trust_remote_code)
+    loaded = load_chain(label, find_source(label, name, source), source, trust_remote_code)
+    model = loaded.model
+    first, *others = chain_of(label, model, task_of(prompt))
     with torch.random.fork_rng(devices=[]), quiet():
-        tokens = StTokens(model, prompt) if {"text", "message"} & set(model.modalities) else None
-        encoder = StEncoder(label, model, tokens, _image(label, model, trust_remote_code), missing)
+        tokens = StTokens(model, first, prompt) if {"text", "message"} & set(model.modalities) else None
+        image = _image(label, first, trust_remote_code) if "image" in model.modalities else None
+        encoder = StEncoder(label, loaded, [first, *others], tokens, image)
     if gradient_checkpointing:
         try:
             with quiet():
-                model[0].auto_model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
+                encoder.network.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
         except ValueError as error:
             raise InputError(f"{label}: the model has no gradient checkpointing; set gradient_checkpointing: False") from error
     return encoder
 
 
-def _image(label: str, model: nn.Module, trust_remote_code: bool) -> HfImage | None:
+def _image(label: str, first: nn.Module, trust_remote_code: bool) -> HfImage:
     """How the model reads pictures: its own image processor in the PIL version, whose pixels are the same everywhere."""
-    if "image" not in model.modalities:
-        return None
-    processor = model[0].processor
     with TemporaryDirectory() as folder:
-        getattr(processor, "image_processor", processor).save_pretrained(folder)
+        getattr(first.processor, "image_processor", first.processor).save_pretrained(folder)
         return load_image_processor(label, Path(folder), trust_remote_code)

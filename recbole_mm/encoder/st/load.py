@@ -4,6 +4,8 @@ import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.util import find_spec
+from pathlib import Path
+from typing import NamedTuple
 
 import torch
 from torch import nn
@@ -11,6 +13,7 @@ from torch import nn
 from recbole_mm.encoder.hf.load import TRUST, dtype_argument, quiet
 from recbole_mm.encoder.hf.source import ADVICE, find_folder
 from recbole_mm.encoder.hub import hub_access
+from recbole_mm.encoder.matryoshka import says_matryoshka
 from recbole_mm.errors import InputError, MissingPackage, listed, one_line
 
 OWN = "sentence_transformers."
@@ -29,13 +32,28 @@ def find_source(label: str, name: str, source: str | None) -> str:
     return name if folder is None else str(folder)
 
 
-def load_chain(label: str, source: str, revision: str | None, trust_remote_code: bool) -> tuple[nn.Module, set[str]]:
-    """The float32 ``SentenceTransformer`` on the CPU in eval mode, and the names of its transformers model's tensors that no file has.
+class Loaded(NamedTuple):
+    """A model as sentence-transformers loads it.
+
+    Attributes:
+        model: the float32 ``SentenceTransformer`` on the CPU in eval mode.
+        missing: names of its transformers model's tensors that no file has.
+        matryoshka: its files say that its rows may be cut.
+    """
+
+    model: nn.Module
+    missing: set[str]
+    matryoshka: bool
+
+
+def load_chain(label: str, source: str, revision: str | None, trust_remote_code: bool) -> Loaded:
+    """The model behind a folder or a name.
 
     Raises:
         InputError: it is not cached and cannot be downloaded, it cannot be read, or it needs code that is not trusted.
     """
     from sentence_transformers import SentenceTransformer
+    from sentence_transformers.util import load_file_path
 
     with hub_access() as online, quiet(), noting_missing() as missing, torch.random.fork_rng(devices=[]):
         options = {"revision": revision, "local_files_only": not online}
@@ -51,7 +69,26 @@ def load_chain(label: str, source: str, revision: str | None, trust_remote_code:
             cause = f"{type(error).__name__}: {one_line(error)}"
             advice = "" if source.startswith(("/", ".")) else f"; where it cannot be downloaded, {ADVICE.replace('hf:', 'st:')}"
             raise InputError(f"{label}: sentence-transformers cannot load it ({cause}){advice}") from error
-    return model.float().eval(), missing
+        card = load_file_path(source, "README.md", **options)
+    texts = [Path(card).read_text(encoding="utf-8", errors="ignore")] if card else []
+    texts += [part.config.to_json_string() for part in model.modules() if hasattr(part, "config_class")]
+    return Loaded(model.float().eval(), missing, model.truncate_dim is not None or says_matryoshka(texts))
+
+
+def chain_of(label: str, model: nn.Module, task: str) -> list[nn.Module]:
+    """The modules of a ``SentenceTransformer`` that an item passes through: of a model with several routes, those of ``task``.
+
+    Raises:
+        InputError: the first of them is no transformers model.
+    """
+    first, *others = model
+    routes = getattr(first, "sub_modules", None)
+    if routes is not None:
+        first, *before = routes[task if task in routes else next(iter(routes))]
+        others = [*before, *others]
+    if not isinstance(getattr(first, "auto_model", None), nn.Module):
+        raise InputError(f"{label}: its first module is a {type(first).__name__}, and st: takes models that begin with a Transformer")
+    return [first, *others]
 
 
 @contextmanager

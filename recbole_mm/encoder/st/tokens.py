@@ -24,15 +24,15 @@ class StTokens:
 
     pad_id = NO_TOKEN
 
-    def __init__(self, model: nn.Module, wanted: str = "document"):
-        """``model``: a ``SentenceTransformer``. ``wanted``: document, query, the name of one of the model's prompts, or a prompt itself."""
-        self.model, self.wanted, self.task = model, wanted, "query" if wanted == "query" else "document"
+    def __init__(self, model: nn.Module, first: nn.Module, wanted: str = "document"):
+        """``model``: a ``SentenceTransformer``. ``first``: its module that prepares texts. ``wanted``: see ``task_of`` and ``_prompt``."""
+        self.model, self.wanted, self.task = model, wanted, task_of(wanted)
         self.prompt = _prompt(model, wanted)
-        self.tokenizer = model[0].tokenizer
-        self.tokenizer.model_max_length = longest_text(self.tokenizer, model[0].auto_model, model[0].auto_model.config)
+        self.tokenizer, network = first.tokenizer, first.auto_model
+        self.tokenizer.model_max_length = longest_text(self.tokenizer, network, network.config)
         probe = self._prepare([PROBES[1]])
         self.modality, self.prompt_length = probe["modality"], probe.get("prompt_length")
-        self.fixed = "attention_mask" not in probe or model[0].auto_model.config.model_type.startswith("siglip")
+        self.fixed = "attention_mask" not in probe or network.config.model_type.startswith("siglip")
         self._filler = self.tokenizer.pad_token_id or 0
 
     def __call__(self, texts: list[str]) -> Tensor:
@@ -74,7 +74,13 @@ class StTokens:
         return self.model.preprocess([{"text": text} for text in texts], prompt=self.prompt, task=self.task, **padding)
 
 
+def task_of(wanted: str) -> str:
+    """The task, ``document`` or ``query``, that a wanted prompt is for."""
+    return "query" if wanted == "query" else "document"
+
+
 def _prompt(model: nn.Module, wanted: str) -> str:
+    """The prompt of the task document or query, the prompt that the model has under this name, or ``wanted`` itself."""
     prompts = model.prompts
     named = next((name for name in PROMPTS.get(wanted, (wanted,)) if name in prompts), None)
     if named is not None:
