@@ -13,6 +13,7 @@ import torch
 
 from recbole_mm.data.image import DEFAULT_SIZE, default_geometry
 from recbole_mm.data.pack import ImagePack, Preprocess
+from recbole_mm.data.pack_writer import PictureSize
 from recbole_mm.data.picture_paths import resolve_image_path
 from recbole_mm.errors import InputError
 
@@ -64,7 +65,7 @@ class ItemContent:
         self._paths = self._resolve(image_names, image_dir) if image_names is not None else None
         self._pack: ImagePack | None = None
         self._rows: np.ndarray | None = None
-        self._preprocessing: tuple[str, tuple[int, int]] | None = None
+        self._preprocessing: tuple[str, PictureSize] | None = None
         self.present: dict[str, torch.Tensor] = {}
         if self._paths is not None:
             self.present["image"] = torch.tensor([path is not None for path in self._paths], dtype=torch.bool)
@@ -85,8 +86,8 @@ class ItemContent:
         return [self._texts[i] for i in self._checked(ids)]
 
     def images(self, ids: Sequence[int] | torch.Tensor) -> torch.Tensor:
-        """The pictures of n internal ids: uint8 (n, 3, H, W), all zero where an item has no picture. They are prepared by
-        `default_geometry` unless `use_preprocessing` has been called.
+        """The pictures of n internal ids: uint8 (n, 3, H, W), or (n, L, B) with zeros after the shorter ones; all zero where an item has no
+        picture. They are prepared by `default_geometry` unless `use_preprocessing` has been called.
 
         Raises:
             LookupError: the data set has no pictures.
@@ -123,15 +124,15 @@ class ItemContent:
         texts = (text.encode("utf-8", "surrogatepass") for text in self._texts)
         return [blake2b(text, digest_size=16).hexdigest() if there else "" for text, there in zip(texts, here, strict=True)]
 
-    def use_preprocessing(self, preprocess: Preprocess, key: str, size: tuple[int, int]) -> None:
+    def use_preprocessing(self, preprocess: Preprocess, key: str, size: PictureSize) -> None:
         """Prepares all pictures with `preprocess`, as far as they are not packed yet; `images` gives them in this form from now on.
         Unreadable pictures are named in one warning and count as missing. Without pictures, or if the same key and size are in use
         already, the call does nothing.
 
         Args:
-            preprocess: RGB image -> uint8 (3, H, W).
+            preprocess: RGB image -> uint8 (3, H, W), or (L, B) with a length of its own.
             key: a name for the preprocessing.
-            size: (H, W).
+            size: (H, W), or (None, B).
 
         Raises:
             InputError: more than the share `max_broken_images` of the named pictures cannot be read.

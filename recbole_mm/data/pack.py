@@ -1,4 +1,4 @@
-"""ImagePack: pictures decoded and resized once into a memory-mapped file of uint8 rows, resumable after a kill at any moment."""
+"""ImagePack: pictures decoded and resized once into a memory-mapped file of bytes, resumable after a kill at any moment."""
 
 import os
 import re
@@ -15,7 +15,7 @@ from PIL import Image
 
 from recbole_mm.data.file_index import FileIndex
 from recbole_mm.data.image import BrokenImage, load_image, read_error
-from recbole_mm.data.pack_writer import PackWriter, read_journal
+from recbole_mm.data.pack_writer import PackLayout, PackWriter, PictureSize
 from recbole_mm.disk import locked
 from recbole_mm.parallel.read_ahead import available_cores, read_ahead
 from recbole_mm.terminal import Bar
@@ -35,46 +35,55 @@ Preprocess = Callable[[Image.Image], torch.Tensor]
 
 
 class ImagePack:
-    """The valid rows of a pack directory. They are read without a lock, while other processes may be appending.
+    """The valid pictures of a pack directory, by row number. They are read without a lock, while other processes may be appending.
 
-    `pixels.bin` holds rows of 3*H*W bytes, and `rows.txt` one line per row with the blake2b-128 hash of its picture file. A hash is
-    written only after its pixels are on disk, so rows that are complete in both files are always right.
+    `pixels.bin` holds their bytes one after the other, and `rows.txt` one line per picture with the blake2b-128 hash of its file, and with
+    the place where it ends if pictures differ in size. A line is written only after its pixels are on disk, so pictures that are complete
+    in both files are always right.
     """
 
-    def __init__(self, directory: Path, size: tuple[int, int]):
-        self.directory, self.size = Path(directory), tuple(size)
-        self._count = len(read_journal(self.directory, self.size))
+    def __init__(self, directory: Path, size: PictureSize):
+        self.directory, self._layout = Path(directory), PackLayout(size)
+        self._ends = np.array(self._layout.read_journal(self.directory).ends, dtype=np.int64)
         self._pixels: np.memmap | None = None
         self._mapped = 0
 
     def __len__(self) -> int:
-        return self._count
+        return len(self._ends)
 
     def digests(self) -> list[str]:
         """The hash of each row's picture file."""
-        return list(read_journal(self.directory, self.size))
+        return list(self._layout.read_journal(self.directory).rows)
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_pixels": None}
 
     def read(self, rows: Sequence[int] | np.ndarray | torch.Tensor) -> torch.Tensor:
-        """The pixels of n rows: uint8 (n, 3, H, W), all zero for a row number of -1.
+        """The pixels of n rows, all zero for a row number of -1: uint8 (n, 3, H, W); or (n, L, B) where pictures differ in size, L being
+        the length of the longest of them, with zeros after the others.
 
         Raises:
             IndexError: the pack has no such row.
         """
         rows = np.asarray(rows, dtype=np.int64).reshape(-1)
-        out = np.zeros((len(rows), 3, *self.size), dtype=np.uint8)
         wanted = rows >= 0
+        if wanted.any() and rows.max() >= len(self):
+            raise IndexError(f"row {rows.max()} of a pack of {len(self)} rows")
+        ends = self._ends[rows[wanted]]
+        starts = np.where(rows[wanted] > 0, self._ends[rows[wanted] - 1], 0)
+        *lengths, last = self._layout.shape
+        if self._layout.varies:
+            lengths = [max(1, int((ends - starts).max(initial=0)) // last)]
+        out = np.zeros((len(rows), *lengths, last), dtype=np.uint8)
         if wanted.any():
-            if rows.max() >= self._count:
-                raise IndexError(f"row {rows.max()} of a pack of {self._count} rows")
             pixels = self._pixels
             if pixels is None or self._mapped > RESIDENT_BYTES < pixels.nbytes:
-                pixels = np.memmap(self.directory / "pixels.bin", np.uint8, "r", shape=(self._count, 3, *self.size))
+                pixels = np.memmap(self.directory / "pixels.bin", np.uint8, "r", shape=(int(self._ends[-1]),))
                 self._pixels, self._mapped = pixels, 0
-            out[wanted] = pixels[rows[wanted]]
-            self._mapped += int(wanted.sum()) * (pixels[0].nbytes + PAGES_AROUND)
+            flat = out.reshape(len(rows), -1)
+            for place, start, end in zip(wanted.nonzero()[0], starts, ends, strict=True):
+                flat[place, : end - start] = pixels[start:end]
+            self._mapped += int((ends - starts + PAGES_AROUND).sum())
         return torch.from_numpy(out)
 
     @classmethod
@@ -84,16 +93,16 @@ class ImagePack:
         paths: Sequence[Path | None],
         preprocess: Preprocess,
         key: str,
-        size: tuple[int, int],
+        size: PictureSize,
         show_progress: bool = False,
     ) -> tuple["ImagePack", np.ndarray, dict[int, str]]:
         """Opens the pack of a preprocessing and adds the pictures that it lacks.
 
         Args:
             paths: n picture files, None for no picture.
-            preprocess: RGB image -> uint8 (3, H, W). It is called from several threads.
+            preprocess: RGB image -> uint8 (3, H, W), or (L, B) with a length of its own. It is called from several threads.
             key: a name for the preprocessing; together with `size` it names the pack's directory.
-            size: (H, W).
+            size: (H, W), or (None, B).
 
         Returns:
             The pack; the row of each picture, int64 (n,), -1 for none; and why a picture is broken, by its index in `paths`.
@@ -102,10 +111,10 @@ class ImagePack:
             ValueError: `preprocess` returned another shape or dtype.
         """
         name = key if re.fullmatch(r"[\w.+-]{1,128}", key) else blake2b(key.encode(), digest_size=16).hexdigest()
-        directory = Path(cache_dir) / f"images-{name}-{size[0]}x{size[1]}"
+        directory = Path(cache_dir) / f"images-{name}-{size[0] or 'any'}x{size[1]}"
         paths = [Path(path) if path is not None else None for path in paths]
         distinct = [path for path in dict.fromkeys(paths) if path is not None]
-        survey = _survey(distinct, FileIndex(cache_dir), read_journal(directory, size))
+        survey = _survey(distinct, FileIndex(cache_dir), PackLayout(size).read_journal(directory).rows)
         if survey.unread:
             directory.mkdir(parents=True, exist_ok=True)
             with locked(directory / "build.lock", f"packing pictures in {directory}"):
