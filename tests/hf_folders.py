@@ -53,6 +53,28 @@ def write_siglip(folder: Path) -> Path:
     )
 
 
+def write_siglip2(folder: Path) -> Path:
+    """A SigLIP2 at a fixed resolution: SigLIP's model, and Gemma's tokenizer, of always 64 tokens."""
+    from transformers import SiglipConfig, SiglipModel
+
+    size = write_gemma_tokenizer(folder)
+    text = {**SIZES, "vocab_size": size, "max_position_embeddings": 64, "pad_token_id": 0, "bos_token_id": 2, "eos_token_id": 1}
+    _save(folder, lambda: SiglipModel(SiglipConfig(text_config=text, vision_config={**SIZES, "image_size": 32, "patch_size": 16})))
+    geometry = {"do_resize": True, "size": {"height": 32, "width": 32}, "resample": 2}
+    return _processor(folder, "SiglipImageProcessor", mean=[0.5] * 3, std=[0.5] * 3, **geometry)
+
+
+def write_naflex(folder: Path) -> Path:
+    """A SigLIP2 NaFlex: pictures of at most 24 patches of 8 px over a grid of 4 x 4 positions, always 64 tokens; rows of 32."""
+    from transformers import Siglip2Config, Siglip2Model
+
+    size = write_gemma_tokenizer(folder)
+    text = {**SIZES, "vocab_size": size, "max_position_embeddings": 64, "pad_token_id": 0, "bos_token_id": 2, "eos_token_id": 1}
+    _save(folder, lambda: Siglip2Model(Siglip2Config(text_config=text, vision_config={**SIZES, "num_patches": 16, "patch_size": 8})))
+    shape = {"patch_size": 8, "max_num_patches": 24, "do_resize": True, "resample": 2}
+    return _processor(folder, "Siglip2ImageProcessor", mean=[0.5] * 3, std=[0.5] * 3, **shape)
+
+
 def write_vit(folder: Path, pooler: bool = True) -> Path:
     """A ViT of 32 px with its pooler's weights in the file, or without."""
     from transformers import ViTConfig, ViTModel
@@ -250,4 +272,20 @@ def _write_word_tokenizer(folder: Path, length: int | None, pad: str) -> int:
     PreTrainedTokenizerFast(
         tokenizer_object=inner, bos_token="<s>", eos_token="</s>", unk_token="<unk>", pad_token=pad, model_input_names=names, **limit
     ).save_pretrained(folder)
+    return len(tokens)
+
+
+def write_gemma_tokenizer(folder: Path) -> int:
+    """As SigLIP2's repositories have it: tokens of single characters in both cases under the class of Gemma, which keeps the case."""
+    from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
+
+    tokens = ["<pad>", "<eos>", "<bos>", "<unk>", "<mask>", "\u2581", *ASCII]
+    inner = Tokenizer(models.BPE({token: i for i, token in enumerate(tokens)}, [], unk_token="<unk>", fuse_unk=True))
+    inner.normalizer = normalizers.Replace(" ", "\u2581")
+    inner.pre_tokenizer = pre_tokenizers.Split(" ", "merged_with_previous")
+    inner.post_processor = processors.TemplateProcessing(single="$A <eos>", special_tokens=[("<eos>", 1)])
+    folder.mkdir(parents=True, exist_ok=True)
+    inner.save(str(folder / "tokenizer.json"))
+    names = {"bos_token": "<bos>", "eos_token": "<eos>", "pad_token": "<pad>", "unk_token": "<unk>", "model_input_names": ["input_ids"]}
+    _json(folder / "tokenizer_config.json", {"tokenizer_class": "GemmaTokenizer", "model_max_length": 64, **names})
     return len(tokens)

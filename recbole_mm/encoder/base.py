@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from recbole_mm.encoder.digests import digest_of
 from recbole_mm.encoder.losses import image_text_contrastive
 from recbole_mm.encoder.network import FeatureNetwork
+from recbole_mm.encoder.patches import PLACE_BYTES
 from recbole_mm.encoder.resting import resting_modules
 from recbole_mm.encoder.weights import write_weights
 from recbole_mm.errors import InputError
@@ -29,7 +30,8 @@ class ItemEncoder(FeatureNetwork):
     Attributes:
         modalities: what it encodes: "image", "text", and "joint" for both in one pass.
         output_dims: modality -> width of its rows.
-        image_size: (height, width) in pixels, None without pictures.
+        image_size: (height, width) in pixels; (None, B) where pictures keep their shape, as sequences of patches of B bytes (see
+            ``patches``); None without pictures.
         image_mean, image_std: per RGB channel, for pixels scaled to 0..1.
         pad_id: the token id that pads texts, None without texts.
         matryoshka: the first numbers of a row are known to make a row of their own.
@@ -38,7 +40,7 @@ class ItemEncoder(FeatureNetwork):
 
     modalities: tuple[str, ...] = ()
     output_dims: dict[str, int] = {}
-    image_size: tuple[int, int] | None = None
+    image_size: tuple[int | None, int] | None = None
     image_mean: tuple[float, ...] = (0.0, 0.0, 0.0)
     image_std: tuple[float, ...] = (1.0, 1.0, 1.0)
     pad_id: int | None = None
@@ -50,8 +52,8 @@ class ItemEncoder(FeatureNetwork):
         """Encodes n items.
 
         Args:
-            inputs: any of "image": uint8 (n, 3, H, W), "text": int64 (n, L), and "joint": a pair of the two, on the encoder's
-                device. Neither the modalities nor the items may influence each other's rows.
+            inputs: any of "image": uint8 (n, 3, H, W), or (n, L, B) of patches; "text": int64 (n, L); and "joint": a pair of the two; on
+                the encoder's device. Neither the modalities nor the items may influence each other's rows.
 
         Returns:
             (n, output_dims[m]), one row per item, for every modality given, in the dtype of the weights, not L2-normalised
@@ -99,8 +101,8 @@ class ItemEncoder(FeatureNetwork):
         return self
 
     def preprocess_image(self, image: Image.Image) -> Tensor:
-        """An RGB picture -> uint8 (3, H, W): geometry only, no normalisation. May be an attribute instead of a method. It is sent to
-        worker processes, so it should not hold the weights."""
+        """An RGB picture -> uint8 (3, H, W), or (L, B) of patches: geometry only, no normalisation. May be an attribute instead of a
+        method. It is sent to worker processes, so it should not hold the weights."""
         raise InputError(f"{self.name} does not read pictures")
 
     def tokenize(self, texts: list[str]) -> Tensor:
@@ -135,8 +137,8 @@ class ItemEncoder(FeatureNetwork):
         """Writes what the encoder is read from into a folder: its weights, and with them whatever else its backend reads from files.
 
         Returns:
-            The name and the options (``image_size``, ``tokenizer``) with which ``create_encoder`` reads it again, where ``{folder}`` stands
-            for the folder.
+            The name and the options (``image_size``, ``max_patches``, ``tokenizer``) with which ``create_encoder`` reads it again, where
+            ``{folder}`` stands for the folder.
 
         Raises:
             InputError: see ``weights_module``.
@@ -183,19 +185,25 @@ class ItemEncoder(FeatureNetwork):
         return image_text_contrastive(features["image"], features["text"], *self.similarity(), same=same)
 
     def normalise(self, pixels: Tensor, dtype: torch.dtype) -> Tensor:
-        """uint8 (n, 3, H, W) -> (pixels / 255 - mean) / std on the same device, computed in float32 or finer, as ``dtype``.
+        """(pixels / 255 - mean) / std on the same device, computed in float32 or finer, as ``dtype``: of uint8 (n, 3, H, W), or of the
+        patches (n, L, B), which lose their places.
 
         Raises:
             TypeError: the pixels are not uint8 (already normalised pixels would be normalised twice).
-            ValueError: the shape is not (n, 3, *image_size).
+            ValueError: the shape does not agree with image_size.
         """
         if pixels.dtype != torch.uint8:
             raise TypeError(f"{self.name} takes uint8 pixels and normalises them itself, not {pixels.dtype}")
-        if pixels.dim() != 4 or tuple(pixels.shape[1:]) != (3, *self.image_size):
-            raise ValueError(f"{self.name} takes pictures of shape {(3, *self.image_size)}, not {tuple(pixels.shape[1:])}")
+        patches = self.image_size[0] is None
+        shape = (*pixels.shape[1:2], self.image_size[1]) if patches else (3, *self.image_size)
+        if tuple(pixels.shape[1:]) != shape:
+            raise ValueError(f"{self.name} takes pictures of shape {shape}, not {tuple(pixels.shape[1:])}")
         working = torch.promote_types(dtype, torch.float32)
-        mean, std = torch.tensor([self.image_mean, self.image_std], dtype=working, device=pixels.device).view(2, 3, 1, 1)
-        return pixels.to(working).div_(255).sub_(mean).div_(std).to(dtype)
+        mean, std = torch.tensor([self.image_mean, self.image_std], dtype=working, device=pixels.device)
+        if patches:
+            colours = pixels[..., :-PLACE_BYTES].unflatten(2, (-1, 3)).to(working)
+            return colours.div_(255).sub_(mean).div_(std).flatten(2).to(dtype)
+        return pixels.to(working).div_(255).sub_(mean.view(3, 1, 1)).div_(std.view(3, 1, 1)).to(dtype)
 
 
 def _canonical(description: dict) -> bytes:

@@ -2,22 +2,28 @@
 
 from collections.abc import Callable, Iterable
 
+import numpy as np
 import torch
+from PIL import Image
 from torch import Tensor, nn
 from torch.nn.modules.module import register_module_forward_pre_hook
 
 from recbole_mm.encoder.base import Inputs, ItemEncoder
+from recbole_mm.encoder.patches import stack_pictures
 
+SHAPES = [(48, 64), (30, 200), (120, 40)]
+"""Height and width of pictures."""
 TEXTS = ["a red wool scarf", "boots", "silk dress for the evening in the town by the sea"]
 
 
 def probe_inputs(encoder: ItemEncoder, modality: str, n: int = 3) -> Inputs:
-    """Up to three pictures of noise, texts of unlike lengths, or both, as the encoder's ``forward`` takes them."""
+    """Up to three pictures of noise and of unlike shapes, texts of unlike lengths, or both, as the encoder's ``forward`` takes them."""
     device = next(encoder.parameters()).device
     made = []
     if modality != "text":
-        generator = torch.Generator().manual_seed(0)
-        made.append(torch.randint(0, 256, (n, 3, *encoder.image_size), generator=generator, dtype=torch.uint8).to(device))
+        generator = np.random.default_rng(0)
+        pictures = [Image.fromarray(generator.integers(0, 256, (*shape, 3), dtype=np.uint8)) for shape in SHAPES[:n]]
+        made.append(stack_pictures([encoder.preprocess_image(picture) for picture in pictures]).to(device))
     if modality != "image":
         made.append(encoder.tokenize(TEXTS[:n]).to(device))
     return tuple(made) if len(made) > 1 else made[0]

@@ -21,7 +21,7 @@ from recbole_mm.errors import InputError, one_line
 
 RECORD, ADAPTERS, SIDE = "encoder.json", "adapters.safetensors", "side.safetensors"
 
-FOLDER, OPTIONS = "{folder}", {"image_size", "tokenizer", "prompt"}
+FOLDER, OPTIONS = "{folder}", {"image_size", "max_patches", "tokenizer", "prompt"}
 """What stands for the folder in names and options, and the options that ``save_files`` may give: none of them runs code."""
 
 

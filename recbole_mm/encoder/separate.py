@@ -112,9 +112,10 @@ def create_separate(
     gradient_checkpointing: bool = False,
     trust_remote_code: bool = False,
     prompt: str | None = None,
+    max_patches: int | None = None,
 ) -> SeparateEncoder:
-    """``name``: ``image=<encoder>,text=<encoder>`` in either order, each a name for ``create_encoder``. The seed goes to both parts, an
-    option to those whose backend has it.
+    """``name``: ``image=<encoder>,text=<encoder>`` in either order, each a name for ``create_encoder``. The seed goes to both parts,
+    ``max_patches`` to the image part, and any other option to those whose backend has it.
 
     Raises:
         InputError: see ``create_encoder``; a name that cannot be split or can be split in several ways; a part that does not read its
@@ -125,7 +126,8 @@ def create_separate(
         options["prompt"] = prompt
         if not any("prompt" in (options_of(parse_name(part)[0]) or ()) for part in split_name(name).values()):
             raise InputError(f"separate:{name}: neither part takes a prompt, which is for st: leave encoder_prompt out")
-    parts = {modality: _create(part, seed, options) for modality, part in split_name(name).items()}
+    own = {"image": {} if max_patches is None else {"max_patches": max_patches}, "text": {}}
+    parts = {modality: _create(part, seed, options, own[modality]) for modality, part in split_name(name).items()}
     return SeparateEncoder(f"separate:{name}", **parts).eval()
 
 
@@ -141,9 +143,9 @@ def split_name(name: str) -> dict[str, str]:
     )
 
 
-def _create(name: str, seed: int, options: dict[str, bool | str]) -> ItemEncoder:
+def _create(name: str, seed: int, options: dict[str, bool | str], own: dict[str, int]) -> ItemEncoder:
     known = options_of(parse_name(name)[0])
-    return create_encoder(name, seed=seed, **{key: value for key, value in options.items() if known is None or key in known})
+    return create_encoder(name, seed=seed, **own, **{key: value for key, value in options.items() if known is None or key in known})
 
 
 def _used(modality: str, part: ItemEncoder) -> set[str]:

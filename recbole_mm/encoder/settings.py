@@ -10,6 +10,7 @@ from recbole_mm.encoder.tuning.tunings import Tuning
 
 OPTIONS = {
     "encoder_image_size": "image_size",
+    "encoder_max_patches": "max_patches",
     "encoder_tokenizer": "tokenizer",
     "encoder_prompt": "prompt",
     "trust_remote_code": "trust_remote_code",

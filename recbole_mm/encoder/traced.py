@@ -4,6 +4,7 @@ import torch
 from torch import Tensor, nn
 
 from recbole_mm.encoder.base import ItemEncoder
+from recbole_mm.encoder.patches import read_places
 from recbole_mm.encoder.probe import probe_inputs
 from recbole_mm.encoder.trace import trace
 from recbole_mm.errors import InputError, one_line
@@ -28,6 +29,14 @@ class TracedEncoder(ItemEncoder):
     def no_rows(self, modality: str) -> Tensor:
         """(0, d) rows that depend on a weight, so that a loss over them has a graph."""
         return next(self.parameters()).reshape(-1)[:0, None].expand(0, self.output_dims[modality])
+
+    def picture_arguments(self, pictures: Tensor) -> dict[str, Tensor]:
+        """What a model of transformers takes for n > 0 pictures."""
+        dtype = next(self.parameters()).dtype
+        if self.image_size[0] is not None:
+            return {"pixel_values": self.normalise(pictures, dtype)}
+        patches, mask, grid = read_places(pictures)
+        return {"pixel_values": self.normalise(patches, dtype), "pixel_attention_mask": mask.int(), "spatial_shapes": grid}
 
     def find_parts(self, kind: str, network: str, blocks_in: str = "") -> set[str]:
         """Fills in ``output_dims``, and finds towers and head with one probe of each modality. Parameters that no row depends on (a mask

@@ -14,8 +14,9 @@ class HiddenItems(RawItems):
     """Items of an encoder whose last ``k`` blocks train: the other blocks have run once, and their output is on the disk.
 
     Rows and gradients are those of ``RawItems``: bit for bit where a batch has the size and the padding in which its items were
-    stored, else to the rounding of floating point. Pictures are not read any more, and token ids only say where a text ends. States are
-    stored as features are; the key of the store names the encoder's weights, its preprocessing, k, precision and dtype.
+    stored, else to the rounding of floating point. Token ids only say where a text ends. Pictures are not read any more, except those that
+    keep their shape, which say where they end. States are stored as features are; the key of the store names the encoder's weights, its
+    preprocessing, k, precision and dtype.
 
     Args:
         encoder, inputs, options: see ``EncodedItems``.
@@ -38,7 +39,9 @@ class HiddenItems(RawItems):
         if modality not in self.states:
             return super().read(modality, ids)
         hidden = self.states[modality].rows(ids)
-        return (hidden,) if modality == "image" else (hidden, self.inputs.token_ids(ids))
+        if modality == "image":
+            return (hidden, super().read(modality, ids)) if self._cut.patches else (hidden,)
+        return hidden, self.inputs.token_ids(ids)
 
     def compute(self, modality: str, inputs: Inputs) -> Tensor:
         if modality not in self.states:

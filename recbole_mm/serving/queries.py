@@ -11,6 +11,7 @@ from recbole_mm.data.image import BrokenImage, load_image
 from recbole_mm.data.text import join_fields
 from recbole_mm.encoder import ItemEncoder
 from recbole_mm.encoder.build_encoder import build_encoder
+from recbole_mm.encoder.patches import stack_pictures
 from recbole_mm.encoder.tuning.side_encoder import SideEncoder
 from recbole_mm.encoder.tuning.side_network import SideNetwork
 from recbole_mm.errors import InputError
@@ -66,7 +67,7 @@ class QueryEncoder:
         """The rows {modality: (n, d)} of n items from their pictures (``image``) and their clean texts (``text``), or from one of the two,
         in some of the modalities that can be read of these."""
         read = {
-            "image": lambda pictures: torch.stack([self.encoder.preprocess_image(picture) for picture in pictures]),
+            "image": lambda pictures: stack_pictures([self.encoder.preprocess_image(picture) for picture in pictures]),
             "text": lambda texts: self.encoder.tokenize(list(texts)),
         }
         ready = {part: read[part](parts[part]).to(self.device) for part in sorted({part for m in modalities for part in PARTS[m]})}

@@ -6,10 +6,12 @@ from tempfile import TemporaryDirectory
 
 import torch
 from PIL import Image
+from torch import Tensor
 
 from recbole_mm.data.image import load_image
 from recbole_mm.data.text import join_fields
 from recbole_mm.encoder import ItemEncoder
+from recbole_mm.encoder.patches import stack_pictures
 from recbole_mm.errors import InputError
 from recbole_mm.testing.demands import Demand, refused, require
 from recbole_mm.testing.odd_items import ODD_TEXTS, inputs_of, noise, odd_pictures
@@ -39,12 +41,17 @@ class InputChecks:
             ]
         return found
 
+    def has_shape(self, pixels: Tensor) -> bool:
+        """Is a picture of the shape that image_size says?"""
+        size = self.encoder.image_size
+        return tuple(pixels.shape) == ((len(pixels), size[1]) if size[0] is None else (3, *size))
+
     def inputs_have_their_shapes(self) -> None:
         e, inputs = self.encoder, inputs_of(self.encoder)
         if "image" in inputs:
             pixels = inputs["image"]
             require(pixels.dtype == torch.uint8, f"preprocess_image gives {pixels.dtype}, not uint8")
-            require(pixels.shape == (4, 3, *e.image_size), f"preprocess_image gives {tuple(pixels.shape[1:])}, not (3, *image_size)")
+            require(self.has_shape(pixels[0]), f"preprocess_image gives {tuple(pixels.shape[1:])}, which is not what image_size says")
         if "text" in inputs:
             ids = inputs["text"]
             padding = (ids == e.pad_id).int()
@@ -69,8 +76,8 @@ class InputChecks:
         made = [e.preprocess_image(image) for image, _ in pictures.values()]
         made += [e.preprocess_image(loaded) for _, loaded in pictures.values()]
         for pixels, what in zip(made, [*pictures] * 2, strict=True):
-            require(pixels.dtype == torch.uint8 and pixels.shape == (3, *e.image_size), f"a picture that is {what} has other pixels")
-        for modality, rows in e(inputs_of(e, ["a"] * len(made), torch.stack(made))).items():
+            require(pixels.dtype == torch.uint8 and self.has_shape(pixels), f"a picture that is {what} has other pixels")
+        for modality, rows in e(inputs_of(e, ["a"] * len(made), stack_pictures(made))).items():
             require(rows.isfinite().all(), f"{modality} has rows that are not finite")
         upright = pictures["EXIF-rotated"][0].transpose(Image.Transpose.ROTATE_270)
         require(torch.equal(made[-1], e.preprocess_image(upright)), "a picture that its EXIF block turns has other pixels than turned")

@@ -3,11 +3,11 @@
 from pathlib import Path
 
 import numpy as np
-import torch
 from PIL import Image
 from torch import Tensor
 
 from recbole_mm.encoder import ItemEncoder
+from recbole_mm.encoder.patches import stack_pictures
 
 ORDINARY = ["a red wool scarf", "boots", "", "very long " * 200]
 
@@ -78,7 +78,7 @@ def inputs_of(encoder: ItemEncoder, texts: list[str] = ORDINARY, pixels: Tensor 
     """Inputs of every modality for as many items as there are texts; of the items in ``pixels``, if given."""
     sizes = [(60, 90), (64, 64), (200, 33), (20, 300)]
     if pixels is None and encoder.image_size:
-        pixels = torch.stack([encoder.preprocess_image(noise(*sizes[i % 4], seed=i)) for i in range(len(texts))])
+        pixels = stack_pictures([encoder.preprocess_image(noise(*sizes[i % 4], seed=i)) for i in range(len(texts))])
     tokens = None if encoder.pad_id is None else encoder.tokenize(texts)
     made = {"image": pixels, "text": tokens, "joint": (pixels, tokens)}
     return {modality: made[modality] for modality in encoder.modalities}

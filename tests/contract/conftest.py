@@ -12,7 +12,7 @@ import pytest
 import examples.own_encoder  # noqa: F401  (registers the backend "colours")
 from recbole_mm.encoder import ItemEncoder, create_encoder
 
-KINDS = ["open_clip", "vlmo", "beit3", "hf", "hf_image", "hf_text", "timm", "st", "st_text", "separate", "colours"]
+KINDS = ["open_clip", "vlmo", "beit3", "hf", "hf_naflex", "hf_image", "hf_text", "timm", "st", "st_text", "separate", "colours"]
 READ_PICTURES = [kind for kind in KINDS if kind not in ("hf_text", "st_text")]
 READ_TEXTS = [kind for kind in KINDS if kind not in ("hf_image", "timm", "colours")]
 READ_BOTH_IN_ONE_PASS = ["vlmo", "beit3"]
@@ -21,12 +21,13 @@ READ_BOTH_IN_ONE_PASS = ["vlmo", "beit3"]
 @pytest.fixture(scope="session")
 def folders(tmp_path_factory) -> dict[str, Path]:
     """Tiny models of transformers, sentence-transformers and timm on the disk."""
-    from tests.hf_folders import write_bert, write_clip, write_qwen, write_vit
+    from tests.hf_folders import write_bert, write_clip, write_naflex, write_qwen, write_vit
     from tests.timm_folders import write_timm
 
     root = tmp_path_factory.mktemp("encoders")
-    written = {"hf": write_clip(root / "clip"), "hf_image": write_vit(root / "vit"), "hf_text": write_bert(root / "bert")}
-    return {**written, "timm": write_timm(root / "efficientnet"), "st": written["hf"], "st_text": write_qwen(root / "qwen", length=64)}
+    written = {"hf": write_clip, "hf_naflex": write_naflex, "hf_image": write_vit, "hf_text": write_bert, "timm": write_timm}
+    made = {kind: write(root / kind) for kind, write in written.items()}
+    return {**made, "st": made["hf"], "st_text": write_qwen(root / "qwen", length=64)}
 
 
 @pytest.fixture(scope="session")

@@ -66,27 +66,32 @@ class CutEncoder:
                 hidden = hidden_of(reached.output)
         return hidden.roll(-self._text_length(inputs[1]), 1) if self._texthidden_of(modality) else hidden
 
-    def upper(self, modality: str, hidden: Tensor, token_ids: Tensor | None = None) -> Tensor:
+    @property
+    def patches(self) -> bool:
+        """Do pictures keep their shape, so that they say where their hidden states end?"""
+        return self.encoder.image_size is not None and self.encoder.image_size[0] is None
+
+    def upper(self, modality: str, hidden: Tensor, padded: Tensor | None = None) -> Tensor:
         """(n, output_dims[modality]) rows of n items.
 
         Args:
-            hidden: their hidden states from ``lower``; the padding at the end of the texts may have been cut or extended since.
-            token_ids: int64 (n, L); None for pictures alone.
+            hidden: their hidden states from ``lower``; the padding at their ends may have been cut or extended since.
+            padded: what says where they end: token ids, int64 (n, L), or ``patches``, uint8 (n, L, B); None for pictures of one size.
         """
         hidden = hidden.to(next(self.encoder.parameters()).dtype)
-        inputs = token_ids if modality == "text" else self._blank(modality, len(hidden), hidden.device)
-        text_length = self._text_length(token_ids) if self._texthidden_of(modality) else 0
+        inputs = self._blank(modality, len(hidden), hidden.device) if modality == "joint" or padded is None else padded
+        text_length = self._text_length(padded) if self._texthidden_of(modality) else 0
 
         def hand_on(block: nn.Module, *args, **kwargs) -> object:
             x = args[0] if args else next(iter(kwargs.values()))
             if block is last:
-                x = hidden if modality == "image" else with_length(hidden, x.shape[1]).roll(text_length, 1)
+                x = hidden if padded is None else with_length(hidden, x.shape[1]).roll(text_length, 1)
             return with_hidden(below[block], x)
 
         below = self._below[modality]
         last = list(below)[-1]
         with _replaced(below, hand_on):
-            return self.encoder({modality: (inputs, token_ids) if modality == "joint" else inputs})[modality]
+            return self.encoder({modality: (inputs, padded) if modality == "joint" else inputs})[modality]
 
     def _outputs(self, modality: str, inputs: Inputs) -> dict[nn.Module, object]:
         """The outputs of the frozen blocks that the modality passes through, in order, up to the first block that trains."""
@@ -110,13 +115,13 @@ class CutEncoder:
         cause = randomness(encoder, lambda: self.lower(modality, inputs))
         if cause:
             raise InputError(f"{encoder.name} has {cause} below the last blocks, so that a {modality} has no fixed hidden states: {ADVICE}")
-        token_ids = {"image": None, "text": inputs}.get(modality, inputs[1])
+        padded = inputs[1] if modality == "joint" else inputs if modality == "text" or self.patches else None
         rows, hidden = encoder({modality: inputs})[modality], self.lower(modality, inputs)
         self.widths[modality] = hidden.shape[-1]
         for one_blank in (True, False):
             self._blank_pictures[modality] = one_blank and modality == "image"
             try:
-                resumed = self.upper(modality, hidden, token_ids)
+                resumed = self.upper(modality, hidden, padded)
             except (RuntimeError, ValueError, TypeError, IndexError):
                 continue
             if resumed.shape == rows.shape and torch.allclose(resumed, rows, rtol=1e-4, atol=1e-6):

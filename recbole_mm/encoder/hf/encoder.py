@@ -8,13 +8,16 @@ from torch import Tensor, nn
 
 from recbole_mm.encoder.base import ItemEncoder
 from recbole_mm.encoder.factory import register_backend
-from recbole_mm.encoder.hf.image import HfImage, load_image_processor
+from recbole_mm.encoder.hf.image import HfImage
 from recbole_mm.encoder.hf.load import find_class, load_model, quiet, read_config
+from recbole_mm.encoder.hf.patches import HfPatches
+from recbole_mm.encoder.hf.processor import NO_PATCHES, load_image_processor
 from recbole_mm.encoder.hf.save import save_folder
 from recbole_mm.encoder.hf.sentence import Sentence, pool, read_sentence
 from recbole_mm.encoder.hf.source import find_folder
-from recbole_mm.encoder.hf.text import HfTokens, load_tokenizer, longest_text
+from recbole_mm.encoder.hf.text import HfTokens, load_tokenizer, longest_text, lowercased
 from recbole_mm.encoder.losses import clamped_exp
+from recbole_mm.encoder.patches import read_places
 from recbole_mm.encoder.timm.encoder import build_timm
 from recbole_mm.encoder.timm.source import is_timm_folder, read_folder
 from recbole_mm.encoder.traced import TracedEncoder
@@ -34,8 +37,9 @@ class HfEncoder(TracedEncoder):
     """
 
     def __init__(
-        self, label: str, kind: str, model: nn.Module, image: HfImage | None, tokens: HfTokens | None, sentence: Sentence, folder: Path
-    ):
+        self, label: str, kind: str, model: nn.Module, image: HfImage | HfPatches | None, tokens: HfTokens | None, sentence: Sentence,
+        folder: Path,
+    ):  # fmt: skip
         """``kind``: dual | image | text; ``folder``: holds its files. Raises InputError: the model cannot encode a picture or text, or not
         the same way twice."""
         super().__init__()
@@ -66,6 +70,8 @@ class HfEncoder(TracedEncoder):
     def pooled(self, modality: str, hidden: Tensor, inputs: Tensor) -> Tensor:
         if modality == "text":
             return pool(hidden, self.tokens.read(inputs)[1], self.pooling[:1])
+        if self.image_size[0] is None:
+            return pool(hidden, read_places(inputs)[1], ("mean",))
         return hidden[:, 0] if self.has_cls and hidden.dim() == 3 else super().pooled(modality, hidden, inputs)
 
     def weights_module(self) -> nn.Module:
@@ -73,7 +79,7 @@ class HfEncoder(TracedEncoder):
 
     def save_files(self, folder: Path) -> tuple[str, dict[str, object]]:
         save_folder(self.name, self.folder, folder, self.model, self.dense)
-        return "hf:{folder}", {}
+        return "hf:{folder}", {"max_patches": self.preprocess_image.max_patches} if isinstance(self.preprocess_image, HfPatches) else {}
 
     def geometry(self) -> dict:
         return self.preprocess_image.geometry() if "image" in self.modalities else {}
@@ -95,17 +101,15 @@ class HfEncoder(TracedEncoder):
         return similarity_of(self.model) or super().similarity()
 
     def _images(self, values: Tensor) -> Tensor:
-        pixels = self.normalise(values, next(self.model.parameters()).dtype)
+        given = self.picture_arguments(values)
         if self.kind == "dual":
-            return _vectors(self.model.get_image_features(pixel_values=pixels))
-        output = self.model(pixel_values=pixels)
+            return _vectors(self.model.get_image_features(**given))
+        output = self.model(**given)
         pooled = getattr(output, "pooler_output", None)
         if pooled is not None:
             return pooled.flatten(1)
         hidden = output.last_hidden_state
-        if hidden.dim() == 4:
-            return hidden.mean((2, 3))
-        return hidden[:, 0] if self.has_cls else hidden.mean(1)
+        return hidden.mean((2, 3)) if hidden.dim() == 4 else self.pooled("image", hidden, values)
 
     def _texts(self, values: Tensor) -> Tensor:
         ids, mask = self.tokens.read(values)
@@ -129,10 +133,12 @@ def check_hf(name: str, source: str | None) -> None:
 
 @register_backend("hf", check=check_hf)
 def create_hf(
-    name: str, source: str | None, *, seed: int = 0, gradient_checkpointing: bool = False, trust_remote_code: bool = False
-) -> ItemEncoder:
+    name: str, source: str | None, *, seed: int = 0, gradient_checkpointing: bool = False, trust_remote_code: bool = False,
+    max_patches: int | None = None,
+) -> ItemEncoder:  # fmt: skip
     """``name``: a hub repository ``org/name``, with or without a revision as ``source``, or a folder (``/folder``, ``./folder``). One that
-    holds a timm model gives the encoder of the backend timm. ``seed`` has no effect: all weights come from the files.
+    holds a timm model gives the encoder of the backend timm. ``seed`` has no effect: all weights come from the files. ``max_patches``: of a
+    picture, if pictures keep their shape (SigLIP2 NaFlex); None for what the folder says.
 
     Raises:
         InputError: see ``create_encoder``.
@@ -140,9 +146,11 @@ def create_hf(
     label = _label(name, source)
     folder = find_folder(label, name, source)
     if is_timm_folder(folder):
+        if max_patches is not None:
+            raise InputError(f"{label}: {NO_PATCHES}")
         return build_timm(read_folder(label, folder), gradient_checkpointing)
     with torch.random.fork_rng(devices=[]):
-        encoder = _build(label, folder, trust_remote_code)
+        encoder = _build(label, folder, trust_remote_code, max_patches)
     if gradient_checkpointing:
         try:
             with quiet():
@@ -154,7 +162,7 @@ def create_hf(
     return encoder
 
 
-def _build(label: str, folder: Path, trust: bool) -> HfEncoder:
+def _build(label: str, folder: Path, trust: bool, max_patches: int | None) -> HfEncoder:
     with quiet():
         whole, sentence = folder, read_sentence(label, folder)
         folder = sentence.folder
@@ -162,13 +170,16 @@ def _build(label: str, folder: Path, trust: bool) -> HfEncoder:
         kind, found = find_class(label, folder, config, trust)
         image = tokens = None
         if kind != "text":
-            image = load_image_processor(label, folder, trust)
+            image = load_image_processor(label, folder, trust, max_patches)
+        elif max_patches is not None:
+            raise InputError(f"{label}: {NO_PATCHES}")
         tokenizer = load_tokenizer(label, folder, trust) if kind != "image" else None
         model = load_model(label, folder, config, found, pooler=kind == "image", trust_remote_code=trust)
         if tokenizer is not None:
             length = longest_text(tokenizer, model, config, sentence.max_length)
             siglip = config.model_type.startswith("siglip")
-            tokens = HfTokens(label, tokenizer, length, fixed=siglip, prefix=sentence.prefix, lower=sentence.lower)
+            lower = sentence.lower or siglip and lowercased(config.model_type, tokenizer)
+            tokens = HfTokens(label, tokenizer, length, fixed=siglip, prefix=sentence.prefix, lower=lower)
         return HfEncoder(label, kind, model, image, tokens, sentence, whole)
 
 

@@ -2,8 +2,6 @@
 
 import copy
 import json
-from importlib.util import find_spec
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -57,8 +55,7 @@ class HfImage:
         self.processor = copy.copy(processor)
         for step in ARITHMETIC:
             setattr(self.processor, step, False)
-        generator = np.random.default_rng(0)
-        pictures = [Image.fromarray(generator.integers(0, 256, (h, w, 3), dtype=np.uint8)) for w, h in PROBES]
+        pictures = probe_pictures()
         try:
             ours, theirs = [self(picture) for picture in pictures], [_pixels(processor, picture) for picture in pictures]
         except Exception as error:
@@ -66,12 +63,12 @@ class HfImage:
         if any(pixels.dim() != 3 or pixels.shape != ours[0].shape or pixels.shape[0] != 3 for pixels in ours):
             shapes = " and ".join(str(tuple(pixels.shape)) for pixels in ours)
             raise InputError(
-                f"{label}: its image processor gives {shapes} for pictures of two shapes; only encoders with one fixed "
-                "resolution are supported (of SigLIP2, those without naflex in their name)"
+                f"{label}: its image processor gives {shapes} for pictures of two shapes; encoders of one fixed resolution are supported, "
+                "and SigLIP2 NaFlex"
             )
         self.size = tuple(ours[0].shape[1:])
-        fits = (found for found in (_stated(processor), _fitted(ours, theirs)) if _error(found, ours, theirs) < 0.6 / 255)
-        found = next(fits, None)
+        known = (stated_normalisation(processor), _fitted(ours, theirs))
+        found = next((found for found in known if largest_error(found, ours, theirs) < 0.6 / 255), None)
         if found is None:
             raise InputError(f"{label}: its image processor does more to the pixels than scale and shift each channel")
         self.mean, self.std = found
@@ -89,31 +86,21 @@ class HfImage:
         return isinstance(size, dict) and set(size) == {"height", "width"} or getattr(size, "height", None) is not None
 
     def geometry(self) -> dict:
-        settings = json.loads(self.processor.to_json_string())
-        kept = {key: value for key, value in settings.items() if key not in NOT_GEOMETRY and value is not None}
-        kind = type(self.processor).__name__.removesuffix("Pil").removesuffix("Fast")
-        return {"transform": f"transformers {kind}", "max_aspect": MAX_ASPECT, "pixels": self.size, **kept}
+        return {"max_aspect": MAX_ASPECT, "pixels": self.size, **settings_of(self.processor)}
 
 
-def load_image_processor(label: str, folder: Path, trust_remote_code: bool) -> HfImage:
-    """The folder's image processor, in its PIL version where transformers has one, so that the pixels do not depend on whether torchvision
-    is installed.
+def settings_of(processor: object) -> dict:
+    """What decides which pixels an image processor of transformers' gives, and its kind as ``transform``."""
+    settings = json.loads(processor.to_json_string())
+    kind = type(processor).__name__.removesuffix("Pil").removesuffix("Fast")
+    kept = {key: value for key, value in settings.items() if key not in NOT_GEOMETRY and value is not None}
+    return {"transform": f"transformers {kind}", **kept}
 
-    Raises:
-        InputError: there is none, it cannot be read, or see ``HfImage``.
-    """
-    from transformers import AutoImageProcessor
 
-    if not any((folder / name).is_file() for name in ("preprocessor_config.json", "processor_config.json")):
-        raise InputError(f"{label}: {folder} holds no preprocessor_config.json, which says how pictures are prepared for these weights")
-    pinned = {"backend": "pil"} if find_spec("transformers.image_processing_backends") else {"use_fast": False}
-    try:
-        processor = AutoImageProcessor.from_pretrained(
-            str(folder), trust_remote_code=trust_remote_code, local_files_only=not trust_remote_code, **pinned
-        )
-    except Exception as error:
-        raise InputError(f"{label}: the image processor in {folder} cannot be loaded ({one_line(error)})") from error
-    return HfImage(label, processor)
+def probe_pictures() -> list[Image.Image]:
+    """A wide and a tall picture of noise."""
+    generator = np.random.default_rng(0)
+    return [Image.fromarray(generator.integers(0, 256, (h, w, 3), dtype=np.uint8)) for w, h in PROBES]
 
 
 def _pixels(processor: object, image: Image.Image) -> Tensor:
@@ -121,7 +108,7 @@ def _pixels(processor: object, image: Image.Image) -> Tensor:
     return processor(image, input_data_format="channels_last", return_tensors="pt")["pixel_values"][0]
 
 
-def _stated(processor: object) -> Normalisation:
+def stated_normalisation(processor: object) -> Normalisation:
     """(mean, std) for pixels in 0..1 as the settings name them: (x f - m) / s = (x / 255 - m / 255f) / (s / 255f)."""
     normalises = getattr(processor, "do_normalize", False)
     mean = np.broadcast_to(processor.image_mean if normalises else 0.0, 3)
@@ -141,7 +128,7 @@ def _fitted(ours: list[Tensor], theirs: list[Tensor]) -> Normalisation:
     return tuple(round(float(m), 6) for m in mean), tuple(round(float(s), 6) for s in std)
 
 
-def _error(found: Normalisation, ours: list[Tensor], theirs: list[Tensor]) -> float:
+def largest_error(found: Normalisation, ours: list[Tensor], theirs: list[Tensor]) -> float:
     """The largest difference between our normalised pixels and theirs, on the scale of pixels in 0..1."""
     mean, std = torch.tensor(found, dtype=torch.float64).view(2, 3, 1, 1)
     return max(float(((a / 255 - mean) / std - b).mul(std).abs().max()) for a, b in zip(ours, theirs, strict=True))

@@ -10,8 +10,10 @@ from torch import Tensor, nn
 from recbole_mm.encoder.base import Inputs
 from recbole_mm.encoder.factory import register_backend
 from recbole_mm.encoder.hf.encoder import similarity_of, stable
-from recbole_mm.encoder.hf.image import HfImage, load_image_processor
+from recbole_mm.encoder.hf.image import HfImage
 from recbole_mm.encoder.hf.load import quiet
+from recbole_mm.encoder.hf.patches import HfPatches
+from recbole_mm.encoder.hf.processor import load_image_processor
 from recbole_mm.encoder.st.load import Loaded, chain_of, find_source, load_chain
 from recbole_mm.encoder.st.save import save_chain
 from recbole_mm.encoder.st.tokens import StTokens, task_of
@@ -29,7 +31,7 @@ class StEncoder(TracedEncoder):
     require gradients, and are zero where the model's files lack them.
     """
 
-    def __init__(self, label: str, loaded: Loaded, chain: list[nn.Module], tokens: StTokens | None, image: HfImage | None):
+    def __init__(self, label: str, loaded: Loaded, chain: list[nn.Module], tokens: StTokens | None, image: HfImage | HfPatches | None):
         """``chain``: the modules that an item passes through.
 
         Raises:
@@ -73,7 +75,7 @@ class StEncoder(TracedEncoder):
         """What the first of the model's modules takes for n items."""
         if modality == "text":
             return self.tokens.read(values)
-        return {"pixel_values": self.normalise(values, next(self.parameters()).dtype), "modality": "image"}
+        return {**self.picture_arguments(values), "modality": "image"}
 
     def tokenize(self, texts: list[str]) -> Tensor:
         return super().tokenize(texts) if self.tokens is None else self.tokens(list(texts))
@@ -171,7 +173,7 @@ def create_st(
     return encoder
 
 
-def _image(label: str, first: nn.Module, trust_remote_code: bool) -> HfImage:
+def _image(label: str, first: nn.Module, trust_remote_code: bool) -> HfImage | HfPatches:
     """How the model reads pictures: its own image processor in the PIL version, whose pixels are the same everywhere."""
     with TemporaryDirectory() as folder:
         getattr(first.processor, "image_processor", first.processor).save_pretrained(folder)
