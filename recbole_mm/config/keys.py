@@ -96,7 +96,7 @@ SECTIONS: dict[str, dict[str, Key]] = {
                                  "and features stay fp32."),
         "encoder_chunk_size": Key("auto", or_auto(COUNT), "How many items' activations are kept at once. With more items in a batch, "
                                   "gradients are computed chunk by chunk, equally exact, at the price of a second forward pass. auto: 1024 "
-                                  "from random weights, 128 for a pretrained encoder."),
+                                  "from random weights, 128 for a pretrained encoder, more with cache_hidden_states."),
         "encoder_compile": Key(False, SWITCH, "True: compile the encoder's blocks by torch.compile. The first epoch becomes slow; measure "
                                "whether the later ones gain."),
         "gradient_checkpointing": Key(False, SWITCH, "True: recompute activations in the backward pass, which takes less memory and more "

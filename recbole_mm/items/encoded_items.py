@@ -72,6 +72,14 @@ class EncodedItems(ABC):
     def compute(self, modality: str, inputs: Inputs) -> Tensor:
         """(n, d) rows, with gradient to the encoder."""
 
+    def order(self, ids: Tensor) -> Tensor | None:
+        """The order in which n items are best encoded, as (n,) places in ``ids``; None for the order in which they come."""
+        return None
+
+    def calls(self, modality: str, ids: Tensor) -> Sequence[Tensor]:
+        """The items of one call in parts, where it is faster to encode a modality of them one part after the other."""
+        return (ids,)
+
     def __len__(self) -> int:
         return len(self.content)
 
@@ -139,10 +147,12 @@ class EncodedItems(ABC):
             read: the modalities that the items of all processes have between them.
         """
         all_ids = F.pad(ids, (0, most - len(ids))) if self.sharded else ids
-        *others, last = all_ids.split(self.chunk_size)
+        order = self.order(all_ids)
+        *others, last = (all_ids if order is None else all_ids[order]).split(self.chunk_size)
         with self.cost.measure(len(ids), self.device):
             rows = _concatenated([self._recomputed(chunk, read) for chunk in others] + [self._encode_chunk(last, read)])
-        return {m: row[: len(ids)] for m, row in rows.items()}
+        own = slice(len(ids)) if order is None else order.argsort()[: len(ids)]
+        return {m: row[own] for m, row in rows.items()}
 
     def _recomputed(self, ids: Tensor, read: Sequence[str]) -> dict[str, Tensor]:
         if not torch.is_grad_enabled():
@@ -166,7 +176,7 @@ class EncodedItems(ABC):
             if self.sharded and m in read and not len(some):
                 some = self.present[m].nonzero()[:1, 0].to(ids.device)
             if len(some):
-                encoded = self.forward(m, self.read(m, some))
+                encoded = torch.cat([self.forward(m, self.read(m, part)) for part in self.calls(m, some)])
                 row = row.index_copy(0, places, encoded[: len(places)].to(row.dtype))
             rows[m] = row
         return rows

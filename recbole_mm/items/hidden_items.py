@@ -5,6 +5,7 @@ from torch import Tensor
 from recbole_mm.encoder import ItemEncoder
 from recbole_mm.encoder.base import Inputs
 from recbole_mm.encoder.frozen.cut import CutEncoder
+from recbole_mm.items.encoded_items import AUTO_CHUNK_SIZE
 from recbole_mm.items.inputs import EncoderInputs
 from recbole_mm.items.raw_items import RawItems
 from recbole_mm.items.states import state_tables
@@ -19,7 +20,8 @@ class HiddenItems(RawItems):
     preprocessing, k, precision and dtype.
 
     Args:
-        encoder, inputs, options: see ``EncodedItems``.
+        encoder, inputs, options: see ``EncodedItems``. ``chunk_size`` None: as many items as have the activations of the number that
+            ``EncodedItems`` takes then, since most blocks keep none.
         k: see ``CutEncoder``.
         fingerprint, dtype, precision: see ``state_tables``.
 
@@ -28,12 +30,15 @@ class HiddenItems(RawItems):
     """
 
     def __init__(
-        self, encoder: ItemEncoder, inputs: EncoderInputs, *, k: int, fingerprint: str, dtype: str, precision: str, **options,
+        self, encoder: ItemEncoder, inputs: EncoderInputs, *, k: int, fingerprint: str, dtype: str, precision: str,
+        chunk_size: int | None = None, **options,
     ) -> None:  # fmt: skip
         self._cut = CutEncoder(encoder, inputs.modalities, k)
         stored = {"fingerprint": fingerprint, "dtype": dtype, "precision": precision, "what": f"below the last {k}"}
         self.states, cost = state_tables(encoder, inputs, self._cut.lower, self._cut.widths, **stored)
-        super().__init__(encoder, inputs, precision=precision, cost=cost, **options)
+        if chunk_size is None and not encoder.from_scratch:
+            chunk_size = AUTO_CHUNK_SIZE[False] * max(1, min(len(tower) for tower in encoder.towers()) // k)
+        super().__init__(encoder, inputs, chunk_size=chunk_size, precision=precision, cost=cost, **options)
 
     def read(self, modality: str, ids: Tensor) -> Inputs:
         if modality not in self.states:

@@ -69,6 +69,11 @@ class EncoderInputs:
         """The token ids of n items, int64 (n, L), on the device of ``ids``."""
         return self._token_ids[ids.cpu()].long().to(ids.device)
 
+    @cached_property
+    def text_lengths(self) -> Tensor:
+        """How many tokens the text of each item has, (n_items,)."""
+        return (self._token_ids != self._encoder.pad_id).sum(1)
+
     def digests(self, modality: str) -> list[str]:
         """Names the content of each item in a modality, in 32 or 64 hexadecimal digits; "" for items that lack the modality."""
         parts = zip(*(self.content.digests(part) for part in PARTS[modality]), strict=True)

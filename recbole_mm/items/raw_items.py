@@ -1,5 +1,7 @@
 """RawItems: items through the whole encoder, from their pictures and texts."""
 
+from collections.abc import Sequence
+
 from torch import Tensor
 
 from recbole_mm.encoder import ItemEncoder
@@ -7,9 +9,16 @@ from recbole_mm.encoder.base import Inputs
 from recbole_mm.items.encoded_items import EncodedItems
 from recbole_mm.items.inputs import EncoderInputs
 
+TEXTUAL = {"text", "joint"}
+TEXT_CALLS = 8
+"""Calls of texts for one call of pictures."""
+
 
 class RawItems(EncodedItems):
     """EncodedItems that reads pictures and texts, and runs all of the encoder on them.
+
+    A text is padded to the longest one that it is encoded with. A large encoder therefore takes texts in order of their lengths, in smaller
+    calls; a small one from random weights has so little to compute that smaller calls cost more than they save.
 
     Args:
         encoder, inputs, options: see ``EncodedItems``, of which ``options`` are the other arguments.
@@ -18,6 +27,15 @@ class RawItems(EncodedItems):
     def __init__(self, encoder: ItemEncoder, inputs: EncoderInputs, **options) -> None:
         super().__init__(encoder, inputs, {m: encoder.output_dims[m] for m in inputs.modalities}, **options)
         self.inputs = inputs
+
+    def order(self, ids: Tensor) -> Tensor | None:
+        if self.encoder.from_scratch or not set(self.modalities) & TEXTUAL:
+            return None
+        return self.inputs.text_lengths[ids.cpu()].argsort(stable=True).to(ids.device)
+
+    def calls(self, modality: str, ids: Tensor) -> Sequence[Tensor]:
+        together = self.encoder.from_scratch or self.sharded or modality not in TEXTUAL
+        return (ids,) if together else ids.split(self.items_a_call // TEXT_CALLS)
 
     def read(self, modality: str, ids: Tensor) -> Inputs:
         return self.inputs.read(modality, ids)

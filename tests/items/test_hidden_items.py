@@ -188,3 +188,19 @@ def test_an_encoder_with_dropout_is_taken_as_it_is(shop, tmp_path):
     plain, again, other, *from_states = rows
     assert torch.equal(plain, again) and not torch.allclose(plain, other, atol=1e-3), "the last block keeps its dropout"
     torch.testing.assert_close(from_states, [plain, again, other], rtol=1e-5, atol=2e-6)
+
+
+def test_texts_of_a_large_encoder_are_encoded_in_order_of_their_length(shop, tmp_path, monkeypatch):
+    model = tuned(shop, encoder=f"hf:{write_bert(tmp_path / 'bert')}", modalities=["text"], missing="zero")[1].eval()
+    items, ids = model.item_features.encoded_items, torch.arange(len(model.item_features)).flip(0)
+    alone = torch.cat([items.encode(ids[i : i + 1])["text"] for i in range(len(ids))])
+    monkeypatch.setattr("recbole_mm.items.raw_items.TEXT_CALLS", 64)
+    widths, forward = [], items.forward
+    monkeypatch.setattr(items, "forward", lambda m, inputs: widths.append(longest(inputs[1])) or forward(m, inputs))
+    torch.testing.assert_close(items.encode(ids)["text"], alone, rtol=1e-5, atol=1e-6)
+    assert len(widths) == -(-int(items.present["text"].sum()) // 4) and widths == sorted(widths) and widths[0] < widths[-1]
+    assert items.chunk_size == 2 * 128, "one block of two keeps activations"
+
+
+def longest(token_ids: torch.Tensor) -> int:
+    return int((token_ids != 0).sum(1).max())
