@@ -26,6 +26,7 @@ WAYS = {
     "last_k, cached": {"encoder_tuning": "last_k", "encoder_last_k": 1, "cache_hidden_states": True},
     "lora": {"encoder_tuning": "lora"},
     "adapter": {"encoder_tuning": "adapter"},
+    "multiway": {"encoder_tuning": "multiway"},
     "bitfit": {"encoder_tuning": "bitfit"},
     "side": {"encoder_tuning": "side"},
     "mixed precision and a scaler": {"enable_amp": True, "enable_scaler": True},

@@ -26,7 +26,7 @@ from recbole_mm.config.kinds import (
 )  # fmt: skip
 
 OBJECTIVES = ("itc", "itm", "mlm", "clce", "supcon", "interaction")
-TUNINGS = ("full", "last_k", "lora", "adapter", "bitfit", "side")
+TUNINGS = ("full", "last_k", "lora", "adapter", "multiway", "bitfit", "side")
 
 FILES = Kind("dict", "a mapping from modality to file, such as {image: image_feat.npy, text: text_feat.npy}", is_name_mapping)
 ROW_NAMES = Kind(
@@ -115,10 +115,11 @@ SECTIONS: dict[str, dict[str, Key]] = {
         "lora_rank": Key(8, COUNT, "The rank of the updates.", "lora"),
         "lora_alpha": Key(16, AMOUNT, "The updates are scaled by lora_alpha / lora_rank.", "lora"),
         "adapter_dim": Key(64, COUNT, "The width of the bottlenecks.", "adapter"),
+        "multiway_dim": Key(64, COUNT, "The width of the bottlenecks.", "multiway"),
         "side_dim": Key(64, COUNT, "The width of the bottlenecks of a side network, which reads the stored layers of the frozen "
                         "encoder (in feature_dtype).", "side"),
         "encoder_learning_rate": Key("auto", or_auto(AMOUNT), "auto: 1e-3 from random weights and for side; with pretrained weights 1e-4 "
-                                     "for lora, adapter and bitfit, else 1e-5."),
+                                     "for lora, adapter, multiway and bitfit, else 1e-5."),
         "encoder_weight_decay": Key(0.01, AMOUNT, "The encoder's own weight decay, decoupled as AdamW's whatever the learner. Norms and "
                                     "biases have none."),
         "layer_decay": Key(1.0, DECAY, "Ratio of the learning rate of an encoder block to that of the block above it. Below 1, lower "

@@ -13,7 +13,7 @@ class FeatureNetwork(nn.Module, ABC):
         name: the name that the user gave, for messages.
         aligned: image and text rows lie in one space, so that ``contrastive_loss`` has a meaning.
         from_scratch: its weights are random (a tiny encoder's), so it wants larger learning rates than a pretrained one.
-        adapters: bottlenecks that a tuning has put after modules of the network; each names its module as ``site``.
+        adapters: bottlenecks that a tuning has put after or beside modules of the network; each names the module as ``site``.
     """
 
     name: str = "encoder"

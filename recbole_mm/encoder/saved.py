@@ -14,12 +14,15 @@ from recbole_mm.encoder.matryoshka import cut_rows
 from recbole_mm.encoder.separate import SeparateEncoder
 from recbole_mm.encoder.tuning.adapter import add_adapters, take_adapters
 from recbole_mm.encoder.tuning.lora import merge_lora
+from recbole_mm.encoder.tuning.multiway_adapter import Bottleneck, add_multiway
 from recbole_mm.encoder.tuning.side_encoder import SideEncoder
 from recbole_mm.encoder.tuning.side_network import SideNetwork
 from recbole_mm.encoder.weights import write_weights
 from recbole_mm.errors import InputError, one_line
 
 RECORD, ADAPTERS, SIDE = "encoder.json", "adapters.safetensors", "side.safetensors"
+ADDED = {"adapter_dim": add_adapters, "multiway_dim": add_multiway}
+"""The width of an encoder's adapters in its record -> what adds adapters of that kind."""
 
 FOLDER, OPTIONS = "{folder}", {"image_size", "max_patches", "tokenizer", "prompt"}
 """What stands for the folder in names and options, and the options that ``save_files`` may give: none of them runs code."""
@@ -40,7 +43,8 @@ def save_encoder(encoder: ItemEncoder | SideEncoder, folder: Path) -> None:
         record["row_dim"] = merged.row_dim
     if len(adapters):
         write_weights(adapters, folder / ADAPTERS)
-        record["adapter_dim"] = adapters[0].down.out_features
+        size = "multiway_dim" if isinstance(adapters[0], Bottleneck) else "adapter_dim"
+        record[size] = adapters[0].down.out_features
     if side is not None:
         write_weights(side.network, folder / SIDE)
         record["side"] = {"dim": side.network.dim, "modalities": side.modalities}
@@ -60,8 +64,8 @@ def load_encoder(folder: Path) -> ItemEncoder | SideEncoder:
         encoder = _load(record, folder.resolve())
         if "row_dim" in record:
             cut_rows(encoder, record["row_dim"])
-        if "adapter_dim" in record:
-            add_adapters(encoder, record["adapter_dim"])
+        for size in ADDED.keys() & record:
+            ADDED[size](encoder, record[size])
             encoder.adapters.load_state_dict(load_file(folder / ADAPTERS))
     except (OSError, ValueError, KeyError, TypeError, RuntimeError) as error:
         raise InputError(f"{folder} holds no readable encoder ({one_line(error)})") from error

@@ -73,7 +73,7 @@ def test_vlmo_with_its_vision_language_experts_left_out():
     same(encoder, encoder.model.encode_cls(pixels, ids, mask), encoder.model.encode_joint(pixels, ids, mask).features[:, 0])
 
 
-@pytest.mark.parametrize("tuning", ["full", "lora", "adapter"])
+@pytest.mark.parametrize("tuning", ["full", "lora", "adapter", "multiway"])
 @pytest.mark.parametrize(
     "text", [{}, {"pool_type": "first"}, {"pool_type": "last"}, {"pool_type": "eos", "eos_id": 49407}, {"no_causal_mask": True}], ids=str
 )
@@ -84,7 +84,7 @@ def test_open_clips_towers_give_their_own_rows(custom, text, tuning, small_confi
 
     config = {**small_config, "text_cfg": {**small_config["text_cfg"], **text, "layers": 2}, "custom_text": custom}
     encoder = create_encoder(f"open_clip:local-dir:{write_folder(tmp_path / 'folder', config, model_of(config))}").double()
-    tune(encoder, tuning, lora_rank=2, adapter_dim=4)
+    tune(encoder, tuning, lora_rank=2, adapter_dim=4, multiway_dim=4)
     with torch.no_grad():
         for name, parameter in encoder.named_parameters():
             if "lora_B" in name or "adapters" in name:

@@ -19,7 +19,7 @@ from recbole_mm.finetune.tune_and_export import tune_and_export
 from tests.encoder.own import OwnEncoder, OwnJoint, SilentJoint, made
 from tests.finetune.shops import configured, training, write_shop
 
-INSIDE = [name for name in TUNINGS if name != "side"]
+INSIDE = [name for name in TUNINGS if name not in ("multiway", "side")]
 SIZES = {"last_k": 1, "lora_rank": 2, "adapter_dim": 4}
 
 

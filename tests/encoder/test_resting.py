@@ -36,6 +36,7 @@ WORK = {
     "last_k": (False, False, True),
     "lora": (False, True, True),
     "adapter": (False, True, True),
+    "multiway": (False, True, True),
     "bitfit": (True, True, True),
 }
 

@@ -78,7 +78,7 @@ def moved(encoder: ItemEncoder, source: Path, folder: Path) -> ItemEncoder:
 
 
 @pytest.mark.parametrize("kind", NAMES)
-@pytest.mark.parametrize("tuning", ["none", "full", "lora", "adapter"])
+@pytest.mark.parametrize("tuning", ["none", "full", "lora", "adapter", "multiway"])
 def test_a_saved_encoder_needs_nothing_else(kind, tuning, tmp_path):
     if kind == "text_tower" and tuning not in ("none", "full"):
         pytest.skip("the same as for the other towers of open_clip")
@@ -86,7 +86,7 @@ def test_a_saved_encoder_needs_nothing_else(kind, tuning, tmp_path):
     source.mkdir()
     encoder = create_encoder(NAMES[kind](source), seed=3)
     if tuning != "none":
-        tune(encoder, tuning, lora_rank=4, adapter_dim=8)
+        tune(encoder, tuning, lora_rank=4, adapter_dim=8, multiway_dim=8)
         with torch.no_grad():
             for parameter in encoder.parameters():
                 if parameter.requires_grad:

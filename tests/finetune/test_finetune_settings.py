@@ -14,6 +14,7 @@ from tests.finetune.shops import configured
         ("last_k", {"last_k": 2}),
         ("lora", {"lora_rank": 8, "lora_alpha": 16}),
         ("adapter", {"adapter_dim": 64}),
+        ("multiway", {"multiway_dim": 64}),
         ("bitfit", {}),
     ],
 )

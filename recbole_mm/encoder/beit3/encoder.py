@@ -54,7 +54,7 @@ class BEiT3Encoder(MultiwayEncoder):
         return name, {"image_size": self.image_size[0], "tokenizer": f"{{folder}}/{SPM}"}
 
     def adapter_sites(self) -> list[str]:
-        """The feed-forward expert of each modality in each block (Multiway-Adapter, arXiv 2309.01516)."""
+        """The feed-forward expert of each modality in each block."""
         return [f"model.beit3.encoder.layers.{i}.ffn.{expert}" for i in range(len(self.model.blocks)) for expert in ("A", "B")]
 
 

@@ -40,30 +40,30 @@ def add_adapters(encoder: ItemEncoder, dim: int) -> None:
     Their widths are read off what the sites give for a probe of each modality.
     """
     sites = {name: encoder.get_submodule(name) for name in encoder.adapter_sites()}
-    shapes = _output_shapes(encoder, sites)
+    shapes = output_shapes(encoder, sites)
     weight = next(encoder.parameters())
     encoder.adapters = nn.ModuleList()
     for name, shape in shapes.items():
-        channels = 1 if len(shape) == 4 and not _channels_last(sites[name]) else -1
+        channels = channels_of(sites[name], shape)
         adapter = Adapter(shape[channels], dim, channels, name).to(weight)
         sites[name].register_forward_hook(adapter.refine)
         encoder.adapters.append(adapter)
 
 
 def take_adapters(encoder: ItemEncoder) -> nn.ModuleList:
-    """Removes the adapters of an encoder, in place, and returns them; none where it has none."""
+    """Removes the adapters of an encoder, whatever tuning has added them, in place, and returns them; none where it has none."""
     adapters = nn.ModuleList(encoder.adapters)
-    for adapter in adapters:
-        hooks = encoder.get_submodule(adapter.site)._forward_hooks
-        for key in [key for key, hook in hooks.items() if getattr(hook, "__self__", None) is adapter]:
-            del hooks[key]
+    for module in encoder.modules() if len(adapters) else ():
+        for hooks in (module._forward_hooks, module._forward_pre_hooks):
+            for key in [key for key, hook in hooks.items() if getattr(hook, "__self__", None) in set(adapters)]:
+                del hooks[key]
     if len(adapters):
         del encoder.adapters
         encoder.adapters = ()
     return adapters
 
 
-def _output_shapes(encoder: ItemEncoder, sites: dict[str, nn.Module]) -> dict[str, tuple[int, ...]]:
+def output_shapes(encoder: ItemEncoder, sites: dict[str, nn.Module]) -> dict[str, tuple[int, ...]]:
     """The shape of each site's output, in the order of ``sites``; sites that no modality passes through are left out."""
     found: dict[nn.Module, tuple[int, ...]] = {}
 
@@ -79,6 +79,7 @@ def _output_shapes(encoder: ItemEncoder, sites: dict[str, nn.Module]) -> dict[st
     return {name: found[module] for name, module in sites.items() if module in found}
 
 
-def _channels_last(module: nn.Module) -> bool:
-    """Of a module with four-dimensional output: are the channels its last dimension (Swin), not its second (ConvNeXt, ResNet)?"""
-    return not any(isinstance(m, nn.Conv2d) for m in module.modules())
+def channels_of(module: nn.Module, shape: tuple[int, ...]) -> int:
+    """The dimension of a module's output, of this shape, that holds the channels: the second of feature maps (ConvNeXt, ResNet), and the
+    last of everything else (tokens; Swin)."""
+    return 1 if len(shape) == 4 and any(isinstance(m, nn.Conv2d) for m in module.modules()) else -1

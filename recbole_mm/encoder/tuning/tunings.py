@@ -13,6 +13,7 @@ from recbole_mm.encoder.base import ItemEncoder
 from recbole_mm.encoder.seeding import seeded
 from recbole_mm.encoder.tuning.adapter import add_adapters
 from recbole_mm.encoder.tuning.lora import add_lora
+from recbole_mm.encoder.tuning.multiway_adapter import add_multiway
 from recbole_mm.errors import InputError, listed, nearest
 
 
@@ -118,7 +119,7 @@ class Lora(Tuning):
 @dataclass(frozen=True)
 class Adapters(Tuning):
     """Bottleneck adapters of width ``adapter_dim`` train after every block, or after every modality's expert where the blocks have
-    experts (Houlsby et al., arXiv 1902.00751; one per expert as in Multiway-Adapter, arXiv 2309.01516)."""
+    experts (Houlsby et al., arXiv 1902.00751)."""
 
     name = "adapter"
     few = True
@@ -126,6 +127,22 @@ class Adapters(Tuning):
 
     def extend(self, encoder: ItemEncoder) -> None:
         add_adapters(encoder, self.adapter_dim)
+
+
+@dataclass(frozen=True)
+class Multiway(Tuning):
+    """Bottlenecks of width ``multiway_dim`` train beside every block's feed-forward part, or beside every modality's expert where the
+    blocks have experts, and on top of every block (Multiway-Adapter: Long et al., arXiv 2309.01516).
+
+    ``apply`` raises InputError: a block has no feed-forward part.
+    """
+
+    name = "multiway"
+    few = True
+    multiway_dim: int = 64
+
+    def extend(self, encoder: ItemEncoder) -> None:
+        add_multiway(encoder, self.multiway_dim)
 
 
 @dataclass(frozen=True)
@@ -151,7 +168,7 @@ class Side(Tuning):
         raise InputError(f"encoder_tuning side trains a network beside {encoder.name}, and nothing inside of it; choose another")
 
 
-TUNINGS: dict[str, type[Tuning]] = {kind.name: kind for kind in (Full, LastK, Lora, Adapters, BitFit, Side)}
+TUNINGS: dict[str, type[Tuning]] = {kind.name: kind for kind in (Full, LastK, Lora, Adapters, Multiway, BitFit, Side)}
 """The value of ``encoder_tuning`` -> its class."""
 
 

@@ -18,7 +18,7 @@ from recbole_mm.errors import InputError
 from tests import hf_folders
 
 INSIDE = [name for name in TUNINGS if name != "side"]
-SIZES = {"last_k": 1, "lora_rank": 4, "adapter_dim": 8}
+SIZES = {"last_k": 1, "lora_rank": 4, "adapter_dim": 8, "multiway_dim": 8}
 
 
 class Encoders(dict):
@@ -163,7 +163,7 @@ def test_a_tuning_reads_its_own_keys():
     config = {"encoder_tuning": "last_k", "encoder_last_k": 3, "lora_rank": 4, "lora_alpha": 2}
     assert Tuning.from_config(config) == LastK(last_k=3)
     assert Tuning.from_config({**config, "encoder_tuning": "lora"}) == Lora(lora_rank=4, lora_alpha=2)
-    assert [name for name, kind in TUNINGS.items() if kind.few] == ["lora", "adapter", "bitfit"]
+    assert [name for name, kind in TUNINGS.items() if kind.few] == ["lora", "adapter", "multiway", "bitfit"]
 
 
 def test_the_table_of_keys_agrees_on_what_belongs_to_which_tuning():
