@@ -5,6 +5,7 @@ import torch
 import torch.nn.functional as F
 
 from recbole_mm.encoder.augment import augment_pictures
+from recbole_mm.encoder.patches import stack_pictures, with_places
 
 PICTURES = torch.randint(0, 256, (6, 3, 20, 28), generator=torch.Generator().manual_seed(0), dtype=torch.uint8)
 NOTHING = {"crop": 1.0, "flip": 0.0, "jitter": 0.0}
@@ -82,6 +83,21 @@ def test_the_same_numbers_give_the_same_views_and_the_input_stays():
     assert torch.equal(second, augment_pictures(PICTURES))
 
 
+def test_pictures_of_patches_keep_their_shapes():
+    """As the same pictures in one piece, each with the numbers of its row."""
+    sizes = [(2, 3), (4, 1)]
+    whole = [torch.randint(0, 256, (1, 3, 4 * h, 4 * w), generator=drawn(h), dtype=torch.uint8) for h, w in sizes]
+    parts = [F.unfold(p.float(), 4, stride=4)[0].T.unflatten(1, (3, 16)).mT.flatten(1) for p in whole]
+    batch = stack_pictures([with_places(part, *size) for part, size in zip(parts, sizes, strict=True)])
+    assert torch.equal(views(batch), batch)
+    generator, changed = drawn(), views(batch, crop=0.3, flip=0.5, jitter=0.3)
+    for i, (h, w) in enumerate(sizes):
+        alone = augment_pictures(whole[i], crop=0.3, flip=0.5, jitter=0.3, generator=generator)
+        expected = with_places(F.unfold(alone.float(), 4, stride=4)[0].T.unflatten(1, (3, 16)).mT.flatten(1), h, w)
+        assert torch.equal(changed[i, : h * w], expected) and not changed[i, h * w :].any()
+    assert not torch.equal(changed, batch)
+
+
 def test_no_pictures():
     assert augment_pictures(PICTURES[:0]).shape == (0, 3, 20, 28)
 
@@ -90,7 +106,7 @@ def test_no_pictures():
     ("error", "pixels", "settings"),
     [
         (TypeError, PICTURES.float(), {}),
-        (ValueError, PICTURES[0], {}),
+        (ValueError, PICTURES[0, 0], {}),
         (ValueError, PICTURES, {"crop": 0.0}),
         (ValueError, PICTURES, {"flip": 1.5}),
         (ValueError, PICTURES, {"jitter": -0.1}),
