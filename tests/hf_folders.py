@@ -287,5 +287,6 @@ def write_gemma_tokenizer(folder: Path) -> int:
     folder.mkdir(parents=True, exist_ok=True)
     inner.save(str(folder / "tokenizer.json"))
     names = {"bos_token": "<bos>", "eos_token": "<eos>", "pad_token": "<pad>", "unk_token": "<unk>", "model_input_names": ["input_ids"]}
-    _json(folder / "tokenizer_config.json", {"tokenizer_class": "GemmaTokenizer", "model_max_length": 64, **names})
+    ends = {"add_bos_token": False, "add_eos_token": True, "padding_side": "right"}
+    _json(folder / "tokenizer_config.json", {"tokenizer_class": "GemmaTokenizer", **ends, **names})
     return len(tokens)

@@ -9,9 +9,11 @@ import pytest
 import torch
 
 from recbole_mm.encoder import beit3, create_encoder
-from recbole_mm.encoder.hf.text import HfTokens, load_tokenizer, lowercased
+from recbole_mm.encoder.hf.text import HfTokens, load_tokenizer, wants_lower_case
 from recbole_mm.encoder.open_clip.load import build_tokenizer
 from recbole_mm.encoder.open_clip.source import Source, find_source
+from recbole_mm.encoder.patches import stack_pictures
+from recbole_mm.testing.odd_items import noise
 from tests.hf_folders import write_gemma_tokenizer, write_naflex, write_siglip, write_siglip2
 
 SHOUTED = ["Red WOOL Scarf", "ÉTÉ", "A"]
@@ -32,6 +34,18 @@ def test_hf(tmp_path, write):
     assert torch.equal(pair.tokenize(SHOUTED), ids)
 
 
+@pytest.mark.parametrize("write", [write_siglip2, write_naflex])
+@torch.no_grad()
+def test_st_gives_the_rows_of_hf(tmp_path, write):
+    folder = write(tmp_path / "model")
+    ours, theirs = (create_encoder(f"{backend}:{folder}") for backend in ("st", "hf"))
+    rows = {encoder: encoder({"text": encoder.tokenize(texts)})["text"] for encoder, texts in ((ours, SHOUTED), (theirs, SAID))}
+    torch.testing.assert_close(rows[ours], rows[theirs], rtol=1e-5, atol=1e-5)
+    pictures = stack_pictures([theirs.preprocess_image(noise(*size)) for size in ((60, 90), (200, 33))])
+    assert ours.preprocess_key == theirs.preprocess_key
+    torch.testing.assert_close(ours({"image": pictures}), theirs({"image": pictures}), rtol=1e-5, atol=1e-5)
+
+
 @pytest.mark.parametrize("lower", [True, False])
 def test_hf_leaves_siglip_1_as_its_tokenizer_says(tmp_path, lower):
     """Released ones say do_lower_case."""
@@ -40,7 +54,7 @@ def test_hf_leaves_siglip_1_as_its_tokenizer_says(tmp_path, lower):
     settings = {"tokenizer_class": "SiglipTokenizer", "do_lower_case": lower, "model_max_length": 64}
     (tmp_path / "tokenizer_config.json").write_text(json.dumps(settings))
     tokenizer = load_tokenizer("hf:siglip", tmp_path, False)
-    tokens = HfTokens("hf:siglip", tokenizer, 64, fixed=True, lower=lowercased("siglip", tokenizer))
+    tokens = HfTokens("hf:siglip", tokenizer, 64, fixed=True, lower=wants_lower_case("siglip", tokenizer))
     assert torch.equal(tokens(SHOUTED), tokens(SAID)) == lower
 
 

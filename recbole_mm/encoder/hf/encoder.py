@@ -15,7 +15,7 @@ from recbole_mm.encoder.hf.processor import NO_PATCHES, load_image_processor
 from recbole_mm.encoder.hf.save import save_folder
 from recbole_mm.encoder.hf.sentence import Sentence, pool, read_sentence
 from recbole_mm.encoder.hf.source import find_folder
-from recbole_mm.encoder.hf.text import HfTokens, load_tokenizer, longest_text, lowercased
+from recbole_mm.encoder.hf.text import HfTokens, load_tokenizer, longest_text, wants_lower_case
 from recbole_mm.encoder.losses import clamped_exp
 from recbole_mm.encoder.patches import read_places
 from recbole_mm.encoder.timm.encoder import build_timm
@@ -178,7 +178,7 @@ def _build(label: str, folder: Path, trust: bool, max_patches: int | None) -> Hf
         if tokenizer is not None:
             length = longest_text(tokenizer, model, config, sentence.max_length)
             siglip = config.model_type.startswith("siglip")
-            lower = sentence.lower or siglip and lowercased(config.model_type, tokenizer)
+            lower = sentence.lower or wants_lower_case(config.model_type, tokenizer)
             tokens = HfTokens(label, tokenizer, length, fixed=siglip, prefix=sentence.prefix, lower=lower)
         return HfEncoder(label, kind, model, image, tokens, sentence, whole)
 

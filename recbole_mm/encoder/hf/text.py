@@ -92,10 +92,11 @@ def load_tokenizer(label: str, folder: Path, trust_remote_code: bool) -> object:
         ) from error
 
 
-def lowercased(model_type: str, tokenizer: object) -> bool:
-    """Was this SigLIP trained on lower-case texts, without its tokenizer doing that? SigLIP 2 was, and its repositories name Gemma's
+def wants_lower_case(model_type: str, tokenizer: object) -> bool:
+    """Was the model trained on lower-case texts, without its tokenizer doing that? SigLIP 2 was, and its repositories name Gemma's
     tokenizer, which keeps the case; at a fixed resolution, it is also the only sign that a model of type siglip is a SigLIP 2."""
-    return model_type.startswith("siglip2") or "gemma" in type(tokenizer).__name__.lower()
+    gemma = "gemma" in type(tokenizer).__name__.lower()
+    return model_type.startswith("siglip2") or gemma and model_type.startswith("siglip")
 
 
 def longest_text(tokenizer: object, model: nn.Module, config: object, also: int | None = None) -> int:

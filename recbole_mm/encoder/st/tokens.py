@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from recbole_mm.encoder.base import ItemEncoder
-from recbole_mm.encoder.hf.text import PROBES, longest_text
+from recbole_mm.encoder.hf.text import PROBES, longest_text, wants_lower_case
 
 PROMPTS = {"document": ("document", "passage", "corpus"), "query": ("query",)}
 """The names under which the prompts of a task are looked for, as ``encode_document`` and ``encode_query`` do."""
@@ -27,8 +27,9 @@ class StTokens:
     def __init__(self, model: nn.Module, first: nn.Module, wanted: str = "document"):
         """``model``: a ``SentenceTransformer``. ``first``: its module that prepares texts. ``wanted``: see ``task_of`` and ``_prompt``."""
         self.model, self.wanted, self.task = model, wanted, task_of(wanted)
-        self.prompt = _prompt(model, wanted)
         self.tokenizer, network = first.tokenizer, first.auto_model
+        self._cased = str.lower if wants_lower_case(network.config.model_type, self.tokenizer) else str
+        self.prompt = self._cased(_prompt(model, wanted))
         self.tokenizer.model_max_length = longest_text(self.tokenizer, network, network.config)
         probe = self._prepare([PROBES[1]])
         self.modality, self.prompt_length = probe["modality"], probe.get("prompt_length")
@@ -71,7 +72,7 @@ class StTokens:
     def _prepare(self, texts: list[str]) -> dict[str, object]:
         """Texts are named as such, because sentence-transformers takes one that looks like a picture's address for the picture."""
         padding = {"processing_kwargs": {"text": {"padding": "max_length"}}} if getattr(self, "fixed", False) else {}
-        return self.model.preprocess([{"text": text} for text in texts], prompt=self.prompt, task=self.task, **padding)
+        return self.model.preprocess([{"text": self._cased(text)} for text in texts], prompt=self.prompt, task=self.task, **padding)
 
 
 def task_of(wanted: str) -> str:
