@@ -62,13 +62,22 @@ def test_a_batch_equals_its_items(make):
     torch.testing.assert_close(alone, whole, rtol=1e-5, atol=1e-5)
 
 
-@pytest.mark.parametrize("keys", [{}, {"encoder_tuning": "lora"}, {"encoder_tuning": "side"}, {"encoder_training": "pretrained"}], ids=str)
+TRAININGS = [
+    {},
+    {"encoder_tuning": "lora"},
+    {"encoder_tuning": "side"},
+    {"encoder_training": "pretrained"},
+    {"encoder_training": "finetuned", "finetune_epochs": 1, "finetune_weights": {"itc": 1, "supcon": 1}, "category_field": "title"},
+]
+
+
+@pytest.mark.parametrize("keys", TRAININGS, ids=["full", "lora", "side", "pretrained", "finetuned"])
 def test_it_trains(make, keys):
     config, model, train, valid, _ = make(**keys)
     before = copy.deepcopy(model.state_dict())
     build_trainer(config, model).fit(train, valid, verbose=False, saved=False)
     moved = [name for name, value in model.state_dict().items() if ".encoder." in name and not torch.equal(value, before[name])]
-    assert bool(moved) == (keys.get("encoder_training") != "pretrained")
+    assert bool(moved) == ("encoder_training" not in keys)
 
 
 def test_pictures_from_elsewhere_have_the_rows_of_the_shops(make, shop):
