@@ -61,6 +61,10 @@ def _check_encoder_training(config: Mapping) -> None:
                          "stay as they are; leave it out")  # fmt: skip
     if config["cache_hidden_states"] and not trains:
         raise InputError("cache_hidden_states: True is for an encoder that trains, and none does here; leave it out")
+    augmented = [f"{key}: {config[key]}" for key in ("image_augmentation", "token_dropout") if config[key] not in ("none", 0)]
+    if trains and augmented and (config["cache_hidden_states"] or tuning == "side"):
+        raise InputError(f"{augmented[0]} changes what the encoder reads in every step, and with cache_hidden_states: True or "
+                         "encoder_tuning: side it reads every item only once; leave one of the two out")  # fmt: skip
     if config["gradient_checkpointing"] and tuning == "side":
         raise InputError("gradient_checkpointing: True has no effect with encoder_tuning: side, where no block of the encoder runs in "
                          "training; leave it out")  # fmt: skip

@@ -130,6 +130,10 @@ SECTIONS: dict[str, dict[str, Key]] = {
         "accumulation_steps": Key(1, COUNT, "Number of batches per step of the optimiser."),
         "encoder_freeze_epochs": Key("auto", or_auto(WHOLE), "Epochs at the start in which only the recommender trains. auto: 0 from "
                                      "random weights, 1 for a pretrained encoder."),
+        "image_augmentation": Key("none", choice("none", "light", "strong"), "With end2end, a training batch has random views of its "
+                                  "pictures: cropped, mirrored, recoloured. light: at least .6 of a picture, colours up to a fifth "
+                                  "off. strong: at least .2, up to two fifths."),
+        "token_dropout": Key(0.0, SHARE, "With end2end, the share of its tokens that a text of a training batch loses at random."),
         "refresh_every": Key(1, COUNT, "Graph models with end2end: the features of items outside the batch are encoded anew after so many "
                              "epochs. Every evaluation renews them as well."),
         "strategy": Key("ddp", choice("ddp", "fsdp"), "How several processes hold the encoder (end2end). ddp: each holds all of it. fsdp: "

@@ -50,6 +50,8 @@ class EncoderSettings:
     chunk_size: int | None
     feature_dtype: str
     cache_hidden_states: bool
+    image_augmentation: str
+    token_dropout: float
     sharded: bool
     show_progress: bool
 
@@ -77,6 +79,8 @@ class EncoderSettings:
             chunk_size=None if chunk_size == "auto" else chunk_size,
             feature_dtype=config["feature_dtype"],
             cache_hidden_states=bool(config["cache_hidden_states"]),
+            image_augmentation=config["image_augmentation"],
+            token_dropout=config["token_dropout"],
             sharded=config["strategy"] == "fsdp" and sources.encoder_trains and processes > 1,
             show_progress=bool(config["show_progress"]),
         )

@@ -6,6 +6,7 @@ from logging import getLogger
 from pathlib import Path
 
 from recbole_mm.encoder import ItemEncoder
+from recbole_mm.encoder.augmentation import Augmentation
 from recbole_mm.encoder.build_encoder import build_encoder
 from recbole_mm.encoder.settings import EncoderSettings
 from recbole_mm.encoder.tuning.tunings import Side
@@ -19,7 +20,7 @@ from recbole_mm.items.catalogue import EncodedCatalogue, encode_catalogue
 from recbole_mm.items.encoded_items import ITEMS_A_CALL, EncodedItems
 from recbole_mm.items.feature_table import Table
 from recbole_mm.items.hidden_items import HiddenItems
-from recbole_mm.items.inputs import EncoderInputs
+from recbole_mm.items.inputs import PARTS, EncoderInputs
 from recbole_mm.items.raw_items import RawItems
 from recbole_mm.items.side_items import SideItems
 from recbole_mm.parallel.ranks import Ranks
@@ -90,7 +91,17 @@ def trained_items(settings: EncoderSettings, dataset, encoder: ItemEncoder, fing
     settings.tuning.apply(encoder, settings.seed)
     if settings.cache_hidden_states:
         return HiddenItems(encoder, inputs, k=settings.tuning.last_k, **stored, **options)
-    return RawItems(encoder, inputs, **options)
+    return RawItems(encoder, inputs, _augmentation(settings, encoder, inputs), **options)
+
+
+def _augmentation(settings: EncoderSettings, encoder: ItemEncoder, inputs: EncoderInputs) -> Augmentation | None:
+    parts = {part for m in inputs.modalities for part in PARTS[m]}
+    views = None if settings.image_augmentation == "none" else settings.image_augmentation
+    for key, value, part in (("image_augmentation", views, "image"), ("token_dropout", settings.token_dropout, "text")):
+        if value and part not in parts:
+            logger.warning(f"not used: {key} {value}, because the encoder reads no {part}")
+    views, share = views if "image" in parts else None, settings.token_dropout if "text" in parts else 0.0
+    return Augmentation(encoder, views, share) if views or share else None
 
 
 def file_tables(settings: FeatureSettings, dataset) -> dict[str, Table]:

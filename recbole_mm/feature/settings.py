@@ -51,9 +51,11 @@ def _unused(config, encoder: EncoderSettings) -> list[str]:
     """Settings of training an encoder where none trains, and sizes that belong to another ``encoder_tuning``."""
     tuning, owners = encoder.tuning.name, tuning_of_key()
     sizes = [key for key in owners if key in config.given_keys]
+    augmented = [key for key in ("image_augmentation", "token_dropout") if config[key] not in ("none", 0) and not encoder.trains]
+    alone = [f"{key} {config[key]}, because no encoder trains with the recommender" for key in augmented]
     if encoder.trains or encoder.finetuned:
         others = [key for key in sizes if owners[key] != tuning]
-        return [f"{key} {config[key]}, which belongs to encoder_tuning: {owners[key]}, not to {tuning}" for key in others]
+        return [f"{key} {config[key]}, which belongs to encoder_tuning: {owners[key]}, not to {tuning}" for key in others] + alone
     set_keys = [] if isinstance(encoder.tuning, Full) else ["encoder_tuning"]
     set_keys += ["gradient_checkpointing"] if encoder.gradient_checkpointing else []
-    return [f"{key} {config[key]}, because no encoder trains" for key in (*set_keys, *sizes)]
+    return [f"{key} {config[key]}, because no encoder trains" for key in (*set_keys, *sizes)] + alone

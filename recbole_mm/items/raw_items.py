@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from torch import Tensor
 
 from recbole_mm.encoder import ItemEncoder
+from recbole_mm.encoder.augmentation import Augmentation
 from recbole_mm.encoder.base import Inputs
 from recbole_mm.items.encoded_items import EncodedItems
 from recbole_mm.items.inputs import EncoderInputs
@@ -22,11 +23,12 @@ class RawItems(EncodedItems):
 
     Args:
         encoder, inputs, options: see ``EncodedItems``, of which ``options`` are the other arguments.
+        augmentation: changes what the encoder reads in training mode; None for nothing.
     """
 
-    def __init__(self, encoder: ItemEncoder, inputs: EncoderInputs, **options) -> None:
+    def __init__(self, encoder: ItemEncoder, inputs: EncoderInputs, augmentation: Augmentation | None = None, **options) -> None:
         super().__init__(encoder, inputs, {m: encoder.output_dims[m] for m in inputs.modalities}, **options)
-        self.inputs = inputs
+        self.inputs, self._augmentation = inputs, augmentation
 
     def order(self, ids: Tensor) -> Tensor | None:
         if self.encoder.from_scratch or not set(self.modalities) & TEXTUAL:
@@ -38,7 +40,8 @@ class RawItems(EncodedItems):
         return (ids,) if together else ids.split(self.items_a_call // TEXT_CALLS)
 
     def read(self, modality: str, ids: Tensor) -> Inputs:
-        return self.inputs.read(modality, ids)
+        inputs = self.inputs.read(modality, ids)
+        return self._augmentation(modality, inputs) if self._augmentation and self.encoder.training else inputs
 
     def compute(self, modality: str, inputs: Inputs) -> Tensor:
         return self.encoder({modality: inputs})[modality]

@@ -26,10 +26,10 @@ def bare_throughput(items: EncodedItems) -> float | None:
     here = {m: items.present[m].nonzero().squeeze(1)[: most[m]].to(items.device) for m in items.modalities if most[m]}
     if not here:
         return None
-    ready = {m: items.read(m, ids) for m, ids in here.items()}
     training, seconds = items.encoder.training, []
     items.encoder.train()
     with torch.random.fork_rng(devices=drawn_gpus()), torch.enable_grad():
+        ready = {m: items.read(m, ids) for m, ids in here.items()}
         seconds_of_pass(items, {m: _first_items(inputs, WARM_UP_ITEMS) for m, inputs in ready.items()})
         while len(seconds) < PASSES and items.ranks.agree(sum(seconds) < SECONDS):
             seconds.append(seconds_of_pass(items, ready))

@@ -23,6 +23,8 @@ from recbole_mm.errors import InputError
         ({"encoder_training": "finetuned", "encoder_tuning": "side"}, "choose another encoder_tuning"),
         ({"cache_hidden_states": True}, "with encoder_tuning: last_k"),
         ({"cache_hidden_states": True, "encoder_tuning": "last_k", "encoder_learning_rate": 0}, "an encoder that trains, and none does"),
+        ({"token_dropout": 0.1, "encoder_tuning": "side"}, "reads every item only once"),
+        ({"image_augmentation": "light", "encoder_tuning": "last_k", "cache_hidden_states": True}, "reads every item only once"),
         ({"gradient_checkpointing": True, "encoder_tuning": "side"}, "no block of the encoder runs"),
         ({"encoder_compile": True, "encoder_tuning": "side"}, "does not go with"),
         ({"strategy": "fsdp", "encoder_training": "pretrained"}, "and none does here"),

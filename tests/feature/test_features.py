@@ -268,6 +268,8 @@ def test_compiling_where_nothing_can_be_compiled_is_said_at_once(planted, monkey
         ({"lora_rank": 4, "encoder_training": "pretrained"}, "lora_rank 4, because no encoder trains"),
         ({"encoder_last_k": 1}, "encoder_last_k 1, which belongs to encoder_tuning: last_k, not to full"),
         ({"encoder_last_k": 1, "encoder_tuning": "last_k"}, None),
+        ({"encoder_training": "pretrained", "token_dropout": 0.1}, "token_dropout 0.1, because no encoder trains with the recommender"),
+        ({"image_augmentation": "light", "modalities": ["text"]}, "image_augmentation light, because the encoder reads no image"),
         ({"encoder_training": "finetuned", "encoder_tuning": "lora", "finetune_epochs": 1, "gradient_checkpointing": True}, None),
         ({"encoder_tuning": "lora", "gradient_checkpointing": True}, None),
         ({"encoder_training": "pretrained"}, None),

@@ -37,7 +37,7 @@ def test_resuming_a_finished_run_changes_nothing(shop, finished):
 @pytest.mark.parametrize(
     ("model", "keys"),
     [
-        ("CLIPRec", {}),
+        ("CLIPRec", {"image_augmentation": "light", "token_dropout": 0.2}),
         ("VBPR", {"encoder_training": "pretrained", "eval_step": 2}),
         ("LATTICE", {"eval_step": 2, "refresh_every": 3}),
     ],
