@@ -7,6 +7,7 @@ import torch
 from torch import nn
 
 from recbole_mm.compat.libraries import fix_torchvision
+from recbole_mm.encoder.weights import write_weights
 
 fix_torchvision()
 
@@ -17,7 +18,6 @@ def write_timm(folder: Path, architecture: str = "test_efficientnet", size: int 
     """A model with a classifier of three classes. ``config`` replaces values of its pretrained_cfg; ``arguments`` go to timm's
     constructor."""
     import timm
-    from safetensors.torch import save_file
 
     known = timm.get_pretrained_cfg(architecture).to_dict()
     given = {key: known[key] for key in ("fixed_input_size", "classifier", "first_conv") if key in known}
@@ -29,7 +29,7 @@ def write_timm(folder: Path, architecture: str = "test_efficientnet", size: int 
             if parameter.dim() == 1:
                 nn.init.normal_(parameter, float(name.endswith("weight") or "gamma" in name), 0.15)
     folder.mkdir(parents=True, exist_ok=True)
-    save_file({name: value.contiguous() for name, value in model.state_dict().items()}, folder / "model.safetensors")
+    write_weights(model, folder / "model.safetensors")
     content = {"architecture": architecture, "num_classes": given["num_classes"], "pretrained_cfg": given, "model_args": arguments}
     (folder / "config.json").write_text(json.dumps(content), encoding="utf-8")
     return folder

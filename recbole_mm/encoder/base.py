@@ -36,6 +36,7 @@ class ItemEncoder(FeatureNetwork):
         pad_id: the token id that pads texts, None without texts.
         matryoshka: the first numbers of a row are known to make a row of their own.
         row_dim: how many of them are in use, None for all: see ``cut_rows``.
+        channels_last: where its blocks give maps, they are (n, h, w, d), and not (n, d, h, w).
     """
 
     modalities: tuple[str, ...] = ()
@@ -46,6 +47,7 @@ class ItemEncoder(FeatureNetwork):
     pad_id: int | None = None
     matryoshka: bool = False
     row_dim: int | None = None
+    channels_last: bool = False
 
     @abstractmethod
     def forward(self, inputs: dict[str, Inputs]) -> dict[str, Tensor]:
@@ -66,7 +68,8 @@ class ItemEncoder(FeatureNetwork):
 
     def linear_layers(self) -> list[str]:
         """Names of the layers inside the blocks that low-rank updates (LoRA) adapt: nn.Linear, nn.MultiheadAttention as a whole (its
-        projections are used without being called), and the convolutions of blocks that have neither."""
+        projections are used without being called), and the convolutions of blocks that have neither, except for depthwise and other
+        grouped ones."""
         names = {module: name for name, module in self.named_modules()}
         found = []
         for block in self.layers():
@@ -74,7 +77,7 @@ class ItemEncoder(FeatureNetwork):
             attentions = [m for m in inside if isinstance(m, nn.MultiheadAttention)]
             owned = {part for attention in attentions for part in attention.modules() if part is not attention}
             linear = [m for m in inside if isinstance(m, nn.Linear | nn.MultiheadAttention) and m not in owned]
-            found += [names[m] for m in linear or [m for m in inside if isinstance(m, nn.Conv2d)]]
+            found += [names[m] for m in linear or [m for m in inside if isinstance(m, nn.Conv2d) and m.groups == 1]]
         return list(dict.fromkeys(found))
 
     def adapter_sites(self) -> list[str]:
@@ -110,11 +113,12 @@ class ItemEncoder(FeatureNetwork):
         raise InputError(f"{self.name} does not read texts")
 
     def pooled(self, modality: str, hidden: Tensor, inputs: Inputs) -> Tensor:
-        """A block's output for n items, (n, d), (n, L, d) or (n, d, h, w) -> (n, d): at the position that rows of the modality are made
-        of, or else the mean over all positions. ``inputs`` are what the items were encoded from."""
+        """A block's output for n items, (n, d), (n, L, d) or maps (see ``channels_last``) -> (n, d): at the position that rows of the
+        modality are made of, or else the mean over all positions. ``inputs`` are what the items were encoded from."""
         if hidden.dim() == 2:
             return hidden
-        return hidden.flatten(2).mean(2) if hidden.dim() == 4 else hidden.mean(1)
+        maps = hidden.dim() == 4 and not self.channels_last
+        return hidden.flatten(2).mean(2) if maps else hidden.flatten(1, -2).mean(1)
 
     def similarity(self) -> tuple[Tensor, Tensor | None]:
         """The encoder's own (positive scale, bias or None) for cosines of its image and text rows, with their graph; made of parameters

@@ -5,6 +5,8 @@ from contextlib import contextmanager
 
 from torch import Tensor, nn
 
+from recbole_mm.errors import InputError
+
 Hook = Callable[[nn.Module, tuple, object], object]
 """(module, its arguments, its output) -> the output to go on with; None leaves it as it is."""
 
@@ -21,8 +23,14 @@ def hooked(modules: Iterable[nn.Module], hook: Hook) -> Iterator[None]:
 
 
 def hidden_of(output: object) -> Tensor:
-    """The hidden states in what a block gives: the output itself, or the first of several."""
-    return output[0] if isinstance(output, tuple) else output
+    """The hidden states in what a block gives: the output itself, or the first of several. Raises InputError: there is no such tensor."""
+    hidden = output[0] if isinstance(output, tuple) else output
+    if not isinstance(hidden, Tensor):
+        raise InputError(
+            f"the blocks of this encoder give a {type(hidden).__name__} of several tensors (as in HRNet and CrossViT), so it has no "
+            "adapters, side network or cached hidden states; use encoder_tuning: lora, or last_k with cache_hidden_states: False"
+        )
+    return hidden
 
 
 def with_hidden(output: object, hidden: Tensor) -> object:

@@ -35,7 +35,7 @@ class SeparateEncoder(ItemEncoder):
                 parameter.requires_grad_(parameter.requires_grad and parameter_name in self._used[modality])
         self.output_dims = {modality: part.output_dims[modality] for modality, part in self._parts()}
         self.image_size, self.image_mean, self.image_std = image.image_size, image.image_mean, image.image_std
-        self.preprocess_image = image.preprocess_image
+        self.preprocess_image, self.channels_last = image.preprocess_image, image.channels_last
         self.pad_id = text.pad_id
         self.from_scratch = image.from_scratch and text.from_scratch
         self._sites = {kind: self._names_of(kind) for kind in ("linear_layers", "adapter_sites")}

@@ -1,6 +1,7 @@
 """Which parts of a network the rows of a modality depend on, read off the graph that autograd builds for one item."""
 
-from collections.abc import Callable, Iterable
+from collections import defaultdict
+from collections.abc import Callable, Container, Iterable
 from dataclasses import dataclass, field
 
 import torch
@@ -15,7 +16,8 @@ class Trace:
 
     Attributes:
         parameters: the parameters that the rows depend on, and which can therefore get a gradient.
-        blocks: the members, in order, of the module list that holds most of those parameters; empty if there is none.
+        blocks: the members, in order, of the stack that holds most of those parameters, without members that hold none or are never
+            called; empty if there is none.
         head: the parameters that come after the last block: final norms, poolers, projections.
     """
 
@@ -24,27 +26,30 @@ class Trace:
     head: list[str] = field(default_factory=list)
 
 
-def trace(module: nn.Module, run: Callable[[], Tensor], blocks_in: str = "") -> Trace:
+def trace(module: nn.Module, run: Callable[[], Tensor], among: Container[nn.Module] | None = None) -> Trace:
     """Trace the rows that ``run()`` computes with ``module`` (whose parameters must require gradients).
 
-    Blocks are looked for in the outermost nn.ModuleList and nn.Sequential of the submodule ``blocks_in``: a list inside a block is part
-    of the block.
+    Stacks are the outermost nn.ModuleList and nn.Sequential of ``module``, because a list inside a block is part of the block, and
+    siblings that are numbered (a ResNet's layer1, layer2, ...).
+
+    Args:
+        among: the modules that may be blocks; None for all.
     """
-    outermost = _outermost_lists(module.get_submodule(blocks_in), blocks_in and f"{blocks_in}.")
-    lists = {name: _members(part, name) for name, part in outermost}
+    stacks = list(_stacks(module))
     outputs: dict[nn.Module, list[Tensor]] = {}
 
     def note(part: nn.Module, _: tuple, output: object) -> None:
         outputs[part] = list(_tensors(output))
 
-    with torch.enable_grad(), hooked([part for members in lists.values() for part in members.values()], note):
+    with torch.enable_grad(), hooked({part for members in stacks for part in members.values()}, note):
         rows = run()
     reached = parameters_behind([rows])
-    sizes = {name: sum(p.numel() for part in members.values() for p in set(part.parameters()) & reached) for name, members in lists.items()}
-    largest = max(sizes, key=sizes.get, default=None)
-    blocks = lists[largest] if largest is not None and sizes[largest] else {}
+    called = [part for part in outputs if among is None or part in among]
+    sizes = {part: sum(p.numel() for p in set(part.parameters()) & reached) for part in called}
+    stacks = [{name: part for name, part in members.items() if sizes.get(part)} for members in stacks]
+    blocks = max(stacks, key=lambda members: sum(sizes[part] for part in members.values()), default={})
     inside = {parameter for block in blocks.values() for parameter in block.parameters()}
-    last = next((outputs[part] for part in reversed(blocks.values()) if part in outputs), [])
+    last = next((outputs[part] for part in reversed(blocks.values())), [])
     after = parameters_behind([rows], stop=last) - inside
     names = dict(module.named_parameters())
     return Trace([n for n, p in names.items() if p in reached], list(blocks), [n for n, p in names.items() if p in after])
@@ -65,12 +70,19 @@ def parameters_behind(rows: Iterable[Tensor], stop: Iterable[Tensor] = ()) -> se
     return found
 
 
-def _outermost_lists(module: nn.Module, prefix: str = "") -> Iterable[tuple[str, nn.Module]]:
+def _stacks(module: nn.Module, prefix: str = "") -> Iterable[dict[str, nn.Module]]:
+    """The members of each stack by name."""
+    numbered: dict[str, dict[str, nn.Module]] = defaultdict(dict)
     for name, part in module.named_children():
+        if name[-1].isdigit():
+            numbered[name.rstrip("0123456789")] |= (
+                _members(part, prefix + name) if isinstance(part, nn.ModuleList) else {prefix + name: part}
+            )
         if isinstance(part, nn.ModuleList | nn.Sequential):
-            yield prefix + name, part
+            yield _members(part, prefix + name)
         else:
-            yield from _outermost_lists(part, f"{prefix}{name}.")
+            yield from _stacks(part, f"{prefix}{name}.")
+    yield from (members for members in numbered.values() if len(members) > 1)
 
 
 def _members(part: nn.Module, name: str) -> dict[str, nn.Module]:

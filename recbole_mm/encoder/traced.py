@@ -1,5 +1,7 @@
 """Encoders around a model of another library, whose parts a probe finds."""
 
+from collections.abc import Container
+
 import torch
 from torch import Tensor, nn
 
@@ -38,14 +40,14 @@ class TracedEncoder(ItemEncoder):
         patches, mask, grid = read_places(pictures)
         return {"pixel_values": self.normalise(patches, dtype), "pixel_attention_mask": mask.int(), "spatial_shapes": grid}
 
-    def find_parts(self, kind: str, network: str, blocks_in: str = "") -> set[str]:
+    def find_parts(self, kind: str, network: str, among: Container[nn.Module] | None = None) -> set[str]:
         """Fills in ``output_dims``, and finds towers and head with one probe of each modality. Parameters that no row depends on (a mask
         token, an unused pooler) no longer require gradients.
 
         Args:
             kind: what messages call the model.
             network: the name of the module with the scale of its similarity, if it has one.
-            blocks_in: the name of the module that the blocks lie in.
+            among: the modules that may be blocks; None for all.
 
         Returns:
             The names of the parameters that rows and similarity depend on.
@@ -59,7 +61,7 @@ class TracedEncoder(ItemEncoder):
             try:
                 self.output_dims = {**self.output_dims, modality: 0}
                 probe = probe_inputs(self, modality, n=1)
-                found = trace(self, lambda m=modality, x=probe: self({m: x})[m], blocks_in)
+                found = trace(self, lambda m=modality, x=probe: self({m: x})[m], among)
                 with torch.no_grad():
                     first, second = self({modality: probe})[modality], self({modality: probe})[modality]
             except Exception as error:

@@ -51,6 +51,7 @@ class OpenClipEncoder(ItemEncoder):
         self.image_mean, self.image_std = tuple(preprocess["mean"]), tuple(preprocess["std"])
         self.pad_id = int(getattr(getattr(tokenizer, "tokenizer", None), "pad_token_id", None) or 0)
         self.preprocess_image = OpenClipImage({k: preprocess[k] for k in ("size", "resize_mode", "interpolation", "fill_color")})
+        self.channels_last = getattr(getattr(model.visual, "trunk", None), "output_fmt", None) == "NHWC"
         self._config = source.config
         for tower in (model.visual, self._text_tower):
             openclip_block.prepare(tower)

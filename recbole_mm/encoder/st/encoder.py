@@ -49,7 +49,7 @@ class StEncoder(TracedEncoder):
             self.pad_id = tokens.pad_id
         self.eval()
         network = next(name for name, module in self.named_modules() if module is self.network)
-        used = self.find_parts(self.network.config.model_type, network, self._chain[0])
+        used = self.find_parts(self.network.config.model_type, network, set(self.get_submodule(self._chain[0]).modules()))
         lacking = sorted(name for name in loaded.missing if f"{network}.{name}" in used)
         if lacking:
             raise InputError(f"{label}: its files lack weights that its rows depend on, {lacking[0]} and {len(lacking) - 1} others")

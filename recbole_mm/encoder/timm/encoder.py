@@ -7,18 +7,19 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from recbole_mm.encoder.base import ItemEncoder
 from recbole_mm.encoder.factory import register_backend
+from recbole_mm.encoder.hooks import hooked
 from recbole_mm.encoder.probe import probe_inputs
-from recbole_mm.encoder.timm.image import TimmImage
+from recbole_mm.encoder.timm.checkpointing import checkpoint_blocks
+from recbole_mm.encoder.timm.image import read_image
 from recbole_mm.encoder.timm.load import build_model
 from recbole_mm.encoder.timm.source import CONFIG_NAME, Source, find_source
-from recbole_mm.encoder.trace import trace
+from recbole_mm.encoder.traced import TracedEncoder
 from recbole_mm.encoder.weights import write_weights
 from recbole_mm.errors import InputError, one_line
 
 
-class TimmEncoder(ItemEncoder):
+class TimmEncoder(TracedEncoder):
     """A timm model under the encoder contract; its rows are the model's own pooled features, before the classifier.
 
     ``model`` is timm's module (the names of its parameters begin with "model."), without its classifier. Parameters that no row depends
@@ -28,19 +29,15 @@ class TimmEncoder(ItemEncoder):
     modalities = ("image",)
 
     def __init__(self, source: Source, model: nn.Module):
-        """Raises InputError: the model does not read RGB pictures, or does not give one row per picture."""
-        from timm.data import resolve_data_config
-
+        """Raises InputError: see ``read_image``; the model does not give one row per picture."""
         super().__init__()
         self.name, self.model, self.source = source.label, model, source
-        data = resolve_data_config(pretrained_cfg=source.config)
-        if data["input_size"][0] != 3:
-            raise InputError(f"{self.name} reads pictures of {data['input_size'][0]} channels, not of 3 (RGB)")
-        data = {key: tuple(value) if isinstance(value, (list, tuple)) else value for key, value in data.items()}
-        self.preprocess_image = TimmImage(data)
-        self.image_size, self.image_mean, self.image_std = data["input_size"][1:], data["mean"], data["std"]
+        self.preprocess_image = read_image(source.label, source.config)
+        self.image_size, self.image_mean, self.image_std = self.preprocess_image.normalisation()
         self.eval()
-        self._trace()
+        shapes = self._shapes()  # the head of some models has more parameters than all of their blocks
+        self.find_parts(source.architecture, "model", among=shapes)
+        self.channels_last = any(_ends_in_channels(shapes[block], self.image_size) for block in self.layers())
 
     def forward(self, inputs: dict[str, Tensor]) -> dict[str, Tensor]:
         if set(inputs) - {"image"}:
@@ -48,9 +45,10 @@ class TimmEncoder(ItemEncoder):
         return {modality: self._images(pixels) for modality, pixels in inputs.items()}
 
     def pooled(self, modality: str, hidden: Tensor, inputs: Tensor) -> Tensor:
-        if hidden.dim() == 3 and getattr(self.model, "global_pool", None) == "token":
-            return hidden[:, 0]
-        return super().pooled(modality, hidden, inputs)
+        if hidden.dim() != 3 or hidden.shape[1] != self._length:  # CaiT's and XCiT's class token joins after the blocks
+            return super().pooled(modality, hidden, inputs)
+        prefix = getattr(self.model, "num_prefix_tokens", 0)
+        return hidden[:, 0] if prefix and self.model.global_pool == "token" else hidden[:, prefix:].mean(1)
 
     def weights_module(self) -> nn.Module:
         return self.model
@@ -72,49 +70,42 @@ class TimmEncoder(ItemEncoder):
         pool = f"?pool={self.source.pool}" if self.source.pool else ""
         return f"timm:{self.source.architecture}{pool}@{{folder}}", {}
 
-    def towers(self) -> list[list[nn.Module]]:
-        return [[self.get_submodule(name) for name in self._blocks]]
-
-    def head(self) -> list[str]:
-        return list(self._head)
-
     def geometry(self) -> dict:
         return self.preprocess_image.geometry()
 
     def describe(self) -> dict:
-        return {
-            "backend": "timm",
-            "architecture": self.source.architecture,
-            "arguments": self.source.arguments,
-            "pool": self.source.pool,
-            "mean": self.image_mean,
-            "std": self.image_std,
-        }
+        made_of = {"architecture": self.source.architecture, "arguments": self.source.arguments, "pool": self.source.pool}
+        return {"backend": "timm", **made_of, "mean": self.image_mean, "std": self.image_std}
 
     def _images(self, pixels: Tensor) -> Tensor:
-        weight = next(self.model.parameters())
-        if len(pixels) == 0:  # the rows depend on a weight, so that a loss over them has a graph
-            return weight.reshape(-1)[:0, None].expand(0, self.output_dims["image"])
-        features = self.model.forward_features(self.normalise(pixels, weight.dtype))
+        if len(pixels) == 0:
+            return self.no_rows("image")
+        features = self.model.forward_features(self.normalise(pixels, next(self.model.parameters()).dtype))
         return self.model.forward_head(features, pre_logits=True)
 
-    def _trace(self) -> None:
-        """Finds width, blocks, head and unused parameters with one probe."""
-        probe = probe_inputs(self, "image", n=1)
+    def _shapes(self) -> dict[nn.Module, tuple[int, ...]]:
+        """The modules that take part in the model's features, and what they give for one picture: (), unless it is one tensor. The number
+        of positions that the features end with is kept."""
+        shapes = {}
+
+        def note(module: nn.Module, _: tuple, output: object) -> None:
+            shapes[module] = tuple(output.shape) if isinstance(output, Tensor) else ()
+
         try:
-            found = trace(self, lambda: self({"image": probe})["image"])
-            with torch.no_grad():
-                rows = self({"image": probe})["image"]
+            with torch.no_grad(), hooked(self.model.modules(), note):
+                features = self.model.forward_features(self.normalise(probe_inputs(self, "image", n=1), torch.float32))
         except Exception as error:
             raise InputError(f"{self.name}: the model cannot encode a plain picture ({type(error).__name__}: {one_line(error)})") from error
-        if rows.dim() != 2 or not found.blocks:
-            what = f"gives {tuple(rows.shape)} for one picture" if rows.dim() != 2 else "has no list of blocks"
-            raise InputError(f"{self.name}: {self.source.architecture} {what}, so it is no encoder of items")
-        self.output_dims = {"image": rows.shape[1]}
-        self._blocks, self._head = found.blocks, found.head
-        used = set(found.parameters)
-        for name, parameter in self.named_parameters():
-            parameter.requires_grad_(name in used)
+        self._length = features.shape[1] if isinstance(features, Tensor) and features.dim() == 3 else None
+        return shapes
+
+
+def _ends_in_channels(shape: tuple[int, ...], size: tuple[int, int]) -> bool:
+    """Is what a block gives a map (1, h, w, d) of a picture of this size, and certainly no (1, d, h, w)?"""
+    if len(shape) != 4:
+        return False
+    _, a, b, c = shape
+    return a * size[1] == b * size[0] and b * size[1] != c * size[0]
 
 
 @register_backend("timm", check=partial(find_source, download=False))
@@ -133,10 +124,5 @@ def build_timm(source: Source, gradient_checkpointing: bool = False) -> TimmEnco
     """The encoder, on the CPU and in eval mode. Raises InputError: see ``create_encoder``."""
     encoder = TimmEncoder(source, build_model(source))
     if gradient_checkpointing:
-        try:
-            encoder.model.set_grad_checkpointing(True)
-        except Exception as error:
-            raise InputError(
-                f"{source.label}: {source.architecture} has no gradient checkpointing; set gradient_checkpointing: False"
-            ) from error
+        checkpoint_blocks(encoder.model, encoder.layers(), source)
     return encoder

@@ -22,6 +22,8 @@ def build_model(source: Source) -> nn.Module:
     state = {name.removeprefix(WRAPPER): value for name, value in read_weights(source.label, source.weights).items()}
     with torch.random.fork_rng(devices=[]):
         model = _load(source, state)
+    if not (hasattr(model, "reset_classifier") and hasattr(model, "forward_head")):
+        raise InputError(f"{source.label}: timm gives no pooled features of {source.architecture}")
     model.reset_classifier(0)
     if source.pool is not None:
         _set_pool(source, model)
@@ -43,7 +45,7 @@ def _load(source: Source, state: dict[str, Tensor]) -> nn.Module:
         model = timm.create_model(source.architecture, pretrained=True, pretrained_cfg=given, **arguments)
     except Exception as error:
         raise InputError(f"{source.label}: {_reason(source, config, arguments, state, error)}") from error
-    model.pretrained_cfg = {key: value for key, value in model.pretrained_cfg.items() if key != "state_dict"}
+    model.pretrained_cfg = model.default_cfg = {key: value for key, value in model.pretrained_cfg.items() if key != "state_dict"}
     return model
 
 
@@ -67,6 +69,18 @@ def _reason(source: Source, config: dict, arguments: dict, state: dict[str, Tens
 
 
 def _set_pool(source: Source, model: nn.Module) -> None:
-    if getattr(model, "cls_token", None) is None or getattr(model, "global_pool", None) not in POOLS.values():
+    """Raises InputError: the model does not give one row for its class token and another for the mean of the patches."""
+
+    def row(pool: str) -> Tensor:
+        model.reset_classifier(0, POOLS[pool])
+        return model.forward_head(tokens, pre_logits=True)
+
+    tokens = torch.linspace(-9, 9, 9 * model.num_features).sin().view(1, 9, -1)
+    try:
+        with torch.no_grad():
+            offered = getattr(model, "cls_token", None) is not None and not torch.equal(row("cls"), row("avg"))
+    except Exception:  # each architecture refuses in its own way
+        offered = False
+    if not offered:
         raise InputError(f"{source.label}: {source.architecture} has one pooling only; leave out '?pool={source.pool}'")
     model.reset_classifier(0, POOLS[source.pool])

@@ -112,6 +112,8 @@ def _pool(label: str, name: str, source: str | None) -> tuple[str, str | None, s
 def _check_architecture(label: str, architecture: str) -> None:
     import timm
 
+    if architecture.startswith(("/", "~")) or not architecture:
+        raise InputError(f"{label} names a folder without its architecture; write timm:architecture@/folder, or hf:/folder")
     if not timm.is_model(architecture):
         raise InputError(
             f"{label}: timm has no architecture '{architecture}'{nearest(architecture, timm.list_models(), n=3)}; "

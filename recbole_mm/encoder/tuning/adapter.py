@@ -44,7 +44,7 @@ def add_adapters(encoder: ItemEncoder, dim: int) -> None:
     weight = next(encoder.parameters())
     encoder.adapters = nn.ModuleList()
     for name, shape in shapes.items():
-        channels = channels_of(sites[name], shape)
+        channels = channels_of(encoder, shape)
         adapter = Adapter(shape[channels], dim, channels, name).to(weight)
         sites[name].register_forward_hook(adapter.refine)
         encoder.adapters.append(adapter)
@@ -79,7 +79,6 @@ def output_shapes(encoder: ItemEncoder, sites: dict[str, nn.Module]) -> dict[str
     return {name: found[module] for name, module in sites.items() if module in found}
 
 
-def channels_of(module: nn.Module, shape: tuple[int, ...]) -> int:
-    """The dimension of a module's output, of this shape, that holds the channels: the second of feature maps (ConvNeXt, ResNet), and the
-    last of everything else (tokens; Swin)."""
-    return 1 if len(shape) == 4 and any(isinstance(m, nn.Conv2d) for m in module.modules()) else -1
+def channels_of(encoder: ItemEncoder, shape: tuple[int, ...]) -> int:
+    """The dimension of a block's output, of this shape, that holds the channels: see ``ItemEncoder.channels_last``."""
+    return 1 if len(shape) == 4 and not encoder.channels_last else -1

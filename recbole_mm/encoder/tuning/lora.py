@@ -8,38 +8,43 @@ from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
 from recbole_mm.encoder.base import ItemEncoder
+from recbole_mm.encoder.probe import executed, probe_inputs
 
 ATTENTION = {"": "in_proj_weight", "out_proj": "weight"}
+"""Layer inside of nn.MultiheadAttention -> its weight."""
 
 
 class LowRank(nn.Module):
-    """W -> W + alpha / rank * B A, for the weights of nn.MultiheadAttention, which uses its projections without calling them.
+    """W -> W + alpha / rank * B A, for weights that are used without a call of their layer (those of nn.MultiheadAttention, or BEiT's joint
+    query, key and value), and for layers that do more with their weight than to multiply by it (weight-standardised convolutions).
 
-    (peft's wrapper adds the update to the weight and subtracts it again in every forward pass, so that the frozen weight drifts.)
+    (peft's wrapper of nn.MultiheadAttention adds the update to the weight and subtracts it again in every forward pass, so that the frozen
+    weight drifts.)
     """
 
     def __init__(self, weight: Tensor, rank: int, alpha: float):
         super().__init__()
         self.scale = alpha / rank
-        drawn = nn.init.kaiming_uniform_(torch.empty(rank, weight.shape[1], dtype=weight.dtype), a=math.sqrt(5))
+        drawn = nn.init.kaiming_uniform_(torch.empty(rank, weight[0].numel(), dtype=weight.dtype), a=math.sqrt(5))
         self.lora_A = nn.Parameter(drawn.to(weight.device))  # drawn on the CPU: the same on every device
         self.lora_B = nn.Parameter(weight.new_zeros(weight.shape[0], rank))
 
     def forward(self, weight: Tensor) -> Tensor:
-        return weight + self.scale * (self.lora_B @ self.lora_A)
+        return weight + self.scale * (self.lora_B @ self.lora_A).view_as(weight)
 
 
 def add_lora(encoder: ItemEncoder, rank: int, alpha: float) -> None:
-    """Adds updates of rank ``rank``, scaled by ``alpha / rank``, to all of ``encoder.linear_layers()``, in place: through peft, and as
-    parametrisations where a layer is nn.MultiheadAttention. The names of the new parameters contain "lora_"."""
+    """Adds updates of rank ``rank``, scaled by ``alpha / rank``, to all of ``encoder.linear_layers()``, in place: through peft to those
+    that are called and only multiply by their weight, and as parametrisations to the others. The names of the new parameters contain
+    "lora_"."""
     modules = {name: encoder.get_submodule(name) for name in encoder.linear_layers()}
-    attentions = [module for module in modules.values() if isinstance(module, nn.MultiheadAttention)]
-    called = [name for name, module in modules.items() if not isinstance(module, nn.MultiheadAttention)]
-    if called:
-        _inject(encoder, called, rank, alpha)
-    for attention in attentions:
-        for path, weight in ATTENTION.items():
-            owner = attention.get_submodule(path)
+    called = _called(encoder)
+    plain = [name for name, module in modules.items() if type(module) in (nn.Linear, nn.Conv2d) and module in called]
+    if plain:
+        _inject(encoder, plain, rank, alpha)
+    for layer in (module for name, module in modules.items() if name not in plain):
+        for path, weight in (ATTENTION if isinstance(layer, nn.MultiheadAttention) else {"": "weight"}).items():
+            owner = layer.get_submodule(path)
             parametrize.register_parametrization(owner, weight, LowRank(getattr(owner, weight), rank, alpha))
 
 
@@ -65,6 +70,16 @@ def _unparametrise(module: nn.Module) -> None:
     del module.parametrizations
     for name, weight in merged.items():
         module.register_parameter(name, nn.Parameter(weight))
+
+
+def _called(encoder: ItemEncoder) -> set[nn.Module]:
+    """The modules that are called while the encoder runs."""
+    training = encoder.training
+    try:
+        with torch.no_grad():
+            return set(executed(lambda: encoder.eval()({m: probe_inputs(encoder, m, n=1) for m in encoder.modalities})))
+    finally:
+        encoder.train(training)
 
 
 def _inject(encoder: ItemEncoder, names: list[str], rank: int, alpha: float) -> None:

@@ -87,7 +87,7 @@ def add_multiway(encoder: ItemEncoder, dim: int) -> None:
             extractor = KnowledgeExtractor(part, first.in_features, dim)
             first.register_forward_pre_hook(extractor.read)
             adapters.append(extractor)
-        channels = channels_of(encoder.get_submodule(block), shapes[block])
+        channels = channels_of(encoder, shapes[block])
         adapters.append(AlignmentEnhancer(shapes[block][channels], dim, block, channels))
     for adapter in adapters:
         encoder.get_submodule(adapter.site).register_forward_hook(adapter.add)
