@@ -55,8 +55,8 @@ class TimmEncoder(TracedEncoder):
 
     def save_files(self, folder: Path) -> tuple[str, dict[str, object]]:
         """As a folder of the hub's kind."""
-        kept = ("num_classes", "source", "url", "file", "hf_hub_id", "hf_hub_filename")
-        config = {key: value for key, value in self.source.config.items() if key not in kept}
+        origin = ("source", "url", "file", "hf_hub_id", "hf_hub_filename")
+        config = {key: value for key, value in self.source.config.items() if key not in origin}
         content = {
             "architecture": self.source.architecture,
             "model_type": "timm_wrapper",

@@ -27,6 +27,7 @@ from tests.timm_folders import write_timm
 
 BLOCKS = {"test_resnet": 4, "test_convnext": 4, "test_vit": 6, "mobilenetv4_conv_small_035": 5, "test_efficientnet": 5}
 SIZES = {"last_k": 1, "lora_rank": 4, "adapter_dim": 8}
+CONVOLUTIONAL = ("test_resnet", "mobilenetv4_conv_small_035", "test_efficientnet")
 POOLED_BY_A_TOKEN = ("test_vit", "vit_small_patch14_dinov2", "vit_base_patch32_clip_224")
 
 
@@ -100,6 +101,10 @@ def test_exactly_the_announced_parameters_get_a_gradient(name, checkpointing, en
     before = rows_of(encoders[name]).detach()
     for tuning in [tuning for tuning in TUNINGS if tuning != "side"]:
         encoder = copy.deepcopy(whole)
+        if tuning == "multiway" and name in CONVOLUTIONAL:
+            with pytest.raises(InputError, match="blocks without a feed-forward part"):
+                tune(encoder, tuning)
+            continue
         announced = tune(encoder, tuning, **SIZES)
         torch.testing.assert_close(rows_of(encoder), before, rtol=1e-4, atol=1e-5)
         loss_of(moved(encoder).train()).backward()
@@ -120,13 +125,13 @@ def test_lora_changes_every_map_and_merges_into_the_original_parameters(name, en
     assert changed == {f"{layer}.weight" for layer in encoder.linear_layers()}
 
 
-@pytest.mark.parametrize("name", [name for name in ARCHITECTURES if not name.startswith("swin")])
+@pytest.mark.parametrize("name", ARCHITECTURES)
 def test_cached_hidden_states_give_the_rows_and_gradients_of_the_whole(name, encoders):
     encoder = copy.deepcopy(encoders[name])
     tune(encoder, "last_k", last_k=2)
     cut, pixels = CutEncoder(encoder, ("image",), 2), inputs_of(encoder)["image"]
     hidden = cut.lower("image", pixels)
-    encoder.train()
+    encoder.train(not name.startswith("swin"))  # whose own stochastic depth is drawn anew in the blocks that train
     found = []
     for rows in (encoder({"image": pixels})["image"], cut.upper("image", hidden)):
         encoder.zero_grad()
