@@ -118,8 +118,10 @@ SECTIONS: dict[str, dict[str, Key]] = {
         "multiway_dim": Key(64, COUNT, "The width of the bottlenecks.", "multiway"),
         "side_dim": Key(64, COUNT, "The width of the bottlenecks of a side network, which reads the stored layers of the frozen "
                         "encoder (in feature_dtype).", "side"),
-        "encoder_learning_rate": Key("auto", or_auto(AMOUNT), "auto: 1e-3 from random weights and for side; with pretrained weights 1e-4 "
-                                     "for lora, adapter, multiway and bitfit, else 1e-5."),
+        "side_noise": Key(0.3, AMOUNT, "Noise on the stored layers in training, in place of augmentation: its standard deviation, in units "
+                          "of how much each number differs between items.", "side"),
+        "encoder_learning_rate": Key("auto", or_auto(AMOUNT), "auto: 1e-3 from random weights; with pretrained weights 3e-4 for side, "
+                                     "1e-4 for lora, adapter, multiway and bitfit, else 1e-5."),
         "encoder_weight_decay": Key(0.01, AMOUNT, "The encoder's own weight decay, decoupled as AdamW's whatever the learner. Norms and "
                                     "biases have none."),
         "layer_decay": Key(1.0, DECAY, "Ratio of the learning rate of an encoder block to that of the block above it. Below 1, lower "

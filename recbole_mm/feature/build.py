@@ -87,7 +87,8 @@ def trained_items(settings: EncoderSettings, dataset, encoder: ItemEncoder, fing
     options = {"chunk_size": settings.chunk_size, "precision": settings.precision}
     stored = {"dtype": settings.feature_dtype, "fingerprint": fingerprint}
     if isinstance(settings.tuning, Side):
-        return SideItems(encoder, inputs, dim=settings.tuning.side_dim, seed=settings.seed, **stored, **options)
+        sizes = {"dim": settings.tuning.side_dim, "noise": settings.tuning.side_noise}
+        return SideItems(encoder, inputs, seed=settings.seed, **sizes, **stored, **options)
     settings.tuning.apply(encoder, settings.seed)
     if settings.cache_hidden_states:
         return HiddenItems(encoder, inputs, k=settings.tuning.last_k, **stored, **options)

@@ -35,7 +35,7 @@ class EncodedItems(ABC):
         chunk_size: how many items' activations are kept at a time. Where more are encoded with gradient, the activations of the others
             are computed again in the backward pass, chunk by chunk with the same random numbers: exact gradients in the memory of one
             chunk, for a second forward pass (Gao et al., arXiv 2101.06983). None: 1024 for a small encoder that starts from random
-            weights, else 128.
+            weights and for a side network, else 128.
         precision: ``fp32`` or ``bf16`` (autocast); rows are float32 either way.
         cost: what encoding has cost before.
         ranks: the processes that share the work; None for all there are.
@@ -58,7 +58,7 @@ class EncodedItems(ABC):
         self.encoder, self.dims, self.bf16 = encoder, dims, precision == "bf16"
         self.modalities, self.content, self.present = inputs.modalities, inputs.content, inputs.present
         self.contents = contents_fingerprint({m: inputs.digests(m) for m in self.modalities})
-        self.chunk_size = chunk_size or AUTO_CHUNK_SIZE[encoder.from_scratch]
+        self.chunk_size = chunk_size or AUTO_CHUNK_SIZE[encoder.from_scratch or self.from_states]
         self.cost, self.ranks = cost or EncodingCost(), ranks or Ranks.current()
         self.largest_call: dict[str, int] = {}
         self.sharded, self._repeating = False, nullcontext()

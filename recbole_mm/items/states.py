@@ -17,6 +17,9 @@ from recbole_mm.items.inputs import EncoderInputs
 from recbole_mm.parallel.ranks import Ranks
 from recbole_mm.terminal import labelled, say
 
+SAMPLED = 500
+"""Items that ``StateTable.spread`` is taken from."""
+
 
 class StateTable:
     """The rows of a feature store by item id. Its shards are mapped: only the rows of a batch come into memory.
@@ -51,6 +54,38 @@ class StateTable:
             rows = self._shards[i][row[at]]
             out[at, : rows.shape[1]] = rows.float()
         return out.to(ids.device, non_blocking=True)
+
+    def spread(self) -> Tensor:
+        """(width,), how much each number differs between items (and their positions): its standard deviation over up to 500 items."""
+        known = (self._place[:, 0] >= 0).nonzero().squeeze(1)
+        some = known[torch.linspace(0, len(known) - 1, min(len(known), SAMPLED)).long()]
+        rows = torch.cat([rows[rows.any(1)] for rows in (self.rows(ids[None]).reshape(-1, self.width) for ids in some)])
+        return rows.std(0, correction=0)
+
+
+class NoisyStates:
+    """Stored states, with noise while the network that reads them trains: independent normal numbers, whose standard deviation is ``noise``
+    times the ``spread`` of each number.
+
+    It stands in for what cannot be done to states any more, augmentation of the pictures and texts that they were made of, and keeps the
+    network from telling items apart by small differences (training with noise as regularisation: Bishop, Neural Computation 1995).
+
+    Args:
+        table: holds the states.
+        noise: 0 for none.
+    """
+
+    def __init__(self, table: StateTable, noise: float) -> None:
+        self.table, self.width, self.noise = table, table.width, noise
+        self._scale = table.spread() * noise if noise else None
+
+    def rows(self, ids: Tensor, training: bool) -> Tensor:
+        """See ``StateTable.rows``. ``training``: put noise on them; padding stays zero."""
+        rows = self.table.rows(ids)
+        if self._scale is None or not training:
+            return rows
+        self._scale = self._scale.to(rows.device)
+        return rows + self._scale * torch.randn_like(rows) * rows.any(-1, keepdim=True)
 
 
 def state_tables(

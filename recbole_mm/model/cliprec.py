@@ -17,8 +17,10 @@ class CLIPRec(EmbeddingRecommender):
     """score(u, i) = p_u . q_i + c_u . g(f_i)
 
     p and q are id embeddings (``use_id``), c_u is the user's content embedding, and f_i are the item's features in all modalities in use,
-    each L2-normalised. g is one linear map of their concatenation, without bias, since a bias would add the same to all of a user's scores;
-    with ``fusion: gated``, a gate weighs the features of each item first (see ``Gate``).
+    each L2-normalised. p_u and c_u are each the sum of a vector that all users share and one of the user's own (see ``UserEmbedding``).
+    g is one linear map of their concatenation, without bias, since a bias would add the same to all of a user's scores; with
+    ``fusion: gated``, a gate weighs the features of each item first (see ``Gate``).
+
     The objective is that of "Large Multi-modal Encoders for Recommendation" (Yi et al., arXiv 2310.20343): the recommendation loss plus
     ``contrastive_weight`` times the encoder's image-text contrastive loss over the batch's distinct items. Both pass gradients to the
     encoder.
@@ -41,7 +43,7 @@ class CLIPRec(EmbeddingRecommender):
         "id_dropout": Key(0.3, SHARE, "Share of the batch's items whose id part is hidden from the loss."),
         "id_init_std": Key(0.01, AMOUNT, "Standard deviation of the item id embeddings at the start."),
         "reg_weight": Key(0.1, AMOUNT, "Weight of the L2 term over the batch's id embeddings."),
-        "content_reg_weight": Key(0.03, AMOUNT, "Weight of the L2 term over user content embeddings and projected item features."),
+        "content_reg_weight": Key(0.1, AMOUNT, "Weight of the L2 term over user content embeddings and projected item features."),
     }
 
     def __init__(self, config, dataset: MultiModalDataset) -> None:
@@ -51,13 +53,11 @@ class CLIPRec(EmbeddingRecommender):
         self.contrastive_weight = config["contrastive_weight"]
         self.reg_weight, self.content_reg_weight = config["reg_weight"], config["content_reg_weight"]
         if self.use_id:
-            self.user_embedding = nn.Embedding(self.n_users, size)
+            self.user_embedding = UserEmbedding(self.n_users, size, std=size**-0.5, common_std=0.0)
             self.item_embedding = nn.Embedding(self.n_items, size)
-            nn.init.normal_(self.user_embedding.weight, std=size**-0.5)
             nn.init.normal_(self.item_embedding.weight, std=config["id_init_std"])
         if self.item_features is not None:
-            self.user_content = nn.Embedding(self.n_users, size)
-            nn.init.normal_(self.user_content.weight, std=size**-0.5)
+            self.user_content = UserEmbedding(self.n_users, size, std=0.01, common_std=size**-0.5)
             dims = list(self.item_features.dims.values())
             self.project = nn.Linear(sum(dims), size, bias=False)
             self.gate = Gate(dims) if config["fusion"] == "gated" and len(dims) > 1 else None
@@ -81,7 +81,8 @@ class CLIPRec(EmbeddingRecommender):
         distinct, columns = torch.unique(torch.cat(batch), return_inverse=True)
         features = self.item_features(distinct) if self.item_features is not None else {}
         item_parts = self._item_parts(distinct, features, dropout=self.id_dropout if self.training else 0.0)
-        user_parts = [table(users) for table in self._user_tables()]
+        own = [table(users) for table in self._user_tables()]
+        user_parts = [table.common + rows for table, rows in zip(self._user_tables(), own, strict=True)]
         if self.loss_type == "SSM":
             scores = sum(u @ i.T for u, i in zip(user_parts, item_parts, strict=True))
             masked = self.positives.among(users, distinct)
@@ -91,7 +92,7 @@ class CLIPRec(EmbeddingRecommender):
             scores = sum((u.repeat(2, 1) * i[columns]).sum(-1) for u, i in zip(user_parts, item_parts, strict=True))
             loss = bpr_loss(*scores.chunk(2))
         weights = [self.reg_weight] * self.use_id + [self.content_reg_weight] * bool(features)
-        norms = [squared_norm(u, i) for u, i in zip(user_parts, item_parts, strict=True)]
+        norms = [squared_norm(u, i) for u, i in zip(own, item_parts, strict=True)]
         losses = (loss, sum(w * norm for w, norm in zip(weights, norms, strict=True)))
         if self.contrastive_weight and self._contrasts:
             losses += (self.contrastive_weight * self.item_features.contrastive_loss(distinct, features),)
@@ -99,7 +100,7 @@ class CLIPRec(EmbeddingRecommender):
 
     def embed(self, fresh_ids: Tensor | None = None) -> tuple[Tensor, Tensor]:
         features = {} if self.item_features is None else self.item_features.table(fresh_ids)
-        users = torch.cat([table.weight for table in self._user_tables()], dim=-1)
+        users = torch.cat([table.common + table.weight for table in self._user_tables()], dim=-1)
         return users, torch.cat(self._item_parts(slice(None), features), dim=-1)
 
     @torch.no_grad()
@@ -118,7 +119,7 @@ class CLIPRec(EmbeddingRecommender):
         features = self.item_features
         return features is not None and features.contrasts
 
-    def _user_tables(self) -> list[nn.Embedding]:
+    def _user_tables(self) -> "list[UserEmbedding]":
         return ([self.user_embedding] if self.use_id else []) + ([] if self.item_features is None else [self.user_content])
 
     def _item_parts(self, items: Tensor | slice, features: dict[str, Tensor], dropout: float = 0.0) -> list[Tensor]:
@@ -137,6 +138,20 @@ class CLIPRec(EmbeddingRecommender):
         """g: rows {modality: (n, width)} -> (n, embedding_size)."""
         rows = [nn.functional.normalize(features[m], dim=-1) for m in self.item_features.modalities]
         return self.project(torch.cat(rows if self.gate is None else self.gate(rows), dim=-1))
+
+
+class UserEmbedding(nn.Embedding):
+    """User embeddings that are ``common + weight[u]``: what all users share, which is learnt from all interactions and ranks items by
+    how popular they are, and what is a user's own, which alone is regularised.
+
+    Args:
+        std, common_std: standard deviations at the start, of the users' own rows and of the common one.
+    """
+
+    def __init__(self, n_users: int, size: int, std: float, common_std: float) -> None:
+        super().__init__(n_users, size)
+        nn.init.normal_(self.weight, std=std)
+        self.common = nn.Parameter(common_std * torch.randn(size))
 
 
 class VLMoRec(CLIPRec):

@@ -31,7 +31,7 @@ def test_a_key_belongs_to_every_model_to_ours_or_to_one_tuning():
     assert {key.belongs_to for key in KEYS.values()} <= {EVERY_MODEL, OUR_MODELS, *TUNINGS}
     assert TUNING_KEYS == {
         "encoder_last_k": "last_k", "cache_hidden_states": "last_k", "lora_rank": "lora", "lora_alpha": "lora", "adapter_dim": "adapter",
-        "multiway_dim": "multiway", "side_dim": "side",
+        "multiway_dim": "multiway", "side_dim": "side", "side_noise": "side",
     }  # fmt: skip
 
 

@@ -45,7 +45,7 @@ def test_it_learns_the_planted_taste_faster_than_over_frozen_rows(planted):
 
 
 def test_an_item_without_a_text_brings_nothing_of_one(planted_missing):
-    items = sided(planted_missing)[1].item_features.encoded_items
+    items = sided(planted_missing, side_noise=0)[1].item_features.encoded_items
     with torch.no_grad():
         for parameter in items.encoder.parameters():
             parameter.add_(0.1 * torch.randn(parameter.shape, generator=torch.Generator().manual_seed(0)))
@@ -56,6 +56,17 @@ def test_an_item_without_a_text_brings_nothing_of_one(planted_missing):
     assert other[:3].any(1).all() and not other[3:].any()
     torch.testing.assert_close(items.encode(ids)["image"], items.encoder("image", own, other))
     assert not items.encode(ids)["text"][3:].any()
+
+
+def test_the_network_trains_on_noisy_states_and_is_evaluated_on_those_that_are_stored(planted):
+    features = sided(planted, side_noise=0.5)[1].item_features
+    items, ids = features.encoded_items, features.encoded_items.present["image"].nonzero().squeeze(1)
+    items.encoder.eval()
+    stored = items.read("image", ids)[0]
+    torch.testing.assert_close(stored, items.read("image", ids)[0], rtol=0, atol=0)
+    items.encoder.train()
+    noise = torch.cat([items.read("image", ids)[0] - stored for _ in range(20)])
+    torch.testing.assert_close(noise.std(0), 0.5 * stored.std(0, correction=0), rtol=0.25, atol=1e-6)
 
 
 def test_a_checkpoint_holds_the_side_network_and_is_refused_over_another_encoder(planted, tmp_path):

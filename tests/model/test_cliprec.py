@@ -51,8 +51,18 @@ def test_without_content_it_is_matrix_factorisation(planted):
     _, model, train, *_ = built(planted, modalities=[], id_dropout=0.0)
     batch = batch_of(train)
     scores = model.full_sort_predict(batch).view(len(batch), -1)
-    torch.testing.assert_close(scores, model.user_embedding.weight[batch["user_id"]] @ model.item_embedding.weight.T)
-    assert {name for name, _ in model.named_parameters()} == {"user_embedding.weight", "item_embedding.weight"}
+    users = model.user_embedding.common + model.user_embedding.weight[batch["user_id"]]
+    torch.testing.assert_close(scores, users @ model.item_embedding.weight.T)
+    assert {name for name, _ in model.named_parameters()} == {"user_embedding.weight", "user_embedding.common", "item_embedding.weight"}
+
+
+def test_what_users_share_learns_from_every_interaction_and_is_not_regularised(planted):
+    _, model, train, *_ = built(planted, use_id=True)
+    recommendation, regularisation, _ = model.calculate_loss(batch_of(train))
+    for table in (model.user_embedding, model.user_content):
+        own, common = torch.autograd.grad(recommendation, (table.weight, table.common), retain_graph=True)
+        torch.testing.assert_close(common, own.sum(0), rtol=1e-4, atol=1e-7)
+        assert torch.autograd.grad(regularisation, table.common, retain_graph=True, allow_unused=True) == (None,)
 
 
 @pytest.mark.parametrize("keys", [{"loss_type": "SSM"}, {"loss_type": "BPR"}], ids=str)
@@ -71,8 +81,8 @@ def test_loss_and_gradients_are_those_of_encoding_every_occurrence(planted, keys
         content, encoder = model.item_features.content, model.item_features.encoder
         rows = encoder({"image": content.images([item]), "text": encoder.tokenize(content.texts([item]))})
         fused = model.project(torch.cat([torch.nn.functional.normalize(rows[m][0], dim=0) for m in ("image", "text")]))
-        ids = model.user_embedding.weight[user] @ model.item_embedding.weight[item]
-        return ids + model.user_content.weight[user] @ fused
+        by_ids, by_content = (table.common + table.weight[user] for table in (model.user_embedding, model.user_content))
+        return by_ids @ model.item_embedding.weight[item] + by_content @ fused
 
     losses = []
     if keys["loss_type"] == "BPR":

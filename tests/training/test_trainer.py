@@ -160,6 +160,7 @@ def test_health_of_a_run(planted, caplog):
     assert health["gradient_norm"] > 0 and health["spreads"].keys() == {"id", "content"}
     with torch.no_grad():
         model.user_content.weight.mul_(10)
+        model.user_content.common.mul_(10)
     assert score_spreads(model)["content"] == pytest.approx(10 * health["spreads"]["content"], rel=1e-3)
 
 

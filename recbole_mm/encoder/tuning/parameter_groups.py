@@ -7,17 +7,20 @@ from collections.abc import Callable
 from torch.nn import Parameter
 
 from recbole_mm.encoder.network import FeatureNetwork
-from recbole_mm.encoder.tuning.tunings import tuning_class
+from recbole_mm.encoder.tuning.tunings import Side, tuning_class
 
-AUTO_LEARNING_RATE = {"scratch": 1e-3, "few": 1e-4, "all": 1e-5}
+AUTO_LEARNING_RATE = {"scratch": 1e-3, "side": 3e-4, "few": 1e-4, "all": 1e-5}
 
 
 def auto_learning_rate(encoder: FeatureNetwork, tuning: str) -> float:
-    """Depends on what trains: random weights, a few new (or bias) parameters beside pretrained ones, or the pretrained weights.
+    """Depends on what trains: random weights, a network beside pretrained ones, a few new (or bias) parameters inside of them, or the
+    pretrained weights themselves.
 
     ``tuning``: the value of ``encoder_tuning``.
     """
-    return AUTO_LEARNING_RATE["scratch" if encoder.from_scratch else "few" if tuning_class(tuning).few else "all"]
+    if encoder.from_scratch:
+        return AUTO_LEARNING_RATE["scratch"]
+    return AUTO_LEARNING_RATE["side" if tuning == Side.name else "few" if tuning_class(tuning).few else "all"]
 
 
 def parameter_groups(encoder: FeatureNetwork, learning_rate: float, weight_decay: float, layer_decay: float = 1.0) -> list[dict]:

@@ -51,18 +51,16 @@ class SideNetwork(FeatureNetwork):
     out depends on the depth alone (see ``LayerStates``).
 
     Args:
-        encoder: the frozen encoder; only its name and its similarity are kept.
+        encoder: the frozen encoder; only its name, its similarity and whether it is ``from_scratch`` are kept.
         widths: see ``LayerStates``.
         dim: the width of the bottlenecks.
         seed: draws the weights; the global random state stays as it is.
     """
 
-    from_scratch = True
-
     def __init__(self, encoder: ItemEncoder, widths: Mapping[str, Sequence[int]], dim: int = 64, seed: int = 0) -> None:
         super().__init__()
         self.name, self._widths = f"the side network of {encoder.name}", {m: list(parts) for m, parts in widths.items()}
-        self.dim, self.pair = dim, set(PAIR) <= set(widths)
+        self.from_scratch, self.dim, self.pair = encoder.from_scratch, dim, set(PAIR) <= set(widths)
         self.aligned = encoder.aligned and self.pair
         with seeded(seed):
             self.ladders = nn.ModuleDict({m: Ladder(parts[1:], dim) for m, parts in widths.items()})

@@ -159,10 +159,11 @@ class BitFit(Tuning):
 @dataclass(frozen=True)
 class Side(Tuning):
     """A ``SideNetwork`` with bottlenecks of width ``side_dim`` trains on what the frozen encoder made of each item once (Fu et al.,
-    arXiv 2404.02059). The encoder itself is left as it is, so ``apply`` raises InputError."""
+    arXiv 2404.02059), with noise of ``side_noise`` on it. The encoder itself is left as it is, so ``apply`` raises InputError."""
 
     name = "side"
     side_dim: int = 64
+    side_noise: float = 0.3
 
     def apply(self, encoder: ItemEncoder, seed: int = 0) -> list[str]:
         raise InputError(f"encoder_tuning side trains a network beside {encoder.name}, and nothing inside of it; choose another")
