@@ -131,7 +131,8 @@ SECTIONS: dict[str, dict[str, Key]] = {
                                       "down to 0 at the end of the last epoch."),
         "accumulation_steps": Key(1, COUNT, "Number of batches per step of the optimiser."),
         "encoder_freeze_epochs": Key("auto", or_auto(WHOLE), "Epochs at the start in which only the recommender trains. auto: 0 from "
-                                     "random weights, 1 for a pretrained encoder."),
+                                     "random weights; with pretrained weights until the validation no longer improves, or half of the "
+                                     "epochs are over, and the encoder then trains over the best recommender so far."),
         "image_augmentation": Key("none", choice("none", "light", "strong"), "With end2end, a training batch has random views of its "
                                   "pictures: cropped, mirrored, recoloured. light: at least .6 of a picture, colours up to a fifth "
                                   "off. strong: at least .2, up to two fifths."),

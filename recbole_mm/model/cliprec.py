@@ -153,6 +153,11 @@ class UserEmbedding(nn.Embedding):
         nn.init.normal_(self.weight, std=std)
         self.common = nn.Parameter(common_std * torch.randn(size))
 
+    def _load_from_state_dict(self, state_dict, prefix, *args) -> None:
+        """As of any module; checkpoints of earlier versions have nothing in common."""
+        state_dict.setdefault(f"{prefix}common", torch.zeros_like(self.common))
+        super()._load_from_state_dict(state_dict, prefix, *args)
+
 
 class VLMoRec(CLIPRec):
     """CLIPRec over VLMo (Bao et al., arXiv 2111.02358). Only the defaults in properties/model/VLMoRec.yaml differ."""

@@ -57,6 +57,7 @@ def capture(trainer, epoch: int, best: bool) -> dict:
         "optimizer": whole(trainer.optimizer.state_dict()),
         "scaler": trainer.scaler.state_dict(),
         "steps": trainer.schedule.steps,
+        "frozen_phase": trainer.frozen.state(),
         "random_state": random_state(),
         "loader_state": None if trainer.train_data is None else trainer.train_data.generator.get_state(),
     }
@@ -82,6 +83,7 @@ def restore(trainer, checkpoint: Mapping, file: str) -> None:
         trainer.logger.warning(f"{file}: from here on with {', '.join(changed)}")
     trainer.start_epoch = checkpoint["epoch"] + 1
     trainer.cur_step, trainer.schedule.steps = checkpoint["cur_step"], dict(checkpoint["steps"])
+    trainer.frozen.load_state(checkpoint.get("frozen_phase", trainer.frozen.state()))
     trainer.best_valid_score, trainer.best_valid_result = _best_score(checkpoint, trainer, file), checkpoint["best_valid_result"]
     if checkpoint["scaler"]:  # empty where the loss was not scaled
         trainer.scaler.load_state_dict(checkpoint["scaler"])
@@ -184,7 +186,7 @@ def _restore_optimizer(trainer, checkpoint: Mapping, file: str) -> None:
         trainer.optimizer.load_state_dict(optimizer_shares(checkpoint["optimizer"], trainer.optimizer))
     except ValueError as error:
         raise InputError(f"{file} was trained with other groups of parameters: set encoder_tuning, layer_decay and learner as they were "
-                         "then") from error  # fmt: skip
+                         "then, or train anew if it is an earlier version's") from error  # fmt: skip
     for group, rates in zip(trainer.optimizer.param_groups, configured, strict=True):
         group.update(rates)
 

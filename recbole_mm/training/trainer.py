@@ -15,26 +15,24 @@ from recbole_mm.errors import InputError
 from recbole_mm.model.base import MultiModalRecommender
 from recbole_mm.parallel.ranks import Ranks
 from recbole_mm.parallel.sharding import clip_gradients, total_norm
-from recbole_mm.terminal import Bar, say
+from recbole_mm.terminal import Bar
 from recbole_mm.training.cost import CostAccount
 from recbole_mm.training.epochs import TellsEpochs
+from recbole_mm.training.frozen_phase import FrozenPhase
 from recbole_mm.training.health import health_line, health_of
 from recbole_mm.training.optimiser import Schedule, decay_weights, fused_optimizer, role_groups
 from recbole_mm.training.resumable_trainer import ResumableTrainer
 from recbole_mm.training.run_state import load_weights
 from recbole_mm.training.trained_data import check_ids
 
-AUTO_FREEZE_EPOCHS = {True: 0, False: 1}
-"""What ``encoder_freeze_epochs: auto`` means for an encoder that starts from scratch (True) or from trained weights (False)."""
-
 
 class MultiModalTrainer(TellsEpochs, ResumableTrainer):
     """RecBole's Trainer for a MultiModalRecommender.
 
     The recommender and the encoder have learning rates, weight decay and schedules of their own (see ``optimiser``). During the first
-    ``encoder_freeze_epochs`` the encoder stays as it is, and item features come from a table. ``accumulation_steps`` batches make one step
-    of the optimiser. Several processes train as one process would on the batches of all of them together (see ``Ranks``), and each of
-    them evaluates its share of the users.
+    epochs the encoder may stay as it is, and item features come from a table (see ``FrozenPhase``). ``accumulation_steps`` batches make
+    one step of the optimiser. Several processes train as one process would on the batches of all of them together (see ``Ranks``), and
+    each of them evaluates its share of the users.
 
     Attributes:
         account, health: see ``TellsEpochs``.
@@ -43,10 +41,9 @@ class MultiModalTrainer(TellsEpochs, ResumableTrainer):
     def __init__(self, config, model: MultiModalRecommender) -> None:
         with no_tensorboard() if Ranks.current().rank else nullcontext():
             super().__init__(config, model)
-        features, frozen = model.item_features, config["encoder_freeze_epochs"]
-        scratch = features is None or features.encoder is None or features.encoder.from_scratch
-        self.freeze_epochs = min(AUTO_FREEZE_EPOCHS[scratch], self.epochs - 1) if frozen == "auto" else frozen
-        self.schedule = Schedule(config, self.optimizer, self.epochs, self.freeze_epochs)
+        features = model.item_features
+        self.frozen = self._frozen_phase(fixed=config["learning_rate_schedule"] == "cosine")
+        self.schedule = Schedule(config, self.optimizer, self.epochs, self.frozen.epochs)
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=bool(self.enable_scaler))
         self.account = CostAccount(features, self.ranks)
         self.gradient_norms: list[torch.Tensor] = []
@@ -56,7 +53,14 @@ class MultiModalTrainer(TellsEpochs, ResumableTrainer):
         fused = fused_optimizer(self.learner, groups, self.learning_rate, self.weight_decay)
         return fused or super()._build_optimizer(params=groups, **kwargs)
 
+    def _frozen_phase(self, fixed: bool) -> FrozenPhase:
+        features = self.model.item_features
+        scratch = features is None or features.encoder is None or features.encoder.from_scratch
+        return FrozenPhase(self.config["encoder_freeze_epochs"], scratch, self.epochs, fixed)
+
     def fit(self, train_data, valid_data=None, verbose: bool = True, **kwargs) -> tuple[float, OrderedDict]:
+        if self.frozen.auto and not (valid_data and self.eval_step > 0):
+            self.frozen = self._frozen_phase(fixed=True)
         features, steps = self.model.item_features, self.schedule.total("encoder", len(train_data))
         if features is not None and features.trainable and self.schedule.warmup >= steps:
             self.logger.warning(f"encoder_warmup_steps {self.schedule.warmup} of {steps} steps: the encoder's rate never stays at its peak")
@@ -89,9 +93,9 @@ class MultiModalTrainer(TellsEpochs, ResumableTrainer):
     def _start_epoch(self, epoch: int) -> None:
         features = self.model.item_features
         if features is not None and features.trainable:
-            features.live = epoch >= self.freeze_epochs
-            if features.live and epoch == self.freeze_epochs > 0:
-                say(f"epoch {epoch + 1}: the encoder trains from now on")
+            features.live = epoch >= self.frozen.epochs
+            if epoch == self.frozen.epochs > 0:
+                self.frozen.end(self)
             if features.live and epoch % self.config["refresh_every"] == 0 and self.model.uses_table and features.outdated:
                 features.refresh()
         self.ranks.align([tensor for group in self.optimizer.param_groups for tensor in group["params"]])
@@ -175,6 +179,9 @@ class MultiModalTrainer(TellsEpochs, ResumableTrainer):
 
     def _valid_epoch(self, valid_data, show_progress: bool = False) -> tuple:
         score, self.valid_result = super()._valid_epoch(valid_data, show_progress)
+        features = self.model.item_features
+        if features is not None and features.trainable:
+            self.frozen.validated(self, self._epoch, score)
         return score, self.valid_result
 
     def measure_health(self) -> dict[str, object]:

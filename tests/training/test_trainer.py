@@ -57,8 +57,8 @@ def test_automatic_rates_depend_on_where_the_weights_come_from(planted, monkeypa
         return encoder
 
     monkeypatch.setattr(build_encoder, "create_encoder", pretrained)
-    trainer = trainer_of(planted)[0]
-    assert trainer.optimizer.param_groups[1]["lr"] == 1e-5 and trainer.freeze_epochs == 1
+    trainer = trainer_of(planted, epochs=6)[0]
+    assert trainer.optimizer.param_groups[1]["lr"] == 1e-5 and trainer.frozen.epochs == 3
 
 
 def test_warm_up_is_linear_in_the_encoders_steps(shop):
