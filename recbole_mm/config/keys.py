@@ -84,7 +84,7 @@ SECTIONS: dict[str, dict[str, Key]] = {
         "encoder_image_size": Key(None, COUNT, "Side length of the pictures in pixels, for vlmo and beit3. ~: the size that the weights "
                                   "were trained at."),
         "encoder_max_patches": Key(None, COUNT, "The largest number of patches of a picture, for encoders whose pictures keep their shape "
-                                   "(SigLIP2 NaFlex). ~: what the weights' folder says."),
+                                   "(SigLIP2 NaFlex, Qwen-VL). ~: what the weights' folder says."),
         "encoder_tokenizer": Key(None, NAME, "The tokenizer's file or folder, for vlmo and beit3. ~: the one beside the weights, else it "
                                  "is downloaded."),
         "encoder_prompt": Key(None, NAME, "What st puts before every text: document or query for the prompt that the model has for these, "

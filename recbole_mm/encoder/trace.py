@@ -26,7 +26,9 @@ class Trace:
     head: list[str] = field(default_factory=list)
 
 
-def trace(module: nn.Module, run: Callable[[], Tensor], among: Container[nn.Module] | None = None) -> Trace:
+def trace(
+    module: nn.Module, run: Callable[[], Tensor], among: Container[nn.Module] | None = None, blocks_in: str = ""
+) -> Trace:  # fmt: skip
     """Trace the rows that ``run()`` computes with ``module`` (whose parameters must require gradients).
 
     Stacks are the outermost nn.ModuleList and nn.Sequential of ``module``, because a list inside a block is part of the block, and
@@ -34,8 +36,9 @@ def trace(module: nn.Module, run: Callable[[], Tensor], among: Container[nn.Modu
 
     Args:
         among: the modules that may be blocks; None for all.
+        blocks_in: the name of the submodule whose stacks are looked at, where that is not all of ``module``.
     """
-    stacks = list(_stacks(module))
+    stacks = list(_stacks(module.get_submodule(blocks_in), blocks_in and f"{blocks_in}."))
     outputs: dict[nn.Module, list[Tensor]] = {}
 
     def note(part: nn.Module, _: tuple, output: object) -> None:

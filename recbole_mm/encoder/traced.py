@@ -40,7 +40,9 @@ class TracedEncoder(ItemEncoder):
         patches, mask, grid = read_places(pictures)
         return {"pixel_values": self.normalise(patches, dtype), "pixel_attention_mask": mask.int(), "spatial_shapes": grid}
 
-    def find_parts(self, kind: str, network: str, among: Container[nn.Module] | None = None) -> set[str]:
+    def find_parts(
+        self, kind: str, network: str, among: Container[nn.Module] | None = None, blocks_in: str = "", of_texts: bool = False
+    ) -> set[str]:  # fmt: skip
         """Fills in ``output_dims``, and finds towers and head with one probe of each modality. Parameters that no row depends on (a mask
         token, an unused pooler) no longer require gradients.
 
@@ -48,6 +50,8 @@ class TracedEncoder(ItemEncoder):
             kind: what messages call the model.
             network: the name of the module with the scale of its similarity, if it has one.
             among: the modules that may be blocks; None for all.
+            blocks_in: the name of the module that the blocks lie in, where they may not lie anywhere.
+            of_texts: the blocks are those that a text passes through, in every modality.
 
         Returns:
             The names of the parameters that rows and similarity depend on.
@@ -57,11 +61,11 @@ class TracedEncoder(ItemEncoder):
         """
         self.has_cls = any(CLS & set(name.split(".")) for name, _ in self.named_parameters())
         self._blocks, self._head, used = [], [], set()
-        for modality in self.modalities:
+        for modality in sorted(self.modalities, key=lambda m: of_texts and m != "text"):
             try:
                 self.output_dims = {**self.output_dims, modality: 0}
                 probe = probe_inputs(self, modality, n=1)
-                found = trace(self, lambda m=modality, x=probe: self({m: x})[m], among)
+                found = trace(self, lambda m=modality, x=probe: self({m: x})[m], among, blocks_in)
                 with torch.no_grad():
                     first, second = self({modality: probe})[modality], self({modality: probe})[modality]
             except Exception as error:
@@ -72,10 +76,13 @@ class TracedEncoder(ItemEncoder):
             if not found.blocks:
                 raise InputError(f"{self.name}: no list of blocks is found in a {kind} model")
             self.output_dims[modality] = first.shape[1]
+            if of_texts:
+                among = {self.get_submodule(name) for name in found.blocks}
             if found.blocks not in self._blocks:
                 self._blocks.append(found.blocks)
             self._head += [name for name in found.head if name not in self._head]
             used |= set(found.parameters)
+        self.output_dims = {modality: self.output_dims[modality] for modality in self.modalities}
         used |= {f"{network}.{name}" for name in SIMILARITY}
         for name, parameter in self.named_parameters():
             parameter.requires_grad_(name in used)

@@ -44,9 +44,10 @@ class HiddenItems(RawItems):
         if modality not in self.states:
             return super().read(modality, ids)
         hidden = self.states[modality].rows(ids)
-        if modality == "image":
-            return (hidden, super().read(modality, ids)) if self._cut.patches else (hidden,)
-        return hidden, self.inputs.token_ids(ids)
+        if modality != "text" and self._cut.patches:
+            inputs = super().read(modality, ids)
+            return (hidden, inputs) if modality == "image" else (hidden, *reversed(inputs))
+        return (hidden,) if modality == "image" else (hidden, self.inputs.token_ids(ids))
 
     def compute(self, modality: str, inputs: Inputs) -> Tensor:
         if modality not in self.states:

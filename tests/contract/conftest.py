@@ -15,19 +15,27 @@ from recbole_mm.encoder import ItemEncoder, create_encoder
 KINDS = ["open_clip", "vlmo", "beit3", "hf", "hf_naflex", "hf_image", "hf_text", "timm", "st", "st_text", "separate", "colours"]
 READ_PICTURES = [kind for kind in KINDS if kind not in ("hf_text", "st_text")]
 READ_TEXTS = [kind for kind in KINDS if kind not in ("hf_image", "timm", "colours")]
-READ_BOTH_IN_ONE_PASS = ["vlmo", "beit3"]
+READ_BOTH_IN_ONE_PASS = ["vlmo", "beit3", "st"]
 
 
 @pytest.fixture(scope="session")
 def folders(tmp_path_factory) -> dict[str, Path]:
     """Tiny models of transformers, sentence-transformers and timm on the disk."""
     from tests.hf_folders import write_bert, write_clip, write_naflex, write_qwen, write_vit
+    from tests.st_folders import write_vl
     from tests.timm_folders import write_timm
 
     root = tmp_path_factory.mktemp("encoders")
-    written = {"hf": write_clip, "hf_naflex": write_naflex, "hf_image": write_vit, "hf_text": write_bert, "timm": write_timm}
+    written = {
+        "hf": write_clip,
+        "hf_naflex": write_naflex,
+        "hf_image": write_vit,
+        "hf_text": write_bert,
+        "timm": write_timm,
+        "st": write_vl,
+    }
     made = {kind: write(root / kind) for kind, write in written.items()}
-    return {**made, "st": made["hf"], "st_text": write_qwen(root / "qwen", length=64)}
+    return {**made, "st_text": write_qwen(root / "qwen", length=64)}
 
 
 @pytest.fixture(scope="session")

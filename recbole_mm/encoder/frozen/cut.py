@@ -71,15 +71,18 @@ class CutEncoder:
         """Do pictures keep their shape, so that they say where their hidden states end?"""
         return self.encoder.image_size is not None and self.encoder.image_size[0] is None
 
-    def upper(self, modality: str, hidden: Tensor, padded: Tensor | None = None) -> Tensor:
+    def upper(self, modality: str, hidden: Tensor, padded: Tensor | None = None, pictures: Tensor | None = None) -> Tensor:
         """(n, output_dims[modality]) rows of n items.
 
         Args:
             hidden: their hidden states from ``lower``; the padding at their ends may have been cut or extended since.
             padded: what says where they end: token ids, int64 (n, L), or ``patches``, uint8 (n, L, B); None for pictures of one size.
+            pictures: of a joint pass, where they say how long their states are (``patches``); None for blank ones.
         """
         hidden = hidden.to(next(self.encoder.parameters()).dtype)
-        inputs = self._blank(modality, len(hidden), hidden.device) if modality == "joint" or padded is None else padded
+        inputs = pictures if modality == "joint" else padded
+        if inputs is None:
+            inputs = self._blank(modality, len(hidden), hidden.device)
         text_length = self._text_length(padded) if self._texthidden_of(modality) else 0
 
         def hand_on(block: nn.Module, *args, **kwargs) -> object:
@@ -116,12 +119,13 @@ class CutEncoder:
         if cause:
             raise InputError(f"{encoder.name} has {cause} below the last blocks, so that a {modality} has no fixed hidden states: {ADVICE}")
         padded = inputs[1] if modality == "joint" else inputs if modality == "text" or self.patches else None
+        pictures = inputs[0] if modality == "joint" and self.patches else None
         rows, hidden = encoder({modality: inputs})[modality], self.lower(modality, inputs)
         self.widths[modality] = hidden.shape[-1]
         for one_blank in (True, False):
             self._blank_pictures[modality] = one_blank and modality == "image"
             try:
-                resumed = self.upper(modality, hidden, padded)
+                resumed = self.upper(modality, hidden, padded, pictures)
             except (RuntimeError, ValueError, TypeError, IndexError):
                 continue
             if resumed.shape == rows.shape and torch.allclose(resumed, rows, rtol=1e-4, atol=1e-6):

@@ -11,6 +11,8 @@ from recbole_mm.encoder.hf.text import PROBES, longest_text, wants_lower_case
 PROMPTS = {"document": ("document", "passage", "corpus"), "query": ("query",)}
 """The names under which the prompts of a task are looked for, as ``encode_document`` and ``encode_query`` do."""
 NO_TOKEN = -1
+PLACEHOLDERS = ("image_token", "video_token", "audio_token")
+"""Under these names a processor has what stands for something else than text: in a text, it means nothing."""
 
 
 class StTokens:
@@ -25,12 +27,15 @@ class StTokens:
     pad_id = NO_TOKEN
 
     def __init__(self, model: nn.Module, first: nn.Module, wanted: str = "document"):
-        """``model``: a ``SentenceTransformer``. ``first``: its module that prepares texts. ``wanted``: see ``task_of`` and ``_prompt``."""
+        """``model``: a ``SentenceTransformer``; ``first``: its module that prepares texts; ``wanted``: see ``task_of``, ``prompt_of``."""
         self.model, self.wanted, self.task = model, wanted, task_of(wanted)
         self.tokenizer, network = first.tokenizer, first.auto_model
         self._cased = str.lower if wants_lower_case(network.config.model_type, self.tokenizer) else str
-        self.prompt = self._cased(_prompt(model, wanted))
+        self.prompt = self._cased(prompt_of(model, wanted))
         self.tokenizer.model_max_length = longest_text(self.tokenizer, network, network.config)
+        found = (getattr(first.processor, name, None) for name in PLACEHOLDERS)
+        self._placeholders = [token for token in found if isinstance(token, str) and token]
+        self.fixed = False
         probe = self._prepare([PROBES[1]])
         self.modality, self.prompt_length = probe["modality"], probe.get("prompt_length")
         self.fixed = "attention_mask" not in probe or network.config.model_type.startswith("siglip")
@@ -71,7 +76,9 @@ class StTokens:
 
     def _prepare(self, texts: list[str]) -> dict[str, object]:
         """Texts are named as such, because sentence-transformers takes one that looks like a picture's address for the picture."""
-        padding = {"processing_kwargs": {"text": {"padding": "max_length"}}} if getattr(self, "fixed", False) else {}
+        for token in self._placeholders:
+            texts = [text.replace(token, " ") for text in texts]
+        padding = {"processing_kwargs": {"text": {"padding": "max_length"}}} if self.fixed else {}
         return self.model.preprocess([{"text": self._cased(text)} for text in texts], prompt=self.prompt, task=self.task, **padding)
 
 
@@ -80,7 +87,7 @@ def task_of(wanted: str) -> str:
     return "query" if wanted == "query" else "document"
 
 
-def _prompt(model: nn.Module, wanted: str) -> str:
+def prompt_of(model: nn.Module, wanted: str) -> str:
     """The prompt of the task document or query, the prompt that the model has under this name, or ``wanted`` itself."""
     prompts = model.prompts
     named = next((name for name in PROMPTS.get(wanted, (wanted,)) if name in prompts), None)

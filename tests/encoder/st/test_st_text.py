@@ -32,12 +32,13 @@ def written(folder: Path, pooling: tuple = ("mean",), files: dict | None = None,
     return path
 
 
-def theirs(path: Path, **options) -> torch.Tensor:
-    """Rows as sentence-transformers' documentation says to make them."""
+def theirs(path: Path, **ways: dict) -> dict[str, torch.Tensor]:
+    """Rows as sentence-transformers' documentation says to make them, in several ways."""
     from sentence_transformers import SentenceTransformer
 
-    encode = getattr(SentenceTransformer(str(path), device="cpu", local_files_only=True), options.pop("method", "encode_document"))
-    return encode(TEXTS, convert_to_tensor=True, **options)
+    model = SentenceTransformer(str(path), device="cpu", local_files_only=True)
+    calls = {name: (getattr(model, way.pop("method", "encode_document")), way) for name, way in ways.items()}
+    return {name: encode(TEXTS, convert_to_tensor=True, **options) for name, (encode, options) in calls.items()}
 
 
 @torch.no_grad()
@@ -50,19 +51,21 @@ def test_rows_are_those_of_its_own_encode(case, tmp_path):
     path = written(tmp_path / "s", *CASES[case])
     if "not pooled" in case:
         hf_folders._json(path / "1_Pooling" / "config.json", {"embedding_dimension": 32, "pooling_mode": "mean", "include_prompt": False})
-    encoder = create_encoder(f"st:{path}")
-    torch.testing.assert_close(rows_of(encoder), theirs(path), rtol=0, atol=1e-5)
-    prompts = {"query": {"method": "encode_query"}, "topic": {"prompt": "sort: "}, "mine: ": {"prompt": "mine: "}}
-    for prompt, options in prompts.items() if "prompts" in case else ():
-        other = create_encoder(f"st:{path}", prompt=prompt)
-        torch.testing.assert_close(rows_of(other), theirs(path, **options), rtol=0, atol=1e-5)
-        assert other.fingerprint() != encoder.fingerprint()
+    ways = {"document": {}}
+    if "prompts" in case:
+        ways |= {"query": {"method": "encode_query"}, "topic": {"prompt": "sort: "}, "mine: ": {"prompt": "mine: "}}
+    fingerprints = set()
+    for prompt, rows in theirs(path, **ways).items():
+        encoder = create_encoder(f"st:{path}", prompt=prompt)
+        torch.testing.assert_close(rows_of(encoder), rows, rtol=0, atol=1e-5)
+        fingerprints.add(encoder.fingerprint())
+    assert len(fingerprints) == len(ways)
 
 
 def test_a_decoder_pools_its_last_token(tmp_path):
     path = hf_folders.write_qwen(tmp_path / "q")
     encoder = create_encoder(f"st:{path}")
-    torch.testing.assert_close(rows_of(encoder), theirs(path), rtol=0, atol=1e-5)
+    torch.testing.assert_close(rows_of(encoder), theirs(path, rows={})["rows"], rtol=0, atol=1e-5)
     assert [len(tower) for tower in encoder.towers()] == [2] and encoder.head() == ["model.0.model.norm.weight"]
 
 
