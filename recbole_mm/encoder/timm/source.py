@@ -133,8 +133,10 @@ def _read_config(label: str, folder: Path, architecture: str | None) -> tuple[st
     if architecture not in (None, found):
         raise InputError(f"{label}: {path} is of the architecture {found}, not {architecture}; write timm:{found}@{folder}")
     _check_architecture(label, found)
-    config = content.get("pretrained_cfg", content)  # old repositories have no inner dictionary
-    return found, dict(config), dict(content.get("model_args") or {})
+    config, arguments = content.get("pretrained_cfg", content), content.get("model_args") or {}  # old repositories have no inner dictionary
+    if not (isinstance(config, dict) and isinstance(arguments, dict)):
+        raise InputError(f"{label}: {path} has a pretrained_cfg or model_args that is no dictionary")
+    return found, config, arguments
 
 
 def _config(label: str, architecture: str, tag: str | None, of_file: bool = False) -> dict:
