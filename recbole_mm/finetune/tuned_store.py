@@ -14,7 +14,7 @@ from recbole_mm.finetune.settings import FinetuneSettings
 from recbole_mm.finetune.units import Units
 from recbole_mm.parallel.randomness import random_state, set_random_state
 
-VERSION = 2
+VERSION = 3
 """To be raised where the same encoder, data and settings come to give other weights."""
 WEIGHTS, REPORT, CHECKPOINT = "encoder.safetensors", "report.json", "checkpoint.pth"
 logger = getLogger(__name__)
