@@ -7,7 +7,6 @@ from torch import Tensor
 
 from recbole_mm.encoder.augment import augment_pictures
 from recbole_mm.encoder.base import Inputs, ItemEncoder
-from recbole_mm.errors import InputError
 
 VIEWS = {"light": {"crop": 0.6, "flip": 0.5, "jitter": 0.2}, "strong": {"crop": 0.2, "flip": 0.5, "jitter": 0.4}}
 """The value of ``image_augmentation`` -> the settings of ``augment_pictures``."""
@@ -20,16 +19,9 @@ class Augmentation:
         encoder: it will read the inputs.
         views: a key of ``VIEWS``; None leaves pictures as they are.
         token_dropout: the share of its tokens that a text loses; see ``drop_tokens``.
-
-    Raises:
-        InputError: views of pictures that are no arrays of pixels.
     """
 
     def __init__(self, encoder: ItemEncoder, views: str | None = None, token_dropout: float = 0.0) -> None:
-        if views and encoder.image_size and None in encoder.image_size:
-            raise InputError(
-                f"image_augmentation {views}: {encoder.name} reads pictures as sequences of patches; set image_augmentation: none"
-            )
         self._views, self._token_dropout, self._pad_id = VIEWS.get(views), token_dropout, encoder.pad_id
         self._kept = encoder.tokenize([""]).flatten().unique() if token_dropout and encoder.pad_id is not None else None
 

@@ -5,7 +5,9 @@ import torch
 
 from recbole_mm.encoder import create_encoder
 from recbole_mm.encoder.augmentation import Augmentation, drop_tokens
-from recbole_mm.errors import InputError
+from recbole_mm.encoder.patches import read_places
+from recbole_mm.encoder.probe import probe_inputs
+from tests.hf_folders import write_naflex
 
 START, END, PAD = 1, 2, 0
 
@@ -47,8 +49,9 @@ def test_a_joint_pass_has_both_changed_and_one_setting_leaves_the_other_part():
     assert Augmentation(encoder, token_dropout=0.5)("image", pixels) is pixels
 
 
-def test_pictures_that_are_no_arrays_of_pixels_have_no_views(monkeypatch):
-    encoder = create_encoder("open_clip:tiny")
-    encoder.image_size = (None, 768)
-    with pytest.raises(InputError, match="sequences of patches; set image_augmentation: none"):
-        Augmentation(encoder, "light")
+def test_pictures_that_keep_their_shape_have_views_of_it(tmp_path):
+    encoder = create_encoder(f"hf:{write_naflex(tmp_path)}")
+    pictures = probe_inputs(encoder, "image")
+    views = Augmentation(encoder, "strong")("image", pictures)
+    assert not torch.equal(views, pictures)
+    assert all(map(torch.equal, read_places(views)[1:], read_places(pictures)[1:]))
