@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 from recbole.utils import ModelType
 
-from recbole_mm.config.modalities import ModalitySources
+from recbole_mm.config.modalities import CROSS, PAIR, ModalitySources
 from recbole_mm.errors import InputError
 from recbole_mm.parallel.ranks import Ranks
 
@@ -17,6 +17,7 @@ def check_combinations(config: Mapping) -> None:
     """
     _check_loss(config)
     _check_encoder_training(config)
+    _check_fusion(config)
     _check_processes(config)
 
 
@@ -71,6 +72,22 @@ def _check_encoder_training(config: Mapping) -> None:
     if config["encoder_compile"] and (config["cache_hidden_states"] or tuning == "side"):
         raise InputError("encoder_compile: True does not go with cache_hidden_states or encoder_tuning: side, which run parts of the "
                          "encoder by themselves; leave it out")  # fmt: skip
+
+
+def _check_fusion(config: Mapping) -> None:
+    if config["fusion"] != CROSS:
+        return
+    sources = ModalitySources.from_config(config)
+    if CROSS in sources.files:
+        raise InputError("feature_files: 'cross' is what fusion: cross calls its own features; give the modality another name")
+    if sources.encoded is not None and not set(PAIR) <= set(sources.encoded):
+        raise InputError("fusion: cross needs the tokens of pictures and texts from an encoder, and feature files have none: set "
+                         "modalities to image and text without feature_files for them, or fusion: gated")  # fmt: skip
+    if sources.encoder_trains and config["encoder_tuning"] == "side":
+        raise InputError("fusion: cross reads tokens, and encoder_tuning: side makes one row of each layer; choose another encoder_tuning, "
+                         "or encoder_training: pretrained")  # fmt: skip
+    if config["encoder_compile"]:
+        raise InputError("encoder_compile: True does not go with fusion: cross, which takes tokens out of the encoder; leave it out")
 
 
 def _check_processes(config: Mapping) -> None:

@@ -5,6 +5,9 @@ from dataclasses import dataclass
 
 READABLE = ("image", "text", "joint")
 """All modalities that an encoder can read."""
+PAIR = READABLE[:2]
+CROSS = "cross"
+"""What the tokens of a picture and its text say of each other (``fusion: cross``)."""
 
 
 @dataclass(frozen=True)

@@ -120,6 +120,18 @@ class ItemEncoder(FeatureNetwork):
         maps = hidden.dim() == 4 and not self.channels_last
         return hidden.flatten(2).mean(2) if maps else hidden.flatten(1, -2).mean(1)
 
+    def token_states(self, modality: str, hidden: Tensor, inputs: Inputs) -> tuple[Tensor, Tensor]:
+        """A block's hidden states of n pictures or texts, (n, L, d), (n, d) or maps (see ``channels_last``) -> one vector per position,
+        (n, L, d), and bool (n, L), False where a position is padding. Of an empty text, the first one counts. ``inputs`` are what they
+        were encoded from."""
+        maps = hidden.dim() == 4 and not self.channels_last
+        states = hidden.unsqueeze(1) if hidden.dim() == 2 else hidden.flatten(2).mT if maps else hidden.flatten(1, -2)
+        mask = torch.ones(states.shape[:2], dtype=torch.bool, device=states.device)
+        if modality == "text":
+            ends = inputs[:, : mask.shape[1]] != self.pad_id
+            mask[:, 1:] = torch.nn.functional.pad(ends, (0, mask.shape[1] - ends.shape[1]))[:, 1:]
+        return states, mask
+
     def similarity(self) -> tuple[Tensor, Tensor | None]:
         """The encoder's own (positive scale, bias or None) for cosines of its image and text rows, with their graph; made of parameters
         of one number each, the only ones that are whole outside of ``forward`` where an encoder is sharded.

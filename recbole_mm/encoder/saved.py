@@ -7,7 +7,11 @@ from pathlib import Path
 import torch
 from safetensors.torch import load_file
 
+from recbole_mm.config.modalities import PAIR
 from recbole_mm.encoder.base import ItemEncoder
+from recbole_mm.encoder.cross.attention import CrossAttention
+from recbole_mm.encoder.cross.encoder import CrossEncoder
+from recbole_mm.encoder.cross.token_states import TokenStates
 from recbole_mm.encoder.factory import create_encoder
 from recbole_mm.encoder.frozen.layer_states import LayerStates
 from recbole_mm.encoder.matryoshka import cut_rows
@@ -20,7 +24,7 @@ from recbole_mm.encoder.tuning.side_network import SideNetwork
 from recbole_mm.encoder.weights import write_weights
 from recbole_mm.errors import InputError, one_line
 
-RECORD, ADAPTERS, SIDE = "encoder.json", "adapters.safetensors", "side.safetensors"
+RECORD, ADAPTERS, SIDE, CROSS = "encoder.json", "adapters.safetensors", "side.safetensors", "cross.safetensors"
 ADDED = {"adapter_dim": add_adapters, "multiway_dim": add_multiway}
 """The width of an encoder's adapters in its record -> what adds adapters of that kind."""
 
@@ -28,14 +32,14 @@ FOLDER, OPTIONS = "{folder}", {"image_size", "max_patches", "tokenizer", "prompt
 """What stands for the folder in names and options, and the options that ``save_files`` may give: none of them runs code."""
 
 
-def save_encoder(encoder: ItemEncoder | SideEncoder, folder: Path) -> None:
+def save_encoder(encoder: ItemEncoder | SideEncoder | CrossEncoder, folder: Path) -> None:
     """Writes an encoder into an empty folder, whatever has trained it; LoRA is merged into its weights. It stays as it is.
 
     Raises:
         InputError: it cannot be read again from files alone.
     """
-    side = encoder if isinstance(encoder, SideEncoder) else None
-    merged = merge_lora(copy.deepcopy(encoder if side is None else side.encoder).cpu()).eval()
+    side, cross = (encoder if isinstance(encoder, kind) else None for kind in (SideEncoder, CrossEncoder))
+    merged = merge_lora(copy.deepcopy(encoder.encoder if side or cross else encoder).cpu()).eval()
     fingerprint = merged.fingerprint()
     adapters = take_adapters(merged)
     record = {**_save(merged, folder), "fingerprint": fingerprint}
@@ -48,12 +52,15 @@ def save_encoder(encoder: ItemEncoder | SideEncoder, folder: Path) -> None:
     if side is not None:
         write_weights(side.network, folder / SIDE)
         record["side"] = {"dim": side.network.dim, "modalities": side.modalities}
+    if cross is not None:
+        write_weights(cross.attention, folder / CROSS)
+        record["cross"] = cross.attention.size
     (folder / RECORD).write_text(json.dumps(record, indent=1), encoding="utf-8")
     del merged
     load_encoder(folder)
 
 
-def load_encoder(folder: Path) -> ItemEncoder | SideEncoder:
+def load_encoder(folder: Path) -> ItemEncoder | SideEncoder | CrossEncoder:
     """The encoder that ``save_encoder`` wrote, on the CPU and in eval mode.
 
     Raises:
@@ -71,14 +78,24 @@ def load_encoder(folder: Path) -> ItemEncoder | SideEncoder:
         raise InputError(f"{folder} holds no readable encoder ({one_line(error)})") from error
     if encoder.fingerprint() != record["fingerprint"]:
         raise InputError(f"{encoder.name} is not the encoder that was saved there: files or versions of its libraries are others")
-    encoder.requires_grad_(False).eval()
-    return encoder if "side" not in record else _with_side(encoder, record["side"], folder).requires_grad_(False)
+    encoder.eval()
+    if "side" in record:
+        encoder = _with_side(encoder, record["side"], folder)
+    if "cross" in record:
+        encoder = _with_cross(encoder, record["cross"], folder)
+    return encoder.requires_grad_(False)
 
 
 def _with_side(encoder: ItemEncoder, side: dict, folder: Path) -> SideEncoder:
     network = SideNetwork(encoder, LayerStates(encoder, side["modalities"]).widths, side["dim"])
     network.load_state_dict(load_file(folder / SIDE))
     return SideEncoder(encoder, network)
+
+
+def _with_cross(encoder: ItemEncoder, size: int, folder: Path) -> CrossEncoder:
+    attention = CrossAttention(TokenStates(encoder, PAIR).widths, size)
+    attention.load_state_dict(load_file(folder / CROSS))
+    return CrossEncoder(encoder, attention)
 
 
 def _save(encoder: ItemEncoder, folder: Path) -> dict[str, object]:

@@ -54,6 +54,9 @@ class SeparateEncoder(ItemEncoder):
     def pooled(self, modality: str, hidden: Tensor, inputs: Tensor) -> Tensor:
         return dict(self._parts())[modality].pooled(modality, hidden, inputs)
 
+    def token_states(self, modality: str, hidden: Tensor, inputs: Tensor) -> tuple[Tensor, Tensor]:
+        return dict(self._parts())[modality].token_states(modality, hidden, inputs)
+
     def weights_module(self) -> nn.Module:
         raise InputError(f"{self.name} is several encoders: export each of them")
 

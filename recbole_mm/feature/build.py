@@ -17,12 +17,15 @@ from recbole_mm.feature.row_faults import warn_of_faults
 from recbole_mm.feature.settings import FeatureSettings
 from recbole_mm.finetune.finetune_encoder import finetune_encoder
 from recbole_mm.items.catalogue import EncodedCatalogue, encode_catalogue
+from recbole_mm.items.crossing import Crossing
 from recbole_mm.items.encoded_items import ITEMS_A_CALL, EncodedItems
+from recbole_mm.items.encoding_cost import EncodingCost
 from recbole_mm.items.feature_table import Table
 from recbole_mm.items.hidden_items import HiddenItems
 from recbole_mm.items.inputs import PARTS, EncoderInputs
 from recbole_mm.items.raw_items import RawItems
 from recbole_mm.items.side_items import SideItems
+from recbole_mm.items.token_items import TokenItems
 from recbole_mm.parallel.ranks import Ranks
 from recbole_mm.terminal import labelled, say
 
@@ -60,7 +63,7 @@ def build_features(config, dataset) -> ItemFeatures:
 def _trained_features(settings: FeatureSettings, dataset, tables: dict[str, Table]) -> ItemFeatures:
     encoder = build_encoder(settings.encoder)
     fingerprint = encoder.fingerprint()
-    items = trained_items(settings.encoder, dataset, encoder, fingerprint)
+    items = trained_items(settings.encoder, dataset, encoder, fingerprint, settings.crossed)
     if settings.encoder.sharded:
         items.shard(settings.encoder.device)
     return ItemFeatures(tables, items, fingerprint=fingerprint, **_missing(settings, dataset))
@@ -72,7 +75,16 @@ def _frozen_features(settings: FeatureSettings, dataset, tables: dict[str, Table
     finetuning = time.perf_counter() - started if settings.encoder.finetuned else 0.0
     encoded = encode(settings.encoder, dataset, encoder, Ranks.current())
     tables, cost = tables | encoded.tables, replace(encoded.cost, finetuning=finetuning)
-    return ItemFeatures({m: tables[m] for m in settings.modalities or tables}, cost=cost, tuned=tuned, **_missing(settings, dataset))
+    tables = {m: tables[m] for m in settings.modalities or tables}
+    items = None if settings.crossed is None else _token_items(settings, dataset, encoder, cost)
+    return ItemFeatures(tables, items, cost=cost, tuned=tuned, **_missing(settings, dataset))
+
+
+def _token_items(settings: FeatureSettings, dataset, encoder: ItemEncoder, cost: EncodingCost) -> TokenItems:
+    how = settings.encoder
+    inputs = EncoderInputs(encoder, dataset.content, how.modalities, how.show_progress)
+    stored = {"dtype": how.feature_dtype, "precision": how.precision}
+    return TokenItems(encoder, inputs, size=settings.crossed, seed=how.seed, cost=cost, chunk_size=how.chunk_size, **stored)
 
 
 def _missing(settings: FeatureSettings, dataset) -> dict[str, object]:
@@ -81,8 +93,9 @@ def _missing(settings: FeatureSettings, dataset) -> dict[str, object]:
     return {"missing": settings.missing, "interactions": Interactions(users, items, dataset.user_num, dataset.item_num)}
 
 
-def trained_items(settings: EncoderSettings, dataset, encoder: ItemEncoder, fingerprint: str) -> EncodedItems:
-    """The items of an encoder that trains in whole, in part, or by a side network; ``fingerprint`` is the encoder's as it was built."""
+def trained_items(settings: EncoderSettings, dataset, encoder: ItemEncoder, fingerprint: str, crossed: int | None = None) -> EncodedItems:
+    """The items of an encoder that trains in whole, in part, or by a side network; ``fingerprint`` is the encoder's as it was built.
+    ``crossed``: see ``FeatureSettings``."""
     inputs = EncoderInputs(encoder, dataset.content, settings.modalities, settings.show_progress)
     options = {"chunk_size": settings.chunk_size, "precision": settings.precision}
     stored = {"dtype": settings.feature_dtype, "fingerprint": fingerprint}
@@ -90,6 +103,8 @@ def trained_items(settings: EncoderSettings, dataset, encoder: ItemEncoder, fing
         sizes = {"dim": settings.tuning.side_dim, "noise": settings.tuning.side_noise}
         return SideItems(encoder, inputs, seed=settings.seed, **sizes, **stored, **options)
     settings.tuning.apply(encoder, settings.seed)
+    if crossed is not None:
+        options["crossing"] = Crossing(encoder, inputs, crossed, settings.seed)
     if settings.cache_hidden_states:
         return HiddenItems(encoder, inputs, k=settings.tuning.last_k, **stored, **options)
     return RawItems(encoder, inputs, _augmentation(settings, encoder, inputs), **options)

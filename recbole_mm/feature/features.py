@@ -6,6 +6,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
+from recbole_mm.config.modalities import CROSS
 from recbole_mm.encoder.losses import shared_pairs
 from recbole_mm.feature.missing import Interactions, fill_mean
 from recbole_mm.items.encoded_items import EncodedItems
@@ -19,11 +20,12 @@ class ItemFeatures(nn.Module):
 
     Args:
         tables: the modalities that stay as they are. Their rows are non-persistent buffers: no checkpoint holds them.
-        encoded_items: the modalities of an encoder that trains with the recommender (end-to-end). The encoder becomes the submodule
-            ``encoder``.
+        encoded_items: the modalities of an encoder that trains with the recommender (end-to-end), or of a cross-attention that does
+            (see ``TokenItems``). They become the submodules ``encoder`` and ``cross``.
         missing: what an item gets in a modality it lacks: ``learned`` (one trained vector per modality), ``mean`` (of the items at
             hand that have the modality: those of the batch in training, those of the catalogue in a table), ``zero``, or ``neighbours``
-            (see ``Interactions.neighbour_mean``; from an encoder that trains, as of the last time the catalogue was encoded).
+            (see ``Interactions.neighbour_mean``; from an encoder that trains, as of the last time the catalogue was encoded). In ``cross``
+            it is always zero.
         interactions: the training interactions, for ``neighbours``.
         fingerprint: of the encoder that trains, before anything was added to it to train; None without one.
         cost: what the tables have cost to encode; not with ``encoded_items``, which count their own.
@@ -38,6 +40,7 @@ class ItemFeatures(nn.Module):
         row_codes, made_by: the same in two parts, for another catalogue: the codes of the rows that come from files, by modality, and a
             fingerprint of what makes the others.
         contents: a fingerprint of the content of each item in each modality.
+        cross: the cross-attention between pictures and texts, which trains with the recommender; None without one.
         encoded_items: the given ones, or None.
         cost: items and seconds of encoding.
     """
@@ -49,7 +52,7 @@ class ItemFeatures(nn.Module):
     ) -> None:  # fmt: skip
         super().__init__()
         items = encoded_items
-        self.trainable = self.live = items is not None
+        self.trainable = self.live = items is not None and items.encoder_trains
         self.tuned = tuned
         self.tabled = bool(tables) or (items is not None and items.from_states)
         self.missing, self._interactions, self.encoded_items = missing, interactions, items
@@ -66,12 +69,11 @@ class ItemFeatures(nn.Module):
             self.register_buffer(f"present_{m}", here.to(device), persistent=False)
         for m, table in tables.items():
             self.register_buffer(f"table_{m}", self._filled(m, table.rows.to(device)), persistent=False)
-        absent = [m for m, here in present.items() if not bool(here[1:].all())]
-        self.missing_vectors = nn.ParameterDict(
-            {m: nn.Parameter(torch.randn(self.dims[m]) * 0.02) for m in absent} if missing == "learned" else {}
-        )
-        self.encoder, self.content = (items.encoder, items.content) if items else (None, None)
-        self._alignable = items is not None and items.encoder.aligned and {"image", "text"} <= set(items.modalities)
+        absent = [m for m, here in present.items() if self._stand_in(m) == "learned" and not bool(here[1:].all())]
+        self.missing_vectors = nn.ParameterDict({m: nn.Parameter(torch.randn(self.dims[m]) * 0.02) for m in absent})
+        self.encoder, self.content = (items.encoder, items.content) if self.trainable else (None, None)
+        self.cross = items and items.cross
+        self._alignable = self.trainable and items.encoder.aligned and {"image", "text"} <= set(items.modalities)
         if self._alignable:
             for m in ("image", "text"):
                 self.register_buffer(f"groups_{m}", items.content.groups(m).to(device), persistent=False)
@@ -89,7 +91,7 @@ class ItemFeatures(nn.Module):
     def train(self, mode: bool = True) -> "ItemFeatures":
         """As any module's. Training makes the cached catalogue of a live encoder count as outdated, whichever way its weights changed
         (the fused step of an optimiser changes them without raising their version)."""
-        if mode and self.live:
+        if mode and self._anew:
             self._cache_version = None
         return super().train(mode)
 
@@ -104,8 +106,8 @@ class ItemFeatures(nn.Module):
 
     def forward(self, item_ids: Tensor) -> dict[str, Tensor]:
         """Features of items, (n,) -> {modality: (n, d)}. An id may occur any number of times; a live encoder reads each item once."""
-        rows = {m: table[item_ids] for m, table in (self._tables() if self.live else self._cached()).items()}
-        if self.live:
+        rows = {m: table[item_ids] for m, table in (self._tables() if self._anew else self._cached()).items()}
+        if self._anew:
             distinct, inverse = torch.unique(item_ids, return_inverse=True)
             rows |= {m: row[inverse] for m, row in self._encode_filled(distinct).items()}
         return self._with_learned(rows, item_ids)
@@ -118,7 +120,7 @@ class ItemFeatures(nn.Module):
         gradient.
         """
         rows = dict(self._cached())
-        if fresh_ids is not None and self.live:
+        if fresh_ids is not None and self._anew:
             distinct = torch.unique(fresh_ids)
             for m, fresh in self._encode_filled(distinct).items():
                 rows[m] = rows[m].index_copy(0, distinct, fresh.to(rows[m].dtype))
@@ -126,8 +128,8 @@ class ItemFeatures(nn.Module):
 
     @property
     def outdated(self) -> bool:
-        """Whether the encoder that trains has changed, or may have, since the catalogue was encoded."""
-        return self.trainable and (self._cache is None or self._cache_version != self.encoded_items.version())
+        """Whether what makes the features has changed, or may have, since the catalogue was encoded."""
+        return self.encoded_items is not None and (self._cache is None or self._cache_version != self.encoded_items.version())
 
     def forget_outdated(self) -> None:
         """Drops the cached catalogue if the encoder may have changed since; the next use encodes it again."""
@@ -135,14 +137,15 @@ class ItemFeatures(nn.Module):
             self._cache = None
 
     def refresh(self) -> None:
-        """Encodes the catalogue again, in eval mode, without gradient, in chunks. Without an encoder that trains it does nothing."""
-        if self.trainable:
+        """Encodes the catalogue again, in eval mode, without gradient, in chunks. Where nothing that trains makes features, it does
+        nothing."""
+        if self.encoded_items is not None:
             self._cache = {m: self._filled(m, rows) for m, rows in self.encoded_items.catalogue().items()}
-            self._cache_version = None if self.training and self.live else self.encoded_items.version()
+            self._cache_version = None if self.training and self._anew else self.encoded_items.version()
 
     def bare_throughput(self) -> float | None:
         """Items per second of the encoder alone: see ``items.throughput``. None without an encoder that trains."""
-        return None if self.encoded_items is None else bare_throughput(self.encoded_items)
+        return bare_throughput(self.encoded_items) if self.trainable else None
 
     def contrastive_loss(self, item_ids: Tensor, features: dict[str, Tensor]) -> Tensor:
         """The encoder's image-text contrastive loss over the items that have both a picture and a text. Items that share one of the two
@@ -159,11 +162,20 @@ class ItemFeatures(nn.Module):
         same = shared_pairs(self.groups_image[item_ids[both]], self.groups_text[item_ids[both]])
         return self.encoder.contrastive_loss({m: features[m][both] for m in ("image", "text")}, same)
 
+    @property
+    def _anew(self) -> bool:
+        """Whether ``forward`` makes rows of the items at hand, by an encoder that trains, or by a cross-attention over stored tokens."""
+        return self.live or (self.encoded_items is not None and not self.trainable)
+
+    def _stand_in(self, modality: str) -> str:
+        """What an item gets that lacks the modality; of a picture and a text that are not both there, nothing is crossed."""
+        return "zero" if modality == CROSS else self.missing
+
     def _tables(self) -> dict[str, Tensor]:
         return {m: getattr(self, f"table_{m}") for m in self.modalities if hasattr(self, f"table_{m}")}
 
     def _cached(self) -> dict[str, Tensor]:
-        if self.trainable and (self._cache is None or (not self.training and self._cache_version != self.encoded_items.version())):
+        if self.encoded_items is not None and (self._cache is None or (not self.training and self.outdated)):
             self.refresh()
         return self._tables() | (self._cache or {})
 
@@ -171,19 +183,19 @@ class ItemFeatures(nn.Module):
         """Rows of distinct items from the live encoder, with missing ones filled in unless they are learned."""
         rows = self.encoded_items.encode(distinct)
         here = {m: self.present(m)[distinct] for m in rows}
-        if self.missing == "mean":
-            return {m: fill_mean(row, here[m]) for m, row in rows.items()}
-        if self.missing == "neighbours":
-            cached = self._cached()
-            return {m: torch.where(here[m].unsqueeze(1), row, cached[m][distinct].to(row.dtype)) for m, row in rows.items()}
+        for m, row in rows.items():
+            if self._stand_in(m) == "mean":
+                rows[m] = fill_mean(row, here[m])
+            elif self._stand_in(m) == "neighbours":
+                rows[m] = torch.where(here[m].unsqueeze(1), row, self._cached()[m][distinct].to(row.dtype))
         return rows
 
     def _filled(self, modality: str, rows: Tensor) -> Tensor:
         """The rows of the whole catalogue, with missing ones filled in unless they are learned."""
         present = self.present(modality)
-        if self.missing == "mean":
+        if self._stand_in(modality) == "mean":
             return fill_mean(rows, present)
-        if self.missing == "neighbours":
+        if self._stand_in(modality) == "neighbours":
             return self._interactions.neighbour_mean(rows, present)
         return torch.where(present.unsqueeze(1), rows, torch.zeros_like(rows))
 

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from recbole_mm.config.modalities import ModalitySources
+from recbole_mm.config.modalities import CROSS, ModalitySources
 from recbole_mm.encoder.settings import EncoderSettings
 from recbole_mm.encoder.tuning.tunings import Full, tuning_of_key
 from recbole_mm.finetune.settings import FinetuneSettings
@@ -21,6 +21,7 @@ class FeatureSettings:
         missing: what stands in for a modality that an item lacks: see ``ItemFeatures``.
         encoder: the encoder that gives the other modalities.
         finetuning: how it is fine-tuned before, if it is.
+        crossed: the width of the cross-attention between the tokens of pictures and texts; None without one.
         unused: settings that the user gave and that have no effect, each in words.
     """
 
@@ -30,6 +31,7 @@ class FeatureSettings:
     missing: str
     encoder: EncoderSettings
     finetuning: FinetuneSettings
+    crossed: int | None
     unused: tuple[str, ...]
 
     @classmethod
@@ -43,6 +45,7 @@ class FeatureSettings:
             missing=config["missing"],
             encoder=encoder,
             finetuning=FinetuneSettings.from_config(config),
+            crossed=config["embedding_size"] if config["fusion"] == CROSS else None,
             unused=tuple(_unused(config, encoder)),
         )
 

@@ -3,13 +3,17 @@
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from contextlib import nullcontext
+from itertools import chain
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
+from recbole_mm.config.modalities import CROSS, PAIR
 from recbole_mm.encoder.base import FeatureNetwork, Inputs
+from recbole_mm.encoder.cross.token_states import Tokens
+from recbole_mm.items.crossing import Crossing
 from recbole_mm.items.encoding_cost import EncodingCost
 from recbole_mm.items.inputs import EncoderInputs, contents_fingerprint
 from recbole_mm.parallel.ranks import Ranks
@@ -39,6 +43,7 @@ class EncodedItems(ABC):
         precision: ``fp32`` or ``bf16`` (autocast); rows are float32 either way.
         cost: what encoding has cost before.
         ranks: the processes that share the work; None for all there are.
+        crossing: makes rows of the modality ``cross`` from the encoder's tokens; None for no such rows.
 
     Attributes:
         modalities, dims: the modalities in use, and the width of their rows.
@@ -46,17 +51,23 @@ class EncodedItems(ABC):
         contents: a fingerprint of the content of each item.
         cost: items and seconds of encoding.
         largest_call: how many ``items`` the largest call in training had, and how many of those had each modality.
+        cross: the cross-attention that gives the rows of the modality ``cross``, which are not among ``modalities``; None without.
+        encoder_trains: whether ``encoder`` is one; it is none where only a cross-attention trains.
         from_states: whether rows are made from what a frozen encoder gave before, so that ``encoder`` alone does not decide them.
     """
 
     from_states = False
+    encoder_trains = True
 
     def __init__(
         self, encoder: FeatureNetwork, inputs: EncoderInputs, dims: dict[str, int], chunk_size: int | None = None, precision: str = "fp32",
-        cost: EncodingCost | None = None, ranks: Ranks | None = None,
+        cost: EncodingCost | None = None, ranks: Ranks | None = None, crossing: Crossing | None = None,
     ) -> None:  # fmt: skip
         self.encoder, self.dims, self.bf16 = encoder, dims, precision == "bf16"
         self.modalities, self.content, self.present = inputs.modalities, inputs.content, inputs.present
+        self._crossing, self.cross = crossing, crossing and crossing.attention
+        if crossing is not None:
+            self.dims, self.present = {**dims, CROSS: self.cross.width}, {**inputs.present, CROSS: crossing.present}
         self.contents = contents_fingerprint({m: inputs.digests(m) for m in self.modalities})
         self.chunk_size = chunk_size or AUTO_CHUNK_SIZE[encoder.from_scratch or self.from_states]
         self.cost, self.ranks = cost or EncodingCost(), ranks or Ranks.current()
@@ -79,6 +90,10 @@ class EncodedItems(ABC):
     def calls(self, modality: str, ids: Tensor) -> Sequence[Tensor]:
         """The items of one call in parts, where it is faster to encode a modality of them one part after the other."""
         return (ids,)
+
+    def raw(self, modality: str, inputs: Inputs) -> Inputs:
+        """What ``ItemEncoder.token_states`` is to know of what ``read`` gave."""
+        return inputs
 
     def __len__(self) -> int:
         return len(self.content)
@@ -122,8 +137,9 @@ class EncodedItems(ABC):
         return self._gathered(rows, [len(ids) for ids in calls])
 
     def version(self) -> tuple:
-        """Changes with every update of the encoder's weights: an optimiser's step, a load, a move to another dtype or device."""
-        return tuple((id(p), p._version, p.dtype, p.device) for p in self.encoder.parameters())
+        """Changes with every update of the weights that make the rows: an optimiser's step, a load, a move to another dtype or device."""
+        parameters = chain(self.encoder.parameters(), () if self.cross is None else self.cross.parameters())
+        return tuple((id(p), p._version, p.dtype, p.device) for p in parameters)
 
     def forward(self, modality: str, inputs: Inputs) -> Tensor:
         """``compute`` in the precision that was asked for."""
@@ -164,7 +180,7 @@ class EncodedItems(ABC):
         return _concatenated([self._encode_call(some, read) for some in ids.split(self.items_a_call)])
 
     def _encode_call(self, ids: Tensor, read: Sequence[str]) -> dict[str, Tensor]:
-        rows = {}
+        rows, tokens = {}, {}
         having = {m: self.present[m][ids.cpu()] for m in self.modalities}
         if torch.is_grad_enabled() and len(ids) > self.largest_call.get("items", 0):
             self.largest_call = {"items": len(ids), **{m: int(here.sum()) for m, here in having.items()}}
@@ -176,10 +192,23 @@ class EncodedItems(ABC):
             if self.sharded and m in read and not len(some):
                 some = self.present[m].nonzero()[:1, 0].to(ids.device)
             if len(some):
-                encoded = torch.cat([self.forward(m, self.read(m, part)) for part in self.calls(m, some)])
+                encoded, tokens[m] = self._called(m, some)
                 row = row.index_copy(0, places, encoded[: len(places)].to(row.dtype))
             rows[m] = row
+        if self._crossing is not None:
+            rows[CROSS] = self._crossing.rows(ids, having, tokens, row.dtype)
         return rows
+
+    def _called(self, modality: str, ids: Tensor) -> tuple[Tensor, Tokens | None]:
+        """The rows of n items, and, where they are crossed, the tokens that the encoder passes on its way to these."""
+        crossing = self._crossing if modality in PAIR else None
+        rows, tokens = [], []
+        for part in self.calls(modality, ids):
+            inputs = self.read(modality, part)
+            with nullcontext([]) if crossing is None else crossing.tokens.taken(modality) as hidden:
+                rows.append(self.forward(modality, inputs))
+            tokens += [crossing.tokens.tokens(modality, states, self.raw(modality, inputs)) for states in hidden]
+        return torch.cat(rows), Tokens.joined(tokens) if tokens else None
 
 
 def _concatenated(parts: list[dict[str, Tensor]]) -> dict[str, Tensor]:

@@ -49,6 +49,9 @@ class HiddenItems(RawItems):
             return (hidden, inputs) if modality == "image" else (hidden, *reversed(inputs))
         return (hidden,) if modality == "image" else (hidden, self.inputs.token_ids(ids))
 
+    def raw(self, modality: str, inputs: Inputs) -> Inputs:
+        return inputs[-1] if modality in self.states else inputs
+
     def compute(self, modality: str, inputs: Inputs) -> Tensor:
         if modality not in self.states:
             return super().compute(modality, inputs)

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from recbole_mm.config.modalities import CROSS, PAIR
 from recbole_mm.data.content import ItemContent
 from recbole_mm.encoder import ItemEncoder
 from recbole_mm.encoder.base import Inputs
@@ -17,7 +18,7 @@ from recbole_mm.errors import InputError
 from recbole_mm.terminal import Bar
 
 TEXTS_AT_ONCE = 1024
-PARTS = {"image": ("image",), "text": ("text",), "joint": ("image", "text")}
+PARTS = {"image": ("image",), "text": ("text",), "joint": PAIR, CROSS: PAIR}
 """What a modality is made of: an item has the modality if it has all of these."""
 
 

@@ -3,10 +3,11 @@
 import torch
 from torch import Tensor
 
+from recbole_mm.config.modalities import PAIR
 from recbole_mm.encoder import ItemEncoder
 from recbole_mm.encoder.base import Inputs
 from recbole_mm.encoder.frozen.layer_states import LayerStates
-from recbole_mm.encoder.tuning.side_network import PAIR, SideNetwork
+from recbole_mm.encoder.tuning.side_network import SideNetwork
 from recbole_mm.items.encoded_items import EncodedItems
 from recbole_mm.items.inputs import EncoderInputs
 from recbole_mm.items.states import NoisyStates, state_tables

@@ -78,6 +78,11 @@ class MultiModalRecommender(OurModel, GeneralRecommender):
             return []
         return [p for p in self.item_features.encoder.parameters() if p.requires_grad]
 
+    def cross_parameters(self) -> list[torch.nn.Parameter]:
+        """The parameters of a cross-attention between pictures and texts; none without one."""
+        cross = None if self.item_features is None else self.item_features.cross
+        return [] if cross is None else list(cross.parameters())
+
     def trained_state(self) -> dict[str, torch.Tensor]:
         """What a checkpoint holds: ``state_dict()`` without those parameters of the encoder that do not train."""
         untrained = self.untrained_keys()

@@ -7,9 +7,10 @@ import torch
 from torch import Tensor, nn
 
 from recbole_mm.config.kinds import AMOUNT, COUNT, SHARE, SWITCH, Key, choice
+from recbole_mm.config.modalities import CROSS
 from recbole_mm.data.dataset import MultiModalDataset
 from recbole_mm.model.base import EmbeddingRecommender, UserPositives, two_parts
-from recbole_mm.model.fusion import Gate
+from recbole_mm.model.fusion import Gate, zero_linear
 from recbole_mm.model.loss import bpr_loss, log_inclusion, sampled_softmax_loss, squared_norm
 
 
@@ -19,7 +20,8 @@ class CLIPRec(EmbeddingRecommender):
     p and q are id embeddings (``use_id``), c_u is the user's content embedding, and f_i are the item's features in all modalities in use,
     each L2-normalised. p_u and c_u are each the sum of a vector that all users share and one of the user's own (see ``UserEmbedding``).
     g is one linear map of their concatenation, without bias, since a bias would add the same to all of a user's scores; with
-    ``fusion: gated``, a gate weighs the features of each item first (see ``Gate``).
+    ``fusion: gated``, a gate weighs the features of each item first (see ``Gate``). With ``fusion: cross``, the tokens of picture and
+    text read each other (see ``CrossAttention``), and what they give is one more f_i, whose columns of g are zero at the start.
 
     The objective is that of "Large Multi-modal Encoders for Recommendation" (Yi et al., arXiv 2310.20343): the recommendation loss plus
     ``contrastive_weight`` times the encoder's image-text contrastive loss over the batch's distinct items. Both pass gradients to the
@@ -37,7 +39,7 @@ class CLIPRec(EmbeddingRecommender):
     keys = {
         "embedding_size": Key(64, COUNT, "Size of the id embeddings, and of the content embeddings."),
         "use_id": Key(True, SWITCH, "False: content only; items without interactions are then ranked like any other."),
-        "fusion": Key("concat", choice("concat", "gated"), "How an item's features are joined: as they are, or weighed by a gate."),
+        "fusion": Key("concat", choice("concat", "gated", CROSS), "How an item's features are joined."),
         "loss_type": Key("SSM", choice("SSM", "BPR"), "In-batch sampled softmax, or BPR with RecBole's sampled negatives."),
         "contrastive_weight": Key(0.1, AMOUNT, "Weight of the image-text contrastive loss over the batch's distinct items (end2end)."),
         "id_dropout": Key(0.3, SHARE, "Share of the batch's items whose id part is hidden from the loss."),
@@ -58,8 +60,10 @@ class CLIPRec(EmbeddingRecommender):
             nn.init.normal_(self.item_embedding.weight, std=config["id_init_std"])
         if self.item_features is not None:
             self.user_content = UserEmbedding(self.n_users, size, std=0.01, common_std=size**-0.5)
-            dims = list(self.item_features.dims.values())
+            dims = [width for m, width in self.item_features.dims.items() if m != CROSS]
             self.project = nn.Linear(sum(dims), size, bias=False)
+            crossed = self.item_features.dims.get(CROSS)
+            self.project_cross = None if crossed is None else zero_linear(crossed, size, bias=False)
             self.gate = Gate(dims) if config["fusion"] == "gated" and len(dims) > 1 else None
             if config["fusion"] == "gated" and self.gate is None:
                 self.logger.info("fusion: gated has no effect: there is only one modality to weigh")
@@ -136,8 +140,10 @@ class CLIPRec(EmbeddingRecommender):
 
     def _content(self, features: Mapping[str, Tensor]) -> Tensor:
         """g: rows {modality: (n, width)} -> (n, embedding_size)."""
-        rows = [nn.functional.normalize(features[m], dim=-1) for m in self.item_features.modalities]
-        return self.project(torch.cat(rows if self.gate is None else self.gate(rows), dim=-1))
+        rows = {m: nn.functional.normalize(features[m], dim=-1) for m in self.item_features.modalities}
+        crossed = self.project_cross(rows.pop(CROSS)) if CROSS in rows else 0
+        own = list(rows.values())
+        return self.project(torch.cat(own if self.gate is None else self.gate(own), dim=-1)) + crossed
 
 
 class UserEmbedding(nn.Embedding):

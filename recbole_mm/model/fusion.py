@@ -1,4 +1,4 @@
-"""How an item's features in several modalities become one row."""
+"""How an item's features in several modalities are joined."""
 
 from collections.abc import Sequence
 

@@ -9,6 +9,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from recbole_mm.config.modalities import CROSS
 from recbole_mm.data.content_settings import ContentSettings
 from recbole_mm.data.image import BrokenImage, load_image
 from recbole_mm.data.text import join_fields
@@ -104,7 +105,7 @@ class NewItemFeatures:
         if modality in self.features.missing_vectors:
             return self.features.missing_vectors[modality].detach().float().cpu()
         table = self.features.table()[modality].float().cpu()
-        if self.features.missing == "zero":
+        if self.features.missing == "zero" or modality == CROSS:
             return torch.zeros(table.shape[1])
         present = self.features.present(modality).cpu()
         return fill_mean(torch.cat([torch.zeros_like(table[:1]), table]), torch.cat([torch.tensor([False]), present]))[0]

@@ -11,6 +11,7 @@ from recbole_mm.data.image import BrokenImage, load_image
 from recbole_mm.data.text import join_fields
 from recbole_mm.encoder import ItemEncoder
 from recbole_mm.encoder.build_encoder import build_encoder
+from recbole_mm.encoder.cross.encoder import CrossEncoder
 from recbole_mm.encoder.patches import stack_pictures
 from recbole_mm.encoder.tuning.side_encoder import SideEncoder
 from recbole_mm.encoder.tuning.side_network import SideNetwork
@@ -31,7 +32,7 @@ class QueryEncoder:
         config: of the run, which says where the encoder is to run, and in which precision.
     """
 
-    def __init__(self, encoder: ItemEncoder | SideEncoder, modalities: Sequence[str], config) -> None:
+    def __init__(self, encoder: ItemEncoder | SideEncoder | CrossEncoder, modalities: Sequence[str], config) -> None:
         self.device, self.in_use = config["device"], tuple(modalities)
         self.encoder = encoder.to(self.device).eval()
         self.bf16 = supported_precision(config["encoder_precision"], self.device) == "bf16"
@@ -87,7 +88,8 @@ def run_queries(config, features: ItemFeatures | None, training_part) -> QueryEn
     settings, encoder = FeatureSettings.from_config(config), features.encoder
     if isinstance(encoder, SideNetwork):
         encoder = SideEncoder(build_encoder(settings.encoder).to(config["device"]), encoder)
-    return QueryEncoder(encoder or frozen_encoder(settings, training_part)[0], features.modalities, config)
+    encoder = encoder or frozen_encoder(settings, training_part)[0]
+    return QueryEncoder(encoder if features.cross is None else CrossEncoder(encoder, features.cross), features.modalities, config)
 
 
 def check_encodes(config, has_features: bool) -> None:

@@ -112,7 +112,7 @@ class MultiModalTrainer(TellsEpochs, ResumableTrainer):
         features, encoder = self.model.item_features, self.model.encoder_parameters()
         encoder_trains = features is not None and features.live
         self.schedule.step(n_batches, factor, encoder_trains)
-        self.ranks.average(encoder if encoder_trains else [])
+        self.ranks.average((encoder if encoder_trains else []) + self.model.cross_parameters())
         self.scaler.unscale_(self.optimizer)
         if encoder_trains:
             gradients = [p.grad for p in encoder if p.grad is not None]

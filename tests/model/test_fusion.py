@@ -1,9 +1,12 @@
 """fusion: how the features of an item are joined."""
 
+from pathlib import Path
+
 import pytest
 import torch
 from torch.nn import functional
 
+from recbole_mm.data.tokens import item_tokens, user_tokens
 from recbole_mm.model.fusion import Gate
 from recbole_mm.quick_start import build_trainer
 from recbole_mm.testing.planted import built, write_features, write_planted
@@ -48,16 +51,26 @@ def test_a_gate_follows_what_a_row_says_about_the_other():
     assert errors[1] < errors[0] / 5
 
 
-@pytest.mark.parametrize("missing", ["learned", "zero"])
-def test_gated_starts_as_concat_and_trains_its_gate(planted_missing, missing, tmp_path):
-    keys = {"missing": missing, "epochs": 1, "checkpoint_dir": str(tmp_path)}
-    concat, (config, gated, train, *_) = built(planted_missing, **keys)[1], built(planted_missing, fusion="gated", **keys)
-    assert torch.equal(scores(gated), scores(concat))
-    trainer = build_trainer(config, gated)
-    trainer._train_epoch(train, 0)
-    assert all(p.abs().sum() > 0 for p in gated.gate.parameters())
-    content = gated.item_vectors(gated.item_features.table())[:, -64:]
-    torch.testing.assert_close(content, gated.embed()[1][:, -64:])
+@pytest.mark.parametrize("training", ["end2end", "pretrained"])
+@pytest.mark.parametrize("fusion", ["gated", "cross"])
+def test_it_starts_as_concat_to_the_bit_and_then_trains(planted_missing, fusion, training, tmp_path):
+    keys = {"encoder_training": training, "missing": "zero" if fusion == "gated" else "learned", "checkpoint_dir": str(tmp_path)}
+    concat, (config, joined, train, *_) = built(planted_missing, **keys)[1], built(planted_missing, fusion=fusion, **keys)
+    assert torch.equal(scores(joined), scores(concat))
+    losses, batch = [], next(iter(train))
+    for model in (concat.train(), joined.train()):
+        torch.manual_seed(0)
+        losses.append(torch.stack(model.calculate_loss(batch)))
+    torch.testing.assert_close(*losses)
+    extra = joined.state_dict().keys() - concat.state_dict().keys()
+    assert {name.split(".")[0] for name in extra} == ({"gate"} if fusion == "gated" else {"project_cross", "item_features"})
+    before = {name: joined.state_dict()[name].clone() for name in extra}
+    trainer = build_trainer(config, joined)
+    for epoch in range(2):
+        trainer._train_epoch(train, epoch)
+    assert not [name for name, value in before.items() if torch.equal(value, joined.state_dict()[name])]
+    content = joined.eval().item_vectors(joined.item_features.table())[:, -64:]
+    torch.testing.assert_close(content, joined.embed()[1][:, -64:])
 
 
 def test_gated_joins_files_and_has_nothing_to_weigh_in_one(tmp_path):
@@ -66,3 +79,34 @@ def test_gated_joins_files_and_has_nothing_to_weigh_in_one(tmp_path):
     model = built(folder, fusion="gated", feature_files=files)[1]
     assert model.gate.weigh.weight.shape == (3, 24)
     assert built(folder, fusion="gated", feature_files=files, modalities=["a"])[1].gate is None
+
+
+@pytest.fixture(scope="module")
+def matching(tmp_path_factory) -> Path:
+    """Every user buys either items whose words go with their colour or the others, so that neither picture nor text says anything by
+    itself. Items 16 to 31 are cold."""
+    folder = write_planted(tmp_path_factory.mktemp("data") / "matching", n_users=24, n_items=32)
+    rows = ["user_id:token\titem_id:token\ttimestamp:float"]
+    rows += [f"u{u}\ti{i}\t{i}" for u in range(24) for i in range(32) if matches(i) == u % 2]
+    (folder / "matching.inter").write_text("\n".join(rows) + "\n")
+    (folder / "cold.txt").write_text("".join(f"i{i}\n" for i in range(16, 32)))
+    return folder
+
+
+def matches(item: int) -> bool:
+    return item % 2 == item // 2 % 2
+
+
+@pytest.mark.parametrize(("fusion", "least", "most"), [("concat", 0.4, 0.6), ("cross", 0.95, 1.0)])
+def test_cross_finds_a_preference_for_pictures_that_go_with_their_texts(matching, fusion, least, most, tmp_path):
+    keys = {"fusion": fusion, "encoder_training": "pretrained", "use_id": False, "cold_items": str(matching / "cold.txt")}
+    config, model, train, *_ = built(matching, learning_rate=0.01, epochs=30, checkpoint_dir=str(tmp_path), **keys)
+    trainer = build_trainer(config, model)
+    for epoch in range(30):
+        trainer._train_epoch(train, epoch)
+    items = {int(token[1:]): place for place, token in enumerate(item_tokens(train.dataset)) if place}
+    right = []
+    for row, token in zip(scores(model)[1:], user_tokens(train.dataset)[1:], strict=True):
+        liked, other = (row[[items[i] for i in range(16, 32) if (matches(i) == int(token[1:]) % 2) == own]] for own in (True, False))
+        right.append((liked.unsqueeze(1) > other).float().mean())
+    assert least <= torch.stack(right).mean() <= most

@@ -46,6 +46,7 @@ def trained(folder: Path, model: str, **keys) -> tuple[dict, dict, dict, int]:
         ("LATTICE", {"encoder_training": "pretrained"}),
         ("CLIPRec", {"modalities": ["image"], "encoder_tuning": "last_k", "encoder_last_k": 1, "cache_hidden_states": True}),
         ("VBPR", {"modalities": ["image"], "encoder_tuning": "side", "missing": "zero"}),
+        ("CLIPRec", {"fusion": "cross", "encoder_training": "pretrained"}),
     ],
 )
 def test_two_processes_are_one_with_the_doubled_batch(shop, model, keys):

@@ -93,6 +93,8 @@ TRAINED = {
     "side": {"encoder_training": "end2end", "encoder_tuning": "side", "side_dim": 4},
     "cached": {"encoder_training": "end2end", "encoder_tuning": "last_k", "encoder_last_k": 1, "cache_hidden_states": True},
     "finetuned": {"encoder_training": "finetuned", "finetune_epochs": 1, "finetune_weights": {"itc": 1}},
+    "cross": {"fusion": "cross"},
+    "cross, end2end": {"fusion": "cross", "encoder_training": "end2end"},
     "bf16": {"encoder_precision": "bf16"},
 }
 
@@ -104,8 +106,11 @@ def test_searches_and_new_items_when_shop_and_weights_are_gone(exported, shop, t
     same(folder.search(shop / "images" / "8.png", 9), run.search(shop / "images" / "8.png", 9))
     for recommender in (run, folder):
         recommender.add_items([product(shop, 8, "new"), {"item_id": "only words", "title": "boots"}])
-        known, new = (recommender.parts.items.features("image")[0][int(recommender._served.rows([item])[0])] for item in ("i8", "new"))
-        torch.testing.assert_close(new, known, rtol=1e-3, atol=1e-3 if training == "bf16" else 1e-5)
+        known, new, words = recommender._served.rows(["i8", "new", "only words"]).tolist()
+        for modality in recommender.parts.items.modalities:
+            rows, present = recommender.parts.items.features(modality)
+            torch.testing.assert_close(rows[new], rows[known], rtol=1e-3, atol=1e-3 if training == "bf16" else 1e-5)
+            assert bool(present[new]) and bool(present[words]) == (modality == "text")
     same(folder.recommend(["u1"], k=49), run.recommend(["u1"], k=49))
 
 

@@ -74,6 +74,11 @@ class HfEncoder(TracedEncoder):
             return pool(hidden, read_places(inputs)[1], ("mean",))
         return hidden[:, 0] if self.has_cls and hidden.dim() == 3 else super().pooled(modality, hidden, inputs)
 
+    def token_states(self, modality: str, hidden: Tensor, inputs: Tensor) -> tuple[Tensor, Tensor]:
+        if modality == "text":
+            return hidden, self.tokens.read(inputs)[1]
+        return (hidden, read_places(inputs)[1]) if self.image_size[0] is None else super().token_states(modality, hidden, inputs)
+
     def weights_module(self) -> nn.Module:
         return self.model
 

@@ -3,9 +3,10 @@
 import torch
 from torch import Tensor, nn
 
+from recbole_mm.config.modalities import PAIR
 from recbole_mm.encoder.base import Inputs, ItemEncoder
 from recbole_mm.encoder.frozen.layer_states import LayerStates
-from recbole_mm.encoder.tuning.side_network import PAIR, SideNetwork
+from recbole_mm.encoder.tuning.side_network import SideNetwork
 
 
 class SideEncoder(nn.Module):

@@ -6,13 +6,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from recbole_mm.config.modalities import PAIR
 from recbole_mm.encoder.base import ItemEncoder
 from recbole_mm.encoder.losses import image_text_contrastive
 from recbole_mm.encoder.network import FeatureNetwork
 from recbole_mm.encoder.seeding import seeded
 from recbole_mm.encoder.tuning.adapter import Adapter
-
-PAIR = ("image", "text")
 
 
 class Ladder(nn.Module):

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from recbole_mm.data.content_settings import ContentSettings
 from recbole_mm.encoder import ItemEncoder
+from recbole_mm.encoder.cross.encoder import CrossEncoder
 from recbole_mm.encoder.saved import load_encoder
 from recbole_mm.encoder.tuning.side_encoder import SideEncoder
 from recbole_mm.errors import InputError
@@ -60,7 +61,7 @@ class FolderSource:
         config, model, _ = self._model.loaded
         return ModelSource(config, model, lambda: self.queries)
 
-    def _encoder(self) -> ItemEncoder | SideEncoder:
+    def _encoder(self) -> ItemEncoder | SideEncoder | CrossEncoder:
         if not (self.folder / ENCODER).is_dir():
             raise InputError(f"{self.folder} was exported without its encoder, which reads pictures and texts: export the checkpoint again "
                              "with --with-encoder")  # fmt: skip

@@ -22,7 +22,7 @@ from recbole_mm.serving.export.stand_in import columns, described, stand_in
 from recbole_mm.serving.item_source import features_of
 from recbole_mm.training.build import model_over
 
-ENCODER, OTHER = "item_features.encoder.", "other/"
+ENCODERS, OTHER = ("item_features.encoder.", "item_features.cross."), "other/"
 SPARSE = ("data", "indices", "indptr")
 OF_A_MACHINE = {"device", "plugins", "nproc", "config_files", "resume", "trust_remote_code"}
 """Settings that are another machine's, or run code that is no part of the folder."""
@@ -41,7 +41,7 @@ def write_model(folder: Path, config, model, training_part) -> None:
     try:
         other, numbers, shapes = ({}, {}, {}) if ours else _other_parameters(model)
         state = model.trained_state() if ours else model.state_dict()
-        _save({**{name: value for name, value in state.items() if not name.startswith(ENCODER)}, **other}, folder / MODEL)
+        _save({**{name: value for name, value in state.items() if not name.startswith(ENCODERS)}, **other}, folder / MODEL)
         _save(columns(training_part, sequential), folder / INTERACTIONS)
         features = features_of(model)
         settings = {
