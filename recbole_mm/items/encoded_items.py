@@ -22,6 +22,8 @@ from recbole_mm.terminal import Bar
 
 ITEMS_A_CALL = 256
 """Items in one call of the encoder on a CPU, which encodes fewer items per second in larger calls."""
+LARGE_ENCODERS_CALL = {"image": 16, "text": 32, "joint": 16}
+"""The same for an encoder with released weights, whose activations of more items do not stay in the caches of a CPU."""
 AUTO_CHUNK_SIZE = {True: 1024, False: 128}
 
 

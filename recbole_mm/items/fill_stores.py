@@ -15,6 +15,7 @@ from recbole_mm.encoder import ItemEncoder
 from recbole_mm.encoder.base import Inputs
 from recbole_mm.encoder.frozen.cut import with_length
 from recbole_mm.errors import InputError
+from recbole_mm.items.encoded_items import LARGE_ENCODERS_CALL
 from recbole_mm.items.encoding_cost import EncodingCost
 from recbole_mm.items.feature_store import FeatureStore
 from recbole_mm.items.inputs import PARTS, EncoderInputs
@@ -50,7 +51,7 @@ class BatchEncoder:
         encoder: the encoder that ``compute`` runs, in whole or in part.
         inputs: reads the items.
         compute: (modality, what the encoder's ``forward`` takes for n items) -> n rows, (n, d) or (n, length, d).
-        chunk_size: items per call of ``compute``.
+        chunk_size: items per call of ``compute``; fewer for large encoders on a CPU (``LARGE_ENCODERS_CALL``).
         precision: ``fp32`` or ``bf16``, of the arithmetic.
 
     Attributes:
@@ -69,10 +70,13 @@ class BatchEncoder:
     def encode(self, modality: str, shards: list[list[str]], id_of: dict[str, int]) -> Iterator[tuple[list[str], Tensor]]:
         """(digests, float32 rows) of each shard; ``id_of`` says which item has a digest."""
         self.encoder.eval()
-        batches = [torch.tensor([id_of[d] for d in part]) for shard in shards for part in _slices(shard, self.chunk_size)]
+        size = self.chunk_size
+        if self._device.type == "cpu" and not self.encoder.from_scratch:
+            size = min(size, LARGE_ENCODERS_CALL[modality])
+        batches = [torch.tensor([id_of[d] for d in part]) for shard in shards for part in _slices(shard, size)]
         ready = read_ahead(lambda ids: (ids, self.inputs.read_once(modality, ids)), batches)
         for shard in shards:
-            parts = [self._encode_batch(modality, *next(ready)) for _ in _slices(shard, self.chunk_size)]
+            parts = [self._encode_batch(modality, *next(ready)) for _ in _slices(shard, size)]
             longest = max(part.shape[1] for part in parts)
             yield shard, torch.cat([with_length(part, longest) for part in parts])
 

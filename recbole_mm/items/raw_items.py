@@ -7,12 +7,12 @@ from torch import Tensor
 from recbole_mm.encoder import ItemEncoder
 from recbole_mm.encoder.augmentation import Augmentation
 from recbole_mm.encoder.base import Inputs
-from recbole_mm.items.encoded_items import EncodedItems
+from recbole_mm.items.encoded_items import LARGE_ENCODERS_CALL, EncodedItems
 from recbole_mm.items.inputs import EncoderInputs
 
 TEXTUAL = {"text", "joint"}
 TEXT_CALLS = 8
-"""Calls of texts for one call of pictures."""
+"""On a GPU, calls of texts for one call of pictures."""
 
 
 class RawItems(EncodedItems):
@@ -36,8 +36,11 @@ class RawItems(EncodedItems):
         return self.inputs.text_lengths[ids.cpu()].argsort(stable=True).to(ids.device)
 
     def calls(self, modality: str, ids: Tensor) -> Sequence[Tensor]:
-        together = self.encoder.from_scratch or self.sharded or modality not in TEXTUAL
-        return (ids,) if together else ids.split(self.items_a_call // TEXT_CALLS)
+        if self.encoder.from_scratch or self.sharded:
+            return (ids,)
+        if self.device.type == "cpu":
+            return ids.split(LARGE_ENCODERS_CALL[modality])
+        return ids.split(self.items_a_call // TEXT_CALLS) if modality in TEXTUAL else (ids,)
 
     def read(self, modality: str, ids: Tensor) -> Inputs:
         inputs = self.inputs.read(modality, ids)

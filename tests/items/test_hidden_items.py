@@ -9,6 +9,7 @@ import torch
 from recbole_mm.errors import InputError
 from recbole_mm.items import fill_stores as fill_module
 from recbole_mm.items import states as states_module
+from recbole_mm.items.encoded_items import LARGE_ENCODERS_CALL
 from recbole_mm.items.feature_store import FeatureStore
 from recbole_mm.items.hidden_items import HiddenItems
 from recbole_mm.items.raw_items import RawItems
@@ -194,7 +195,7 @@ def test_texts_of_a_large_encoder_are_encoded_in_order_of_their_length(shop, tmp
     model = tuned(shop, encoder=f"hf:{write_bert(tmp_path / 'bert')}", modalities=["text"], missing="zero")[1].eval()
     items, ids = model.item_features.encoded_items, torch.arange(len(model.item_features)).flip(0)
     alone = torch.cat([items.encode(ids[i : i + 1])["text"] for i in range(len(ids))])
-    monkeypatch.setattr("recbole_mm.items.raw_items.TEXT_CALLS", 64)
+    monkeypatch.setitem(LARGE_ENCODERS_CALL, "text", 4)
     widths, forward = [], items.forward
     monkeypatch.setattr(items, "forward", lambda m, inputs: widths.append(longest(inputs[1])) or forward(m, inputs))
     torch.testing.assert_close(items.encode(ids)["text"], alone, rtol=1e-5, atol=1e-6)
