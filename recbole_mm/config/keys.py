@@ -81,8 +81,8 @@ SECTIONS: dict[str, dict[str, Key]] = {
     "The encoder that makes item features": {
         "encoder": Key("open_clip:ViT-B-16-quickgelu@openai", NAME, "backend:name[@tag-or-path], see docs/encoders.md. Without "
                        "\"backend:\", the backend is the model's own.", may_be_empty=True),
-        "encoder_image_size": Key(None, COUNT, "Side length of the pictures in pixels, for vlmo and beit3. ~: the size that the weights "
-                                  "were trained at."),
+        "encoder_image_size": Key(None, COUNT, "Side length of the pictures in pixels, for vlmo, beit3 and timm. ~: the size that the "
+                                  "weights were trained at."),
         "encoder_max_patches": Key(None, COUNT, "The largest number of patches of a picture, for encoders whose pictures keep their shape "
                                    "(SigLIP2 NaFlex, Qwen-VL). ~: what the weights' folder says."),
         "encoder_tokenizer": Key(None, NAME, "The tokenizer's file or folder, for vlmo and beit3. ~: the one beside the weights, else it "

@@ -116,9 +116,10 @@ def create_separate(
     trust_remote_code: bool = False,
     prompt: str | None = None,
     max_patches: int | None = None,
+    image_size: int | None = None,
 ) -> SeparateEncoder:
     """``name``: ``image=<encoder>,text=<encoder>`` in either order, each a name for ``create_encoder``. The seed goes to both parts,
-    ``max_patches`` to the image part, and any other option to those whose backend has it.
+    ``max_patches`` and ``image_size`` to the image part, and any other option to those whose backend has it.
 
     Raises:
         InputError: see ``create_encoder``; a name that cannot be split or can be split in several ways; a part that does not read its
@@ -129,7 +130,8 @@ def create_separate(
         options["prompt"] = prompt
         if not any("prompt" in (options_of(parse_name(part)[0]) or ()) for part in split_name(name).values()):
             raise InputError(f"separate:{name}: neither part takes a prompt, which is for st: leave encoder_prompt out")
-    own = {"image": {} if max_patches is None else {"max_patches": max_patches}, "text": {}}
+    of_pictures = {"max_patches": max_patches, "image_size": image_size}
+    own = {"image": {option: value for option, value in of_pictures.items() if value is not None}, "text": {}}
     parts = {modality: _create(part, seed, options, own[modality]) for modality, part in split_name(name).items()}
     return SeparateEncoder(f"separate:{name}", **parts).eval()
 

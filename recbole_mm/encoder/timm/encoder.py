@@ -13,7 +13,7 @@ from recbole_mm.encoder.probe import probe_inputs
 from recbole_mm.encoder.timm.checkpointing import checkpoint_blocks
 from recbole_mm.encoder.timm.image import read_image
 from recbole_mm.encoder.timm.load import build_model
-from recbole_mm.encoder.timm.source import CONFIG_NAME, Source, find_source
+from recbole_mm.encoder.timm.source import CONFIG_NAME, Source, find_source, resized
 from recbole_mm.encoder.traced import TracedEncoder
 from recbole_mm.encoder.weights import write_weights
 from recbole_mm.errors import InputError, one_line
@@ -109,15 +109,18 @@ def _ends_in_channels(shape: tuple[int, ...], size: tuple[int, int]) -> bool:
 
 
 @register_backend("timm", check=partial(find_source, download=False))
-def create_timm(name: str, source: str | None, *, seed: int = 0, gradient_checkpointing: bool = False) -> TimmEncoder:
+def create_timm(
+    name: str, source: str | None, *, seed: int = 0, gradient_checkpointing: bool = False, image_size: int | None = None
+) -> TimmEncoder:
     """``name``: an architecture of timm, with or without its tag and ``?pool=cls`` or ``?pool=avg``; ``source``: a tag, a weights file, or
     a folder of the hub's kind; without one, the weights of the architecture's default tag. ``seed`` has no effect: all weights come from
-    files.
+    files. ``image_size``: the side of the pictures in pixels, by default as the weights' configuration says.
 
     Raises:
         InputError: see ``create_encoder``.
     """
-    return build_timm(find_source(name, source), gradient_checkpointing)
+    found = find_source(name, source)
+    return build_timm(found if image_size is None else resized(found, image_size), gradient_checkpointing)
 
 
 def build_timm(source: Source, gradient_checkpointing: bool = False) -> TimmEncoder:

@@ -2,7 +2,7 @@
 
 import json
 import logging
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from recbole_mm.encoder.hub import hub_access
@@ -68,6 +68,12 @@ def find_source(name: str, source: str | None, download: bool = True) -> Source 
         raise InputError(f"{label} names two tags, {tag} and {source}; give one: timm:{architecture}@{source}")
     config = _config(label, architecture, source or tag)
     return Source(label, architecture, config, _download(label, architecture, config), {}, pool) if download else None
+
+
+def resized(source: Source, size: int) -> Source:
+    """The same weights, for pictures of ``size`` x ``size`` pixels; timm resizes the position embeddings that are loaded."""
+    arguments = {**source.arguments, **({"img_size": size} if "img_size" in source.arguments else {})}
+    return replace(source, config={**source.config, "input_size": (3, size, size)}, arguments=arguments)
 
 
 def is_timm_folder(folder: Path) -> bool:

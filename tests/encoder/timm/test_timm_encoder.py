@@ -192,6 +192,22 @@ def test_a_model_with_one_pooling_has_none_to_choose(name, folders):
 
 
 @torch.no_grad()
+@pytest.mark.parametrize("name", ["vit_small_patch14_dinov2", "test_efficientnet"])
+def test_a_size_of_pictures_of_ones_own(name, encoders, folders, tmp_path):
+    size = 2 * encoders[name].image_size[0]
+    encoder = create_encoder(f"timm:{name}@{folders[name]}", image_size=size)
+    assert encoder.image_size == (size, size) and encoder.preprocess_key != encoders[name].preprocess_key
+    own, whole = encoders[name].state_dict(), encoder.state_dict()
+    changed = {key for key in whole if whole[key].shape != own[key].shape or not torch.equal(whole[key], own[key])}
+    assert changed == ({"model.pos_embed"} if "dino" in name else set())
+    if "dino" in name:
+        resize = timm.layers.resample_abs_pos_embed
+        assert torch.equal(whole["model.pos_embed"], resize(own["model.pos_embed"], new_size=(4, 4), old_size=(2, 2), num_prefix_tokens=1))
+    save_encoder(encoder, tmp_path / "saved")
+    assert load_encoder(tmp_path / "saved").fingerprint() == encoder.fingerprint()
+
+
+@torch.no_grad()
 def test_weights_that_are_used_without_a_call_of_their_layer_are_adapted(tmp_path):
     """BEiT's joint query, key and value; and nothing but peft's copies of layers that are called."""
     name = "beit_base_patch16_224"
