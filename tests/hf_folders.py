@@ -64,13 +64,18 @@ def write_siglip2(folder: Path) -> Path:
     return _processor(folder, "SiglipImageProcessor", mean=[0.5] * 3, std=[0.5] * 3, **geometry)
 
 
-def write_naflex(folder: Path) -> Path:
-    """A SigLIP2 NaFlex: pictures of at most 24 patches of 8 px over a grid of 4 x 4 positions, always 64 tokens; rows of 32."""
-    from transformers import Siglip2Config, Siglip2Model
+def write_naflex(folder: Path, tower: bool = False) -> Path:
+    """A SigLIP2 NaFlex: pictures of at most 24 patches of 8 px over a grid of 4 x 4 positions, always 64 tokens; rows of 32. Or its image
+    ``tower`` alone, without the head that pools."""
+    from transformers import Siglip2Config, Siglip2Model, Siglip2VisionConfig, Siglip2VisionModel
 
-    size = write_gemma_tokenizer(folder)
-    text = {**SIZES, "vocab_size": size, "max_position_embeddings": 64, "pad_token_id": 0, "bos_token_id": 2, "eos_token_id": 1}
-    _save(folder, lambda: Siglip2Model(Siglip2Config(text_config=text, vision_config={**SIZES, "num_patches": 16, "patch_size": 8})))
+    vision = {**SIZES, "num_patches": 16, "patch_size": 8}
+    if tower:
+        _save(folder, lambda: Siglip2VisionModel(Siglip2VisionConfig(**vision, vision_use_head=False)))
+    else:
+        size = write_gemma_tokenizer(folder)
+        text = {**SIZES, "vocab_size": size, "max_position_embeddings": 64, "pad_token_id": 0, "bos_token_id": 2, "eos_token_id": 1}
+        _save(folder, lambda: Siglip2Model(Siglip2Config(text_config=text, vision_config=vision)))
     shape = {"patch_size": 8, "max_num_patches": 24, "do_resize": True, "resample": 2}
     return _processor(folder, "Siglip2ImageProcessor", mean=[0.5] * 3, std=[0.5] * 3, **shape)
 

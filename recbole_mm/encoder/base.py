@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from recbole_mm.encoder.digests import digest_of
 from recbole_mm.encoder.losses import image_text_contrastive
 from recbole_mm.encoder.network import FeatureNetwork
-from recbole_mm.encoder.patches import PLACE_BYTES
+from recbole_mm.encoder.patches import PLACE_BYTES, read_places
 from recbole_mm.encoder.resting import resting_modules
 from recbole_mm.encoder.weights import write_weights
 from recbole_mm.errors import InputError
@@ -117,6 +117,9 @@ class ItemEncoder(FeatureNetwork):
         modality are made of, or else the mean over all positions. ``inputs`` are what the items were encoded from."""
         if hidden.dim() == 2:
             return hidden
+        if modality == "image" and self.keeps_shapes:
+            states, mask = self.token_states(modality, hidden, inputs)
+            return (states * mask.unsqueeze(2)).sum(1) / mask.sum(1, keepdim=True)
         maps = hidden.dim() == 4 and not self.channels_last
         return hidden.flatten(2).mean(2) if maps else hidden.flatten(1, -2).mean(1)
 
@@ -130,6 +133,9 @@ class ItemEncoder(FeatureNetwork):
         if modality == "text":
             ends = inputs[:, : mask.shape[1]] != self.pad_id
             mask[:, 1:] = torch.nn.functional.pad(ends, (0, mask.shape[1] - ends.shape[1]))[:, 1:]
+        if modality == "image" and self.keeps_shapes:
+            here = read_places(inputs)[1]
+            mask = here if here.shape == mask.shape else mask
         return states, mask
 
     def similarity(self) -> tuple[Tensor, Tensor | None]:
@@ -167,6 +173,11 @@ class ItemEncoder(FeatureNetwork):
         """(n, L) token ids without the columns at the end that are padding in every row; at least one column stays."""
         used = (token_ids != pad_id).any(0).nonzero()
         return token_ids[:, : int(used[-1]) + 1 if len(used) else 1]
+
+    @property
+    def keeps_shapes(self) -> bool:
+        """Is a picture a sequence of as many patches as its own shape asks for?"""
+        return self.image_size is not None and self.image_size[0] is None
 
     @property
     def preprocess_key(self) -> str:
@@ -210,13 +221,12 @@ class ItemEncoder(FeatureNetwork):
         """
         if pixels.dtype != torch.uint8:
             raise TypeError(f"{self.name} takes uint8 pixels and normalises them itself, not {pixels.dtype}")
-        patches = self.image_size[0] is None
-        shape = (*pixels.shape[1:2], self.image_size[1]) if patches else (3, *self.image_size)
+        shape = (*pixels.shape[1:2], self.image_size[1]) if self.keeps_shapes else (3, *self.image_size)
         if tuple(pixels.shape[1:]) != shape:
             raise ValueError(f"{self.name} takes pictures of shape {shape}, not {tuple(pixels.shape[1:])}")
         working = torch.promote_types(dtype, torch.float32)
         mean, std = torch.tensor([self.image_mean, self.image_std], dtype=working, device=pixels.device)
-        if patches:
+        if self.keeps_shapes:
             colours = pixels[..., :-PLACE_BYTES].unflatten(2, (-1, 3)).to(working)
             return colours.div_(255).sub_(mean).div_(std).flatten(2).to(dtype)
         return pixels.to(working).div_(255).sub_(mean.view(3, 1, 1)).div_(std.view(3, 1, 1)).to(dtype)

@@ -35,7 +35,7 @@ class TracedEncoder(ItemEncoder):
     def picture_arguments(self, pictures: Tensor) -> dict[str, Tensor]:
         """What a model of transformers takes for n > 0 pictures."""
         dtype = next(self.parameters()).dtype
-        if self.image_size[0] is not None:
+        if not self.keeps_shapes:
             return {"pixel_values": self.normalise(pictures, dtype)}
         patches, mask, grid = read_places(pictures)
         return {"pixel_values": self.normalise(patches, dtype), "pixel_attention_mask": mask.int(), "spatial_shapes": grid}

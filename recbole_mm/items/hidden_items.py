@@ -44,8 +44,8 @@ class HiddenItems(RawItems):
         if modality not in self.states:
             return super().read(modality, ids)
         hidden = self.states[modality].rows(ids)
-        if modality != "text" and self._cut.patches:
-            inputs = super().read(modality, ids)
+        if modality != "text" and self.encoder.keeps_shapes:
+            inputs = self.inputs.read(modality, ids)
             return (hidden, inputs) if modality == "image" else (hidden, *reversed(inputs))
         return (hidden,) if modality == "image" else (hidden, self.inputs.token_ids(ids))
 

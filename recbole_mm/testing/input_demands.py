@@ -44,7 +44,7 @@ class InputChecks:
     def has_shape(self, pixels: Tensor) -> bool:
         """Is a picture of the shape that image_size says?"""
         size = self.encoder.image_size
-        return tuple(pixels.shape) == ((len(pixels), size[1]) if size[0] is None else (3, *size))
+        return tuple(pixels.shape) == ((len(pixels), size[1]) if self.encoder.keeps_shapes else (3, *size))
 
     def inputs_have_their_shapes(self) -> None:
         e, inputs = self.encoder, inputs_of(self.encoder)

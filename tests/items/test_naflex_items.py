@@ -64,6 +64,7 @@ def test_a_batch_equals_its_items(make):
 
 TRAININGS = [
     {},
+    {"fusion": "cross"},
     {"encoder_tuning": "lora"},
     {"encoder_tuning": "side"},
     {"encoder_training": "pretrained"},
@@ -71,7 +72,7 @@ TRAININGS = [
 ]
 
 
-@pytest.mark.parametrize("keys", TRAININGS, ids=["full", "lora", "side", "pretrained", "finetuned"])
+@pytest.mark.parametrize("keys", TRAININGS, ids=["full", "cross", "lora", "side", "pretrained", "finetuned"])
 def test_it_trains(make, keys):
     config, model, train, valid, _ = make(**keys)
     before = copy.deepcopy(model.state_dict())

@@ -66,18 +66,14 @@ class CutEncoder:
                 hidden = hidden_of(reached.output)
         return hidden.roll(-self._text_length(inputs[1]), 1) if self._texthidden_of(modality) else hidden
 
-    @property
-    def patches(self) -> bool:
-        """Do pictures keep their shape, so that they say where their hidden states end?"""
-        return self.encoder.image_size is not None and self.encoder.image_size[0] is None
-
     def upper(self, modality: str, hidden: Tensor, padded: Tensor | None = None, pictures: Tensor | None = None) -> Tensor:
         """(n, output_dims[modality]) rows of n items.
 
         Args:
             hidden: their hidden states from ``lower``; the padding at their ends may have been cut or extended since.
-            padded: what says where they end: token ids, int64 (n, L), or ``patches``, uint8 (n, L, B); None for pictures of one size.
-            pictures: of a joint pass, where they say how long their states are (``patches``); None for blank ones.
+            padded: what says where they end: token ids, int64 (n, L), or pictures that keep their shape, uint8 (n, L, B); None for pictures
+                of one size.
+            pictures: of a joint pass, where they keep their shape; None for blank ones.
         """
         hidden = hidden.to(next(self.encoder.parameters()).dtype)
         inputs = pictures if modality == "joint" else padded
@@ -118,8 +114,8 @@ class CutEncoder:
         cause = randomness(encoder, lambda: self.lower(modality, inputs))
         if cause:
             raise InputError(f"{encoder.name} has {cause} below the last blocks, so that a {modality} has no fixed hidden states: {ADVICE}")
-        padded = inputs[1] if modality == "joint" else inputs if modality == "text" or self.patches else None
-        pictures = inputs[0] if modality == "joint" and self.patches else None
+        padded = inputs[1] if modality == "joint" else inputs if modality == "text" or encoder.keeps_shapes else None
+        pictures = inputs[0] if modality == "joint" and encoder.keeps_shapes else None
         rows, hidden = encoder({modality: inputs})[modality], self.lower(modality, inputs)
         self.widths[modality] = hidden.shape[-1]
         for one_blank in (True, False):

@@ -17,7 +17,6 @@ from recbole_mm.encoder.hf.sentence import Sentence, pool, read_sentence
 from recbole_mm.encoder.hf.source import find_folder
 from recbole_mm.encoder.hf.text import HfTokens, load_tokenizer, longest_text, wants_lower_case
 from recbole_mm.encoder.losses import clamped_exp
-from recbole_mm.encoder.patches import read_places
 from recbole_mm.encoder.timm.encoder import build_timm
 from recbole_mm.encoder.timm.source import is_timm_folder, read_folder
 from recbole_mm.encoder.traced import TracedEncoder
@@ -70,21 +69,17 @@ class HfEncoder(TracedEncoder):
     def pooled(self, modality: str, hidden: Tensor, inputs: Tensor) -> Tensor:
         if modality == "text":
             return pool(hidden, self.tokens.read(inputs)[1], self.pooling[:1])
-        if self.image_size[0] is None:
-            return pool(hidden, read_places(inputs)[1], ("mean",))
         return hidden[:, 0] if self.has_cls and hidden.dim() == 3 else super().pooled(modality, hidden, inputs)
 
     def token_states(self, modality: str, hidden: Tensor, inputs: Tensor) -> tuple[Tensor, Tensor]:
-        if modality == "text":
-            return hidden, self.tokens.read(inputs)[1]
-        return (hidden, read_places(inputs)[1]) if self.image_size[0] is None else super().token_states(modality, hidden, inputs)
+        return (hidden, self.tokens.read(inputs)[1]) if modality == "text" else super().token_states(modality, hidden, inputs)
 
     def weights_module(self) -> nn.Module:
         return self.model
 
     def save_files(self, folder: Path) -> tuple[str, dict[str, object]]:
         save_folder(self.name, self.folder, folder, self.model, self.dense)
-        return "hf:{folder}", {"max_patches": self.preprocess_image.max_patches} if isinstance(self.preprocess_image, HfPatches) else {}
+        return "hf:{folder}", {"max_patches": self.preprocess_image.max_patches} if self.keeps_shapes else {}
 
     def geometry(self) -> dict:
         return self.preprocess_image.geometry() if "image" in self.modalities else {}

@@ -10,7 +10,6 @@ from recbole_mm.encoder.base import Inputs
 from recbole_mm.encoder.hf.encoder import similarity_of, stable
 from recbole_mm.encoder.hf.sentence import pool
 from recbole_mm.encoder.joint import JointEncoder
-from recbole_mm.encoder.patches import read_places
 from recbole_mm.encoder.st.load import Loaded
 from recbole_mm.encoder.st.patches import GridPatches
 from recbole_mm.encoder.st.pictures import Pictures
@@ -87,12 +86,10 @@ class StEncoder(TracedEncoder):
     def pooled(self, modality: str, hidden: Tensor, inputs: Inputs) -> Tensor:
         ids = self._token_ids(modality, inputs)
         mask = None if ids is None else self.tokens.read(ids).get("attention_mask")
-        if ids is None and self.image_size[0] is None:
-            mask = read_places(inputs)[1]
         if mask is None or hidden.shape[:2] != mask.shape:
             return hidden[:, 0] if ids is None and self.has_cls and hidden.dim() == 3 else super().pooled(modality, hidden, inputs)
         pooling = next((part for part in self._parts() if type(part).__name__ == "Pooling"), None)
-        if ids is None or pooling is None:
+        if pooling is None:
             return pool(hidden, mask.bool(), ("mean",))
         return pooling({**self.tokens.read(ids), "token_embeddings": hidden})["sentence_embedding"][:, : hidden.shape[-1]]
 

@@ -10,6 +10,7 @@ import torch
 from PIL import Image
 
 from recbole_mm.encoder import create_encoder
+from recbole_mm.encoder.cross.token_states import TokenStates
 from recbole_mm.encoder.frozen.cut import CutEncoder
 from recbole_mm.encoder.frozen.layer_states import LayerStates
 from recbole_mm.encoder.patches import read_places, stack_pictures
@@ -117,15 +118,30 @@ def test_what_is_no_patches_is_refused(encoder, batch):
 
 
 @torch.no_grad()
+def test_an_image_tower_without_a_head_averages_its_patches(tmp_path, pictures, batch):
+    from transformers import AutoImageProcessor, AutoModel
+
+    folder = write_naflex(tmp_path / "tower", tower=True)
+    encoder, model = create_encoder(f"hf:{folder}"), AutoModel.from_pretrained(folder).eval()
+    given = AutoImageProcessor.from_pretrained(folder, backend="pil")(pictures, return_tensors="pt")
+    hidden, mask = model(**given).last_hidden_state, given["pixel_attention_mask"].bool()
+    expected = torch.stack([states[here].mean(0) for states, here in zip(hidden, mask, strict=True)])
+    assert encoder.modalities == ("image",) and torch.allclose(encoder({"image": batch})["image"], expected, atol=1e-5)
+
+
+@torch.no_grad()
 def test_frozen_blocks_run_once(encoder, batch):
     cut = CutEncoder(encoder, ("image", "text"), 1)
     hidden = torch.nn.functional.pad(cut.lower("image", batch), (0, 0, 0, 5))
     assert torch.allclose(cut.upper("image", hidden, batch), encoder({"image": batch})["image"], atol=1e-5)
 
 
+@pytest.mark.parametrize("backend", ["hf", "st"])
 @torch.no_grad()
-def test_states_of_layers_leave_padding_out(encoder, batch):
-    layers = LayerStates(encoder, ("image",))
+def test_states_of_layers_leave_padding_out(folder, batch, backend):
+    encoder = create_encoder(f"{backend}:{folder}")
+    layers, tokens = LayerStates(encoder, ("image",)), TokenStates(encoder, ("image",))
     whole = layers("image", batch)
+    assert torch.equal(tokens.with_rows("image", batch)[1].mask, read_places(batch)[1])
     for i, (patches, mask) in enumerate(zip(*read_places(batch)[:2], strict=True)):
         assert torch.allclose(layers("image", patches[mask].unsqueeze(0)), whole[i : i + 1], atol=1e-5)
