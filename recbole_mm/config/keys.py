@@ -137,6 +137,9 @@ SECTIONS: dict[str, dict[str, Key]] = {
                                   "pictures: cropped, mirrored, recoloured. light: at least .6 of a picture, colours up to a fifth "
                                   "off. strong: at least .2, up to two fifths."),
         "token_dropout": Key(0.0, SHARE, "With end2end, the share of its tokens that a text of a training batch loses at random."),
+        "weight_average": Key("auto", or_auto(SHARE), "With end2end, validation and checkpoints have a moving average of the weights, of "
+                              "which each step keeps this share. 0: the weights of the last step. auto: 0.98 for a pretrained encoder, "
+                              "else 0."),
         "refresh_every": Key(1, COUNT, "Graph models with end2end: the features of items outside the batch are encoded anew after so many "
                              "epochs. Every evaluation renews them as well."),
         "strategy": Key("ddp", choice("ddp", "fsdp"), "How several processes hold the encoder (end2end). ddp: each holds all of it. fsdp: "

@@ -131,6 +131,11 @@ class ItemFeatures(nn.Module):
         """Whether what makes the features has changed, or may have, since the catalogue was encoded."""
         return self.encoded_items is not None and (self._cache is None or self._cache_version != self.encoded_items.version())
 
+    @property
+    def stale(self) -> bool:
+        """Whether a cached catalogue is kept that is outdated, as training does for a while."""
+        return self._cache is not None and self.outdated
+
     def forget_outdated(self) -> None:
         """Drops the cached catalogue if the encoder may have changed since; the next use encodes it again."""
         if self.outdated:

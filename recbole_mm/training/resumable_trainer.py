@@ -86,7 +86,7 @@ class ResumableTrainer(Trainer):
         would make them anew, and a run that was never stopped would not."""
         features = self.model.item_features
         due = epoch >= self.start_epoch and time.monotonic() - self.saved_at > SAVE_SECONDS
-        if self.saving and self.ranks.agree(due) and not (features is not None and features.outdated):
+        if self.saving and self.ranks.agree(due) and not (features is not None and features.stale):
             self._save_checkpoint(epoch, verbose=False, best=False)
 
     def _remove_last(self) -> None:

@@ -39,6 +39,10 @@ def capture(trainer, epoch: int, best: bool) -> dict:
         A dictionary that ``load_checkpoint`` can read again without running code. Of the model it holds what was trained.
     """
     config, features = trainer.config, trainer.model.item_features
+    with trainer.average.used():
+        trained = whole(trainer.model.trained_state())
+        if trainer.average.steps:  # the model is about to get its own weights back
+            trained = {name: value if value is None else value.clone() for name, value in trained.items()}
     return {
         "config": {**plain(config.final_config_dict), "data_path": os.path.abspath(config["data_path"])},
         "processes": trainer.ranks.world,
@@ -52,7 +56,8 @@ def capture(trainer, epoch: int, best: bool) -> dict:
         "cur_step": trainer.cur_step,
         "best_valid_score": float(trainer.best_valid_score),
         "best_valid_result": plain(best and trainer.valid_result or trainer.best_valid_result),
-        "state_dict": whole(trainer.model.trained_state()),
+        "state_dict": trained,
+        "unaveraged": whole(trainer.average.state()),
         "other_parameter": trainer.model.other_parameter(),
         "optimizer": whole(trainer.optimizer.state_dict()),
         "scaler": trainer.scaler.state_dict(),
@@ -83,6 +88,7 @@ def restore(trainer, checkpoint: Mapping, file: str) -> None:
         trainer.logger.warning(f"{file}: from here on with {', '.join(changed)}")
     trainer.start_epoch = checkpoint["epoch"] + 1
     trainer.cur_step, trainer.schedule.steps = checkpoint["cur_step"], dict(checkpoint["steps"])
+    trainer.average.load_state(checkpoint.get("unaveraged", {"steps": 0}), share_of)
     trainer.frozen.load_state(checkpoint.get("frozen_phase", trainer.frozen.state()))
     trainer.best_valid_score, trainer.best_valid_result = _best_score(checkpoint, trainer, file), checkpoint["best_valid_result"]
     if checkpoint["scaler"]:  # empty where the loss was not scaled

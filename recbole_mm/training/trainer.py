@@ -16,6 +16,7 @@ from recbole_mm.model.base import MultiModalRecommender
 from recbole_mm.parallel.ranks import Ranks
 from recbole_mm.parallel.sharding import clip_gradients, total_norm
 from recbole_mm.terminal import Bar
+from recbole_mm.training.average import WeightAverage
 from recbole_mm.training.cost import CostAccount
 from recbole_mm.training.epochs import TellsEpochs
 from recbole_mm.training.frozen_phase import FrozenPhase
@@ -25,12 +26,16 @@ from recbole_mm.training.resumable_trainer import ResumableTrainer
 from recbole_mm.training.run_state import load_weights
 from recbole_mm.training.trained_data import check_ids
 
+AUTO_AVERAGE = {True: 0.0, False: 0.98}
+"""What ``weight_average: auto`` means for an encoder that starts from scratch (True) or from trained weights (False)."""
+
 
 class MultiModalTrainer(TellsEpochs, ResumableTrainer):
     """RecBole's Trainer for a MultiModalRecommender.
 
     The recommender and the encoder have learning rates, weight decay and schedules of their own (see ``optimiser``). During the first
-    epochs the encoder may stay as it is, and item features come from a table (see ``FrozenPhase``). ``accumulation_steps`` batches make
+    epochs the encoder may stay as it is, and item features come from a table (see ``FrozenPhase``). While it trains, what is validated and
+    kept may be an average of the weights (see ``WeightAverage``). ``accumulation_steps`` batches make
     one step of the optimiser. Several processes train as one process would on the batches of all of them together (see ``Ranks``), and
     each of them evaluates its share of the users.
 
@@ -44,6 +49,7 @@ class MultiModalTrainer(TellsEpochs, ResumableTrainer):
         features = model.item_features
         self.frozen = self._frozen_phase(fixed=config["learning_rate_schedule"] == "cosine")
         self.schedule = Schedule(config, self.optimizer, self.epochs, self.frozen.epochs)
+        self.average = WeightAverage(model, self._decay_of_average())
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=bool(self.enable_scaler))
         self.account = CostAccount(features, self.ranks)
         self.gradient_norms: list[torch.Tensor] = []
@@ -58,13 +64,21 @@ class MultiModalTrainer(TellsEpochs, ResumableTrainer):
         scratch = features is None or features.encoder is None or features.encoder.from_scratch
         return FrozenPhase(self.config["encoder_freeze_epochs"], scratch, self.epochs, fixed)
 
+    def _decay_of_average(self) -> float:
+        decay, features = self.config["weight_average"], self.model.item_features
+        if features is None or not features.trainable:
+            return 0.0
+        return AUTO_AVERAGE[features.encoder.from_scratch] if decay == "auto" else decay
+
     def fit(self, train_data, valid_data=None, verbose: bool = True, **kwargs) -> tuple[float, OrderedDict]:
         if self.frozen.auto and not (valid_data and self.eval_step > 0):
             self.frozen = self._frozen_phase(fixed=True)
         features, steps = self.model.item_features, self.schedule.total("encoder", len(train_data))
         if features is not None and features.trainable and self.schedule.warmup >= steps:
             self.logger.warning(f"encoder_warmup_steps {self.schedule.warmup} of {steps} steps: the encoder's rate never stays at its peak")
-        return super().fit(train_data, valid_data, verbose, **kwargs)
+        found = super().fit(train_data, valid_data, verbose, **kwargs)
+        self.average.finish()
+        return found
 
     def _train_epoch(self, train_data, epoch_idx: int, loss_func=None, show_progress: bool = False):
         """Trains for one epoch. Returns the sum of the batches' losses, or a tuple of the sums of each part of the loss."""
@@ -96,6 +110,8 @@ class MultiModalTrainer(TellsEpochs, ResumableTrainer):
             features.live = epoch >= self.frozen.epochs
             if epoch == self.frozen.epochs > 0:
                 self.frozen.end(self)
+            if features.live and not self.average.steps:
+                self.average.start()
             if features.live and epoch % self.config["refresh_every"] == 0 and self.model.uses_table and features.outdated:
                 features.refresh()
         self.ranks.align([tensor for group in self.optimizer.param_groups for tensor in group["params"]])
@@ -123,6 +139,7 @@ class MultiModalTrainer(TellsEpochs, ResumableTrainer):
         self.scaler.step(self.optimizer)
         self.scaler.update()
         self.optimizer.zero_grad()
+        self.average.update()
 
     def _check_finite(self, epoch: int, losses: list[float]) -> None:
         if not all(map(math.isfinite, losses)):
@@ -178,8 +195,11 @@ class MultiModalTrainer(TellsEpochs, ResumableTrainer):
         return struct
 
     def _valid_epoch(self, valid_data, show_progress: bool = False) -> tuple:
-        score, self.valid_result = super()._valid_epoch(valid_data, show_progress)
         features = self.model.item_features
+        with self.average.used():
+            score, self.valid_result = super()._valid_epoch(valid_data, show_progress)
+        if self.average.steps:
+            features.forget_outdated()
         if features is not None and features.trainable:
             self.frozen.validated(self, self._epoch, score)
         return score, self.valid_result
