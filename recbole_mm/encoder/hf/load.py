@@ -4,6 +4,7 @@ import inspect
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from logging import ERROR, getLogger
 from pathlib import Path
 
 import torch
@@ -19,18 +20,21 @@ TRUST = "it brings Python code of its own; read that code, and set `trust_remote
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Inside the block, transformers shows no progress bars, loading reports or warnings."""
+    """Inside the block, transformers and sentence-transformers show no progress bars, loading reports or warnings."""
     from transformers.utils import logging
 
-    level, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    level, bars, sentences = logging.get_verbosity(), logging.is_progress_bar_enabled(), getLogger("sentence_transformers")
     logging.set_verbosity_error()
     logging.disable_progress_bar()
+    own_level = sentences.level
+    sentences.setLevel(ERROR)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             yield
     finally:
         logging.set_verbosity(level)
+        sentences.setLevel(own_level)
         if bars:
             logging.enable_progress_bar()
 

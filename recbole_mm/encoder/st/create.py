@@ -54,9 +54,9 @@ def create_st(
 
 def _build(label: str, loaded: Loaded, prompt: str, trust: bool, max_patches: int | None) -> StEncoder:
     model = loaded.model
-    chain = chain_of(label, model, task_of(prompt))
-    tokens = StTokens(model, chain[0], prompt) if {"text", "message"} & set(model.modalities) else None
-    pictures = _pictures(label, loaded, prompt, trust, max_patches) if "image" in model.modalities else None
+    chain, modalities = chain_of(label, model, task_of(prompt)), getattr(model, "modalities", ["text"])
+    tokens = StTokens(model, chain[0], prompt) if {"text", "message"} & set(modalities) else None
+    pictures = _pictures(label, loaded, prompt, trust, max_patches) if "image" in modalities else None
     if pictures is None and max_patches is not None:
         raise InputError(f"{label}: {NO_PATCHES}")
     joint = tokens is not None and pictures is not None and model.supports(PAIR)

@@ -33,11 +33,11 @@ class StTokens:
         self._cased = str.lower if wants_lower_case(network.config.model_type, self.tokenizer) else str
         self.prompt = self._cased(prompt_of(model, wanted))
         self.tokenizer.model_max_length = longest_text(self.tokenizer, network, network.config)
-        found = (getattr(first.processor, name, None) for name in PLACEHOLDERS)
+        found = (getattr(getattr(first, "processor", None), name, None) for name in PLACEHOLDERS)
         self._placeholders = [token for token in found if isinstance(token, str) and token]
         self.fixed = False
         probe = self._prepare([PROBES[1]])
-        self.modality, self.prompt_length = probe["modality"], probe.get("prompt_length")
+        self.modality, self.prompt_length = probe.get("modality", "text"), probe.get("prompt_length")
         self.fixed = "attention_mask" not in probe or network.config.model_type.startswith("siglip")
         self._filler = self.tokenizer.pad_token_id or 0
 
@@ -79,7 +79,11 @@ class StTokens:
         for token in self._placeholders:
             texts = [text.replace(token, " ") for text in texts]
         padding = {"processing_kwargs": {"text": {"padding": "max_length"}}} if self.fixed else {}
-        return self.model.preprocess([{"text": self._cased(text)} for text in texts], prompt=self.prompt, task=self.task, **padding)
+        texts = [self._cased(text) for text in texts]
+        if not hasattr(self.model, "preprocess"):  # before sentence-transformers 5.4, which read texts alone
+            length = {"prompt_length": self.model._get_prompt_length(self.prompt)} if self.prompt else {}
+            return {**self.model.tokenize([self.prompt + text for text in texts]), **length}
+        return self.model.preprocess([{"text": text} for text in texts], prompt=self.prompt, task=self.task, **padding)
 
 
 def task_of(wanted: str) -> str:
