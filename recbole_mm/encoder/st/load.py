@@ -67,7 +67,7 @@ def load_chain(label: str, source: str, revision: str | None, trust_remote_code:
             raise
         except Exception as error:
             cause = f"{type(error).__name__}: {one_line(error)}"
-            advice = "" if source.startswith(("/", ".")) else f"; where it cannot be downloaded, {ADVICE.replace('hf:', 'st:')}"
+            advice = "" if Path(source).is_dir() else f"; where it cannot be downloaded, {ADVICE.replace('hf:', 'st:')}"
             raise InputError(f"{label}: sentence-transformers cannot load it ({cause}){advice}") from error
         card = load_file_path(source, "README.md", **options)
     texts = [Path(card).read_text(encoding="utf-8", errors="ignore")] if card else []

@@ -131,6 +131,10 @@ def test_names_are_checked_without_loading(tmp_path, monkeypatch):
             check_name(name)
     with pytest.raises(InputError, match="is not in the cache|cannot be downloaded"):
         create_encoder("st:org/name")
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(InputError, match="sentence-transformers cannot load it") as error:
+        create_encoder(f"st:{tmp_path / 'empty'}")
+    assert "downloaded" not in str(error.value) and "\n" not in str(error.value)
     monkeypatch.setattr(load, "find_spec", lambda name: None)
     with pytest.raises(MissingPackage, match=r"pip install 'recbole-mm\[st\]'"):
         check_name("st:all-MiniLM-L6-v2")
