@@ -28,7 +28,7 @@ class CutEncoder:
 
     Both run the encoder's own forward pass: ``lower`` leaves it after the last frozen block; in ``upper`` the frozen blocks only pass on
     the hidden states that ``upper`` was given. A probe of each modality finds the blocks, and checks that ``upper`` after ``lower``
-    gives the encoder's rows.
+    gives the encoder's rows, which also shows blocks that hand on more of an item than its hidden states.
 
     Attributes:
         modalities: those of the given ones that pass through frozen blocks.
@@ -110,7 +110,8 @@ class CutEncoder:
 
     @torch.no_grad()
     def _check(self, modality: str) -> None:
-        encoder, inputs = self.encoder, probe_inputs(self.encoder, modality)
+        encoder, seen = self.encoder, probe_inputs(self.encoder, modality)
+        inputs = tuple(part.roll(1, 0) for part in seen) if modality == "joint" else seen.roll(1, 0)  # other items than ``_below`` is of
         cause = randomness(encoder, lambda: self.lower(modality, inputs))
         if cause:
             raise InputError(f"{encoder.name} has {cause} below the last blocks, so that a {modality} has no fixed hidden states: {ADVICE}")

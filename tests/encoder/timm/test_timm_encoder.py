@@ -222,6 +222,29 @@ def test_weights_that_are_used_without_a_call_of_their_layer_are_adapted(tmp_pat
     assert not torch.allclose(rows_of(encoder), before)
 
 
+class HandsOnTwo(nn.Module):
+    def __init__(self, block: nn.Module):
+        super().__init__()
+        self.block = block
+
+    def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        return self.block(x), x
+
+
+class TakesTwo(HandsOnTwo):
+    def forward(self, both: tuple[torch.Tensor, torch.Tensor]) -> torch.Tensor:
+        return self.block(both[0] + both[1])
+
+
+def test_blocks_that_hand_on_more_than_hidden_states_are_not_cut(encoders):
+    encoder = copy.deepcopy(encoders["test_vit"])
+    blocks = encoder.model.blocks
+    blocks[0], blocks[1] = HandsOnTwo(blocks[0]), TakesTwo(blocks[1])
+    with pytest.raises(InputError, match="cannot be entered at its last blocks .image"):
+        CutEncoder(encoder, ("image",), 5)
+    assert CutEncoder(encoder, ("image",), 4).modalities == ("image",)
+
+
 def test_blocks_that_give_several_maps_say_what_they_lack(encoders):
     encoder = copy.deepcopy(encoders["test_convnext"])
     encoder.layers()[0].register_forward_hook(lambda module, args, output: [output, output])
