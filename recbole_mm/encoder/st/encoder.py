@@ -85,13 +85,18 @@ class StEncoder(TracedEncoder):
 
     def pooled(self, modality: str, hidden: Tensor, inputs: Inputs) -> Tensor:
         ids = self._token_ids(modality, inputs)
-        mask = None if ids is None else self.tokens.read(ids).get("attention_mask")
+        mask = self._mask(ids)
         if mask is None or hidden.shape[:2] != mask.shape:
             return hidden[:, 0] if ids is None and self.has_cls and hidden.dim() == 3 else super().pooled(modality, hidden, inputs)
         pooling = next((part for part in self._parts() if type(part).__name__ == "Pooling"), None)
         if pooling is None:
             return pool(hidden, mask.bool(), ("mean",))
         return pooling({**self.tokens.read(ids), "token_embeddings": hidden})["sentence_embedding"][:, : hidden.shape[-1]]
+
+    def token_states(self, modality: str, hidden: Tensor, inputs: Inputs) -> tuple[Tensor, Tensor]:
+        mask = self._mask(self._token_ids(modality, inputs))
+        fits = mask is not None and hidden.shape[:2] == mask.shape
+        return (hidden, mask.bool()) if fits else super().token_states(modality, hidden, inputs)
 
     def weights_module(self) -> nn.Module:
         return self.network
@@ -126,6 +131,10 @@ class StEncoder(TracedEncoder):
 
     def _parts(self) -> list[nn.Module]:
         return [self.get_submodule(name) for name in self._chain]
+
+    def _mask(self, ids: Tensor | None) -> Tensor | None:
+        """Which of the tokens of n > 0 items are no padding, (n, L); None where the model is not told."""
+        return None if ids is None else self.tokens.read(ids).get("attention_mask")
 
     def _token_ids(self, modality: str, values: Inputs) -> Tensor | None:
         """The ids of what the model reads for n > 0 items, (n, L); None where it reads pictures alone without any."""
