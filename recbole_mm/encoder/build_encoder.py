@@ -6,7 +6,8 @@ from recbole_mm.encoder.base import ItemEncoder
 from recbole_mm.encoder.compiled import compile_blocks
 from recbole_mm.encoder.factory import check_name, create_encoder, options_of, parse_name
 from recbole_mm.encoder.matryoshka import cut_rows
-from recbole_mm.encoder.settings import EncoderSettings
+from recbole_mm.encoder.settings import OPTIONS, EncoderSettings
+from recbole_mm.errors import InputError
 
 
 def check_encoder(settings: EncoderSettings) -> None:
@@ -16,6 +17,10 @@ def check_encoder(settings: EncoderSettings) -> None:
         InputError: see ``check_name``.
     """
     if settings.needed:
+        valid = options_of(parse_name(settings.name)[0])
+        for key, option in OPTIONS.items():
+            if valid is not None and option in settings.options and option not in valid:
+                raise InputError(f"{key}: {settings.name} has no such setting; leave it out")
         check_name(settings.name, settings.options)
 
 

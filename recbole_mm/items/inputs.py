@@ -4,7 +4,6 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from hashlib import blake2b
-from logging import getLogger
 
 import torch
 from torch import Tensor
@@ -15,7 +14,7 @@ from recbole_mm.data.content import ItemContent
 from recbole_mm.encoder import ItemEncoder
 from recbole_mm.encoder.base import Inputs
 from recbole_mm.errors import InputError
-from recbole_mm.terminal import Bar
+from recbole_mm.terminal import Bar, labelled, say
 
 TEXTS_AT_ONCE = 1024
 PARTS = {"image": ("image",), "text": ("text",), "joint": PAIR, CROSS: PAIR}
@@ -113,8 +112,9 @@ def choose_modalities(wanted: Sequence[str] | None, encoder: ItemEncoder, conten
     if wanted is None:
         single = tuple(m for m in encoder.modalities if m != "joint")
         chosen = tuple(m for m in single if m in content.modalities)
-        if chosen != single:
-            getLogger().info(f"Modalities in use: {chosen} (the encoder reads {single}, the items have {content.modalities})")
+        if chosen and set(chosen) != {*single, *content.modalities}:
+            read, had = ", ".join(single), ", ".join(content.modalities)
+            say(labelled("modalities", f"{', '.join(chosen)}: the encoder reads {read}, the items have {had}"))
     else:
         chosen = tuple(dict.fromkeys(wanted))
         for m in chosen:

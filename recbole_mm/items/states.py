@@ -117,7 +117,7 @@ def state_tables(
     encoder.train(training)
     verb = "encoded into" if any(new.values()) else "reused from"
     counts = ", ".join(f"{m} ({n} new)" for m, n in new.items())
-    say(labelled("hidden states", counts), text=f"states of the encoder {verb} {folder}: {counts}")
+    say(labelled("states", counts), text=f"states of the encoder {verb} {folder}: {counts}")
     return {m: StateTable(store, inputs.digests(m)) for m, store in stores.items()}, batches.cost
 
 

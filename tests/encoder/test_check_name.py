@@ -1,8 +1,10 @@
 """A wrong name of an encoder is found before anything is read, downloaded or built."""
 
+import json
+
 import pytest
 
-from recbole_mm.encoder import list_backends, register_backend
+from recbole_mm.encoder import create_encoder, list_backends, register_backend
 from recbole_mm.encoder.factory import check_name
 from recbole_mm.errors import InputError
 from recbole_mm.quick_start import run
@@ -64,6 +66,24 @@ def test_what_may_be_right_is_not_downloaded(name):
 def test_options_are_checked_too():
     with pytest.raises(InputError, match="no encoder option 'image_size'"):
         check_name("open_clip:tiny", ["image_size"])
+
+
+def test_folders_under_another_backends_name(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "lite").mkdir()
+    (tmp_path / "lite" / "config.json").write_text(json.dumps({"architecture": "tf_efficientnet_lite0", "model_type": "timm_wrapper"}))
+    with pytest.raises(InputError, match="a folder without its architecture"):
+        check_name("timm:lite")
+    for name in ("st:lite", f"st:{tmp_path}/lite"):
+        with pytest.raises(InputError, match=f"holds a model of timm's, not of sentence-transformers; write hf:{tmp_path}/lite"):
+            check_name(name)
+    with pytest.raises(InputError, match=r"no such hub repository: lite; the folder is named \./lite"):
+        create_encoder("hf:lite")
+
+
+def test_a_setting_that_an_encoder_lacks_is_told_by_its_key(planted):
+    with pytest.raises(InputError, match="encoder_max_patches: open_clip:tiny has no such setting"):
+        run("CLIPRec", "no_such_data_set", config_dict=settings(planted, encoder="open_clip:tiny", encoder_max_patches=9))
 
 
 def test_a_backend_of_a_users_own_may_check_its_names():

@@ -70,6 +70,8 @@ def _download(label: str, repository: str, revision: str | None) -> Path:
             options = {"allow_patterns": patterns} if online else {"local_files_only": True}
             return Path(snapshot_download(repository, revision=revision, **options))
         except Exception as error:
+            if Path(repository).is_dir():
+                raise InputError(f"{label}: no such hub repository: {repository}; the folder is named ./{repository}") from error
             cause = one_line(error) if online else "no network, or HF_HUB_OFFLINE is set"
             what = f"the hub repository {repository}" + (f" at revision {revision}" if revision else "")
             raise InputError(f"{label}: {what} is not in the cache and cannot be downloaded ({cause}); {ADVICE}") from error

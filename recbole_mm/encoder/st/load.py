@@ -14,6 +14,7 @@ from recbole_mm.encoder.hf.load import TRUST, dtype_argument, quiet
 from recbole_mm.encoder.hf.source import ADVICE, find_folder
 from recbole_mm.encoder.hub import hub_access
 from recbole_mm.encoder.matryoshka import says_matryoshka
+from recbole_mm.encoder.timm.source import is_timm_folder
 from recbole_mm.errors import InputError, MissingPackage, listed, one_line
 
 OWN = "sentence_transformers."
@@ -29,7 +30,10 @@ def find_source(label: str, name: str, source: str | None) -> str:
     if find_spec("sentence_transformers") is None:
         raise MissingPackage(f"{label} needs the package sentence-transformers: pip install 'recbole-mm[st]'")
     folder = find_folder(label, name, source, download=False)
-    return name if folder is None else str(folder)
+    found = name if folder is None else str(folder)
+    if is_timm_folder(Path(found)) and not (Path(found) / "modules.json").is_file():
+        raise InputError(f"{label}: {found} holds a model of timm's, not of sentence-transformers; write hf:{Path(found).absolute()}")
+    return found
 
 
 class Loaded(NamedTuple):

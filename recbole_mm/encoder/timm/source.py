@@ -118,9 +118,10 @@ def _pool(label: str, name: str, source: str | None) -> tuple[str, str | None, s
 def _check_architecture(label: str, architecture: str) -> None:
     import timm
 
-    if architecture.startswith(("/", "~")) or not architecture:
+    known = timm.is_model(architecture)
+    if architecture.startswith(("/", "~")) or not architecture or (not known and Path(architecture).is_dir()):
         raise InputError(f"{label} names a folder without its architecture; write timm:architecture@/folder, or hf:/folder")
-    if not timm.is_model(architecture):
+    if not known:
         raise InputError(
             f"{label}: timm has no architecture '{architecture}'{nearest(architecture, timm.list_models(), n=3)}; "
             "timm.list_models('*name*') lists them"
