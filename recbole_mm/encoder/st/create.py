@@ -56,6 +56,8 @@ def _build(label: str, loaded: Loaded, prompt: str, trust: bool, max_patches: in
     model = loaded.model
     chain, modalities = chain_of(label, model, task_of(prompt)), getattr(model, "modalities", ["text"])
     tokens = StTokens(model, chain[0], prompt) if {"text", "message"} & set(modalities) else None
+    if prompt == "query" and tokens is not None and not tokens.prompt and not hasattr(model[0], "sub_modules"):
+        getLogger().warning(f"encoder_prompt query: {label} has no prompt for queries, so nothing is put before its texts")
     pictures = _pictures(label, loaded, prompt, trust, max_patches) if "image" in modalities else None
     if pictures is None and max_patches is not None:
         raise InputError(f"{label}: {NO_PATCHES}")

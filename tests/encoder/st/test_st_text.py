@@ -140,6 +140,11 @@ def test_names_are_checked_without_loading(tmp_path, monkeypatch):
         check_name("st:all-MiniLM-L6-v2")
 
 
+def test_a_prompt_for_queries_that_the_model_lacks_is_told(tmp_path, caplog):
+    create_encoder(f"st:{written(tmp_path / 's')}", prompt="query")
+    assert "has no prompt for queries" in caplog.text
+
+
 def test_copies_are_their_own(tmp_path):
     encoder = create_encoder(f"st:{written(tmp_path / 's')}")
     other, rows = copy.deepcopy(encoder), rows_of(encoder)
