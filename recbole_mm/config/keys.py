@@ -89,14 +89,14 @@ SECTIONS: dict[str, dict[str, Key]] = {
                                  "is downloaded."),
         "encoder_prompt": Key(None, NAME, "What st puts before every text: document or query for the prompt that the model has for these, "
                               "the name of another of its prompts, or a prompt of your own. ~: document, since items are documents."),
-        "encoder_dim": Key(None, COUNT, "Cut the encoder's feature vectors to their first so many numbers and normalise them, for encoders "
-                           "that were trained for it (Matryoshka). ~: whole."),
+        "encoder_dim": Key(None, COUNT, "How many of their first numbers the encoder's feature vectors keep; they are then normalised. For "
+                           "encoders that were trained for it (Matryoshka). ~: all."),
         "trust_remote_code": Key(False, SWITCH, "True: run Python code that comes with a Hugging Face repository (backends hf, st)."),
         "encoder_precision": Key("fp32", choice("fp32", "bf16"), "The precision in which the encoder computes. bf16 is autocast: weights "
                                  "and features stay fp32."),
         "encoder_chunk_size": Key("auto", or_auto(COUNT), "How many items' activations are kept at once. With more items in a batch, "
                                   "gradients are computed chunk by chunk, equally exact, at the price of a second forward pass. auto: 1024 "
-                                  "from random weights, 128 for a pretrained encoder, more with cache_hidden_states."),
+                                  "from random weights and for side, 128 for a pretrained encoder, more with cache_hidden_states."),
         "encoder_compile": Key(False, SWITCH, "True: compile the encoder's blocks by torch.compile. The first epoch becomes slow; measure "
                                "whether the later ones gain."),
         "gradient_checkpointing": Key(False, SWITCH, "True: recompute activations in the backward pass, which takes less memory and more "
@@ -134,8 +134,8 @@ SECTIONS: dict[str, dict[str, Key]] = {
                                      "random weights; with pretrained weights until the validation no longer improves, or half of the "
                                      "epochs are over, and the encoder then trains over the best recommender so far."),
         "image_augmentation": Key("none", choice("none", "light", "strong"), "With end2end, a training batch has random views of its "
-                                  "pictures: cropped, mirrored, recoloured. light: at least .6 of a picture, colours up to a fifth "
-                                  "off. strong: at least .2, up to two fifths."),
+                                  "pictures: cropped, mirrored, recoloured. light: at least .6 of a picture, colours changed by up "
+                                  "to a fifth. strong: at least .2, up to two fifths."),
         "token_dropout": Key(0.0, SHARE, "With end2end, the share of its tokens that a text of a training batch loses at random."),
         "weight_average": Key("auto", or_auto(SHARE), "With end2end, validation and checkpoints have a moving average of the weights, of "
                               "which each step keeps this share. 0: the weights of the last step. auto: 0.98 for a pretrained encoder, "

@@ -5,8 +5,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from recbole_mm.encoder.augment import augment_pictures
 from recbole_mm.encoder.base import Inputs, ItemEncoder
+from recbole_mm.encoder.random_views import augment_pictures
 
 VIEWS = {"light": {"crop": 0.6, "flip": 0.5, "jitter": 0.2}, "strong": {"crop": 0.2, "flip": 0.5, "jitter": 0.4}}
 """The value of ``image_augmentation`` -> the settings of ``augment_pictures``."""

@@ -19,7 +19,7 @@ class TracedEncoder(ItemEncoder):
     """An encoder that finds out for itself what the model is made of: the widths of its rows, its blocks, and what comes after them.
 
     Attributes:
-        has_cls: a picture's first position stands for all of it.
+        has_cls: the model has a [CLS] token, which is the first position of a picture.
     """
 
     def towers(self) -> list[list[nn.Module]]:

@@ -9,8 +9,8 @@ from torch import Generator, Tensor
 from torch.utils.checkpoint import checkpoint
 
 from recbole_mm.encoder import ItemEncoder
-from recbole_mm.encoder.augment import augment_pictures
 from recbole_mm.encoder.losses import shared_pairs
+from recbole_mm.encoder.random_views import augment_pictures
 from recbole_mm.finetune.units import Units
 from recbole_mm.items.encoded_items import EncodedItems
 

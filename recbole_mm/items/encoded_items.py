@@ -54,7 +54,7 @@ class EncodedItems(ABC):
         cost: items and seconds of encoding.
         largest_call: how many ``items`` the largest call in training had, and how many of those had each modality.
         cross: the cross-attention that gives the rows of the modality ``cross``, which are not among ``modalities``; None without.
-        encoder_trains: whether ``encoder`` is one; it is none where only a cross-attention trains.
+        encoder_trains: whether ``encoder`` is an encoder of pictures and texts; where only a cross-attention trains, it is that.
         from_states: whether rows are made from what a frozen encoder gave before, so that ``encoder`` alone does not decide them.
     """
 
@@ -94,7 +94,7 @@ class EncodedItems(ABC):
         return (ids,)
 
     def raw(self, modality: str, inputs: Inputs) -> Inputs:
-        """What ``ItemEncoder.token_states`` is to know of what ``read`` gave."""
+        """The part of what ``read`` gave that ``ItemEncoder.token_states`` takes as its ``inputs``."""
         return inputs
 
     def __len__(self) -> int:

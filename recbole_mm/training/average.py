@@ -1,6 +1,6 @@
 """WeightAverage: a moving average of the weights while a pretrained encoder trains, which is what is validated and kept."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 
 import torch
@@ -10,8 +10,8 @@ from torch import Tensor, nn
 class WeightAverage:
     """An exponential moving average of everything that trains in a model (Polyak & Juditsky, 1992).
 
-    Training goes on from the weights themselves; validation and checkpoints have the average. The noise of single steps, of which a
-    few thousand interactions give an encoder many, is averaged out. The average begins when ``start`` is called.
+    Training goes on from the weights themselves; validation and checkpoints have the average, in which the noise of single steps is
+    smaller. The average begins when ``start`` is called.
 
     Args:
         model: the recommender with its encoder.
@@ -58,8 +58,8 @@ class WeightAverage:
         """What a checkpoint holds besides the average, which is the model's weights there: the weights themselves."""
         return {"steps": self.steps, "weights": {name: p.detach() for name, p in self._trained()} if self.steps else {}}
 
-    def load_state(self, state: Mapping, share_of) -> None:
-        """Goes on from a checkpoint whose average the model has loaded."""
+    def load_state(self, state: Mapping, share_of: Callable[[Tensor, Tensor], Tensor]) -> None:
+        """Goes on from a checkpoint whose average the model has loaded. ``share_of``: see ``sharding.share_of``."""
         if state["steps"]:
             self.start()
             self.steps = state["steps"]

@@ -11,11 +11,11 @@ from recbole_mm.terminal import say
 class FrozenPhase:
     """Decides from which epoch on the encoder trains, and from which weights of the recommender.
 
-    With ``encoder_freeze_epochs: auto``, an encoder with pretrained weights trains from the best recommender over the frozen encoder: once
-    the validation has not improved for ``stopping_step`` validations, or half of the epochs are over, the run goes back to its best epoch,
-    and the encoder trains from there ("Fine-tuning can distort pretrained features": Kumar et al., arXiv 2202.10054). The best epoch of
-    the run is then never worse in validation than the frozen encoder's. Without validation, or with rates that fall to the end of the
-    run (``cosine``), it is the first epoch in which the encoder stays as it is. An encoder from scratch trains from the beginning.
+    With ``encoder_freeze_epochs: auto``, the recommender first trains over a frozen encoder with pretrained weights. Once more than
+    ``stopping_step`` validations in a row have brought nothing better, or half of the epochs are over, the run goes back to its best
+    epoch, and the encoder trains from there ("Fine-tuning can distort pretrained features": Kumar et al., arXiv 2202.10054). The best
+    epoch of the run is then never worse in validation than the frozen encoder's. Without validation, or with learning rates that fall to
+    the end of the run (``cosine``), the encoder is frozen in the first epoch alone. An encoder from scratch trains from the beginning.
 
     Args:
         setting: ``encoder_freeze_epochs``.
@@ -24,8 +24,8 @@ class FrozenPhase:
         fixed: whether the length may not depend on the validation.
 
     Attributes:
-        epochs: how many epochs the encoder stays as it is, at most, until it is known.
-        kept: the number of those epochs that the run went on from.
+        epochs: how many epochs the encoder stays frozen; the largest possible number until that is known.
+        kept: the number of the epoch over whose recommender the encoder trains.
         auto: whether the validation decides.
     """
 

@@ -35,9 +35,9 @@ class MultiModalTrainer(TellsEpochs, ResumableTrainer):
 
     The recommender and the encoder have learning rates, weight decay and schedules of their own (see ``optimiser``). During the first
     epochs the encoder may stay as it is, and item features come from a table (see ``FrozenPhase``). While it trains, what is validated and
-    kept may be an average of the weights (see ``WeightAverage``). ``accumulation_steps`` batches make
-    one step of the optimiser. Several processes train as one process would on the batches of all of them together (see ``Ranks``), and
-    each of them evaluates its share of the users.
+    kept may be an average of the weights (see ``WeightAverage``). ``accumulation_steps`` batches make one step of the optimiser. Several
+    processes train as one process would on the batches of all of them together (see ``Ranks``), and each of them evaluates its share of
+    the users.
 
     Attributes:
         account, health: see ``TellsEpochs``.

@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from recbole_mm.encoder.augment import augment_pictures
 from recbole_mm.encoder.losses import supervised_contrastive
+from recbole_mm.encoder.random_views import augment_pictures
 from recbole_mm.finetune.batch import Batch
 from recbole_mm.finetune.retrieval import category_precision
 from recbole_mm.finetune.units import generator_for

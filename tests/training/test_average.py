@@ -4,13 +4,11 @@ import pytest
 import torch
 
 from recbole_mm.checkpoint import load_checkpoint
-from recbole_mm.encoder import build_encoder
-from recbole_mm.encoder.factory import create_encoder
 from recbole_mm.quick_start import build_trainer
 from recbole_mm.testing.planted import built
 from recbole_mm.training.average import WeightAverage
 from recbole_mm.training.trainer import MultiModalTrainer
-from tests.training.quick import QUICK
+from tests.training.quick import QUICK, count_as_pretrained
 
 KEYS = {**QUICK, "weight_average": 0.9, "topk": [5], "valid_metric": "Recall@5", "stopping_step": 9}
 
@@ -42,12 +40,7 @@ def test_it_is_for_pretrained_encoders_that_train(shop, monkeypatch):
 
     assert decay_of() == 0 == decay_of(encoder_training="pretrained", weight_average=0.9)
 
-    def counts_as_pretrained(name, **options):
-        encoder = create_encoder(name, **options)
-        encoder.from_scratch = False
-        return encoder
-
-    monkeypatch.setattr(build_encoder, "create_encoder", counts_as_pretrained)
+    count_as_pretrained(monkeypatch)
     assert decay_of() == 0.98
 
 

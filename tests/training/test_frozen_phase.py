@@ -5,13 +5,11 @@ from contextlib import suppress
 import pytest
 import torch
 
-from recbole_mm.encoder import build_encoder
-from recbole_mm.encoder.factory import create_encoder
 from recbole_mm.quick_start import build_trainer
 from recbole_mm.testing.planted import built
 from recbole_mm.training.refit import refit
 from recbole_mm.training.trainer import MultiModalTrainer
-from tests.training.quick import QUICK
+from tests.training.quick import QUICK, count_as_pretrained
 
 SCORES = [0.1, 0.3, 0.2, 0.2, 0.25, 0.4, 0.3, 0.3, 0.5, 0.5]
 KEYS = {**QUICK, "epochs": 9, "stopping_step": 1, "topk": [5], "valid_metric": "Recall@5"}
@@ -21,15 +19,10 @@ KEYS = {**QUICK, "epochs": 9, "stopping_step": 1, "topk": [5], "valid_metric": "
 def pretrained(monkeypatch):
     """Tiny encoders that count as pretrained, and validations whose scores are known."""
 
-    def counts_as_pretrained(name, **options):
-        encoder = create_encoder(name, **options)
-        encoder.from_scratch = False
-        return encoder
-
     def validate(trainer, *args, **kwargs):
         return {"recall@5": SCORES[trainer._epoch]}
 
-    monkeypatch.setattr(build_encoder, "create_encoder", counts_as_pretrained)
+    count_as_pretrained(monkeypatch)
     monkeypatch.setattr(MultiModalTrainer, "evaluate", validate)
 
 
@@ -71,14 +64,15 @@ def test_half_of_the_epochs_are_the_encoders(shop, monkeypatch):
     assert not torch.equal(seen[3][1], seen[2][1])
 
 
-@pytest.mark.parametrize("until", [3, 5], ids=["while frozen", "while the encoder trains"])
-def test_a_run_that_was_stopped_in_either_phase_ends_as_one_that_was_not(shop, monkeypatch, tmp_path, until):
+def test_a_run_that_was_stopped_in_either_phase_ends_as_one_that_was_not(shop, monkeypatch, tmp_path):
     _, straight, _ = trained(shop, monkeypatch, checkpoint_dir=str(tmp_path / "straight"))
-    stopped, *_ = trained(shop, monkeypatch, checkpoint_dir=str(tmp_path / "stopped"), until=until)
-    resumed, model, _ = trained(shop, monkeypatch, resume=stopped.saved_model_file, checkpoint_dir=str(tmp_path / "stopped"))
-    assert resumed.frozen.state() == {"epochs": 4, "kept": 2}
-    for name, value in straight.state_dict().items():
-        assert torch.equal(value, model.state_dict()[name]), name
+    for phase, until in (("while frozen", 3), ("while the encoder trains", 5)):
+        keys = {"checkpoint_dir": str(tmp_path / phase)}
+        stopped, *_ = trained(shop, monkeypatch, until=until, **keys)
+        resumed, model, _ = trained(shop, monkeypatch, resume=stopped.saved_model_file, **keys)
+        assert resumed.frozen.state() == {"epochs": 4, "kept": 2}, phase
+        for name, value in straight.state_dict().items():
+            assert torch.equal(value, model.state_dict()[name]), f"{phase}: {name}"
 
 
 def test_a_refit_leaves_out_the_epochs_that_the_run_went_back_from(shop, monkeypatch):

@@ -6,13 +6,12 @@ import pytest
 import torch
 from torch import nn
 
-from recbole_mm.encoder import build_encoder, create_encoder
 from recbole_mm.errors import InputError
 from recbole_mm.quick_start import build_trainer, run
 from recbole_mm.testing.planted import built, settings
 from recbole_mm.training.cost import cost_lines
 from recbole_mm.training.health import health_of, score_spreads
-from tests.training.quick import QUICK
+from tests.training.quick import QUICK, count_as_pretrained
 
 
 def trainer_of(folder, **keys):
@@ -50,13 +49,7 @@ def test_weights_without_gradient_decay_by_their_rate_whatever_the_learner(shop,
 
 def test_automatic_rates_depend_on_where_the_weights_come_from(planted, monkeypatch):
     assert trainer_of(planted)[0].optimizer.param_groups[1]["lr"] == 1e-3
-
-    def pretrained(name, **options):
-        encoder = create_encoder(name, **options)
-        encoder.from_scratch = False
-        return encoder
-
-    monkeypatch.setattr(build_encoder, "create_encoder", pretrained)
+    count_as_pretrained(monkeypatch)
     trainer = trainer_of(planted, epochs=6)[0]
     assert trainer.optimizer.param_groups[1]["lr"] == 1e-5 and trainer.frozen.epochs == 3
 

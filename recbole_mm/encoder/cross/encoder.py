@@ -10,7 +10,8 @@ from recbole_mm.encoder.cross.token_states import TokenStates
 
 
 class CrossEncoder(nn.Module):
-    """Encodes items as they are encoded in training with ``fusion: cross``. It is no ``ItemEncoder``, whose modalities are apart.
+    """Encodes items as they are encoded in training with ``fusion: cross``. It is no ``ItemEncoder``, because the rows of ``cross``
+    depend on two modalities.
 
     Args:
         encoder: the encoder, as it is after training.

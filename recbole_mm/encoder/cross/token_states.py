@@ -19,7 +19,7 @@ class Tokens(NamedTuple):
 
     Attributes:
         states: (n, L, d).
-        mask: bool (n, L), False for padding. Every item has a token that is none.
+        mask: bool (n, L), False for padding. Every item has a token that is no padding.
     """
 
     states: Tensor

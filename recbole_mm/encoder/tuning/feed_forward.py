@@ -21,7 +21,7 @@ class FeedForward(NamedTuple):
 
 def feed_forwards(encoder: ItemEncoder) -> dict[str, list[FeedForward]]:
     """``{name of a block: its feed-forward parts}`` for all blocks that some modality passes through; where each modality has an expert of
-    its own, every expert is such a part. A block of which nn.Linear is not the stuff (a convolutional one) has none.
+    its own, every expert is such a part. A block without linear maps (a convolutional one) has none.
 
     A feed-forward part widens its input by one linear map, or by two of which one is a gate, and narrows it again by the next that is
     called. In attention, maps of another shape or more of them stand before the last one, or nothing is widened.

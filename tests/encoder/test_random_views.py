@@ -4,8 +4,8 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from recbole_mm.encoder.augment import augment_pictures
 from recbole_mm.encoder.patches import stack_pictures, with_places
+from recbole_mm.encoder.random_views import augment_pictures
 
 PICTURES = torch.randint(0, 256, (6, 3, 20, 28), generator=torch.Generator().manual_seed(0), dtype=torch.uint8)
 NOTHING = {"crop": 1.0, "flip": 0.0, "jitter": 0.0}
