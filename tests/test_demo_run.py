@@ -5,7 +5,7 @@ import pytest
 from benchmarks.demo_truth import measure
 from recbole_mm.data.demo import write_demo
 
-QUICK = {"epochs": 4, "seed": 1, "use_id": False}
+QUICK = {"epochs": 6, "seed": 1, "use_id": False, "content_reg_weight": 0.03}
 
 
 @pytest.fixture(scope="module")

@@ -45,7 +45,7 @@ def trained(folder: Path, model: str, **keys) -> tuple[dict, dict, dict, int]:
         ("MGCN", {"modalities": ["image"]}),
         ("LATTICE", {"encoder_training": "pretrained"}),
         ("CLIPRec", {"modalities": ["image"], "encoder_tuning": "last_k", "encoder_last_k": 1, "cache_hidden_states": True}),
-        ("VBPR", {"modalities": ["image"], "encoder_tuning": "side", "missing": "zero"}),
+        ("VBPR", {"modalities": ["image"], "encoder_tuning": "side", "side_noise": 0, "missing": "zero"}),
         ("CLIPRec", {"fusion": "cross", "encoder_training": "pretrained"}),
     ],
 )

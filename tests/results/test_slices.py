@@ -59,7 +59,7 @@ def test_several_rankings_of_a_user_count_apart():
 
 @pytest.fixture(scope="module")
 def record(tmp_path_factory):
-    folder = write_planted(tmp_path_factory.mktemp("slices") / "shop", n_users=24, n_items=48)
+    folder = write_planted(tmp_path_factory.mktemp("slices") / "shop", n_users=60, n_items=48)
     write_features(folder)
     keys = {"modalities": ["a", "b"], "feature_files": {"a": "a.safetensors", "b": "b.safetensors"}, "cold_item_ratio": 0.2}
     keys |= {
