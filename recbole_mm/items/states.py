@@ -76,7 +76,7 @@ class NoisyStates:
     """
 
     def __init__(self, table: StateTable, noise: float) -> None:
-        self.table, self.width, self.noise = table, table.width, noise
+        self.table, self.width = table, table.width
         self._scale = table.spread() * noise if noise else None
 
     def rows(self, ids: Tensor, training: bool) -> Tensor:

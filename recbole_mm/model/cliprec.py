@@ -14,6 +14,25 @@ from recbole_mm.model.fusion import Gate, zero_linear
 from recbole_mm.model.loss import bpr_loss, log_inclusion, sampled_softmax_loss, squared_norm
 
 
+class UserEmbedding(nn.Embedding):
+    """User embeddings that are ``common + weight[u]``: what all users share, which is learnt from all interactions and ranks items by
+    how popular they are, and what is a user's own, which alone is regularised.
+
+    Args:
+        std, common_std: standard deviations at the start, of the users' own rows and of the common one.
+    """
+
+    def __init__(self, n_users: int, size: int, std: float, common_std: float) -> None:
+        super().__init__(n_users, size)
+        nn.init.normal_(self.weight, std=std)
+        self.common = nn.Parameter(common_std * torch.randn(size))
+
+    def _load_from_state_dict(self, state_dict, prefix, *args) -> None:
+        """As of any module; checkpoints of earlier versions have no vector that users share."""
+        state_dict.setdefault(f"{prefix}common", torch.zeros_like(self.common))
+        super()._load_from_state_dict(state_dict, prefix, *args)
+
+
 class CLIPRec(EmbeddingRecommender):
     """score(u, i) = p_u . q_i + c_u . g(f_i)
 
@@ -123,7 +142,7 @@ class CLIPRec(EmbeddingRecommender):
         features = self.item_features
         return features is not None and features.contrasts
 
-    def _user_tables(self) -> "list[UserEmbedding]":
+    def _user_tables(self) -> list[UserEmbedding]:
         return ([self.user_embedding] if self.use_id else []) + ([] if self.item_features is None else [self.user_content])
 
     def _item_parts(self, items: Tensor | slice, features: dict[str, Tensor], dropout: float = 0.0) -> list[Tensor]:
@@ -144,25 +163,6 @@ class CLIPRec(EmbeddingRecommender):
         crossed = self.project_cross(rows.pop(CROSS)) if CROSS in rows else 0
         own = list(rows.values())
         return self.project(torch.cat(own if self.gate is None else self.gate(own), dim=-1)) + crossed
-
-
-class UserEmbedding(nn.Embedding):
-    """User embeddings that are ``common + weight[u]``: what all users share, which is learnt from all interactions and ranks items by
-    how popular they are, and what is a user's own, which alone is regularised.
-
-    Args:
-        std, common_std: standard deviations at the start, of the users' own rows and of the common one.
-    """
-
-    def __init__(self, n_users: int, size: int, std: float, common_std: float) -> None:
-        super().__init__(n_users, size)
-        nn.init.normal_(self.weight, std=std)
-        self.common = nn.Parameter(common_std * torch.randn(size))
-
-    def _load_from_state_dict(self, state_dict, prefix, *args) -> None:
-        """As of any module; checkpoints of earlier versions have nothing in common."""
-        state_dict.setdefault(f"{prefix}common", torch.zeros_like(self.common))
-        super()._load_from_state_dict(state_dict, prefix, *args)
 
 
 class VLMoRec(CLIPRec):

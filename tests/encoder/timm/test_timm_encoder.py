@@ -23,6 +23,7 @@ from recbole_mm.testing.encoder_demands import EncoderChecks
 from recbole_mm.testing.odd_items import inputs_of
 from recbole_mm.testing.shops import Shops
 from tests.encoder.timm.conftest import ARCHITECTURES
+from tests.encoder.tuning.off_zero import off_zero
 from tests.timm_folders import write_timm
 
 BLOCKS = {"test_resnet": 4, "test_convnext": 4, "test_vit": 6, "mobilenetv4_conv_small_035": 5, "test_efficientnet": 5}
@@ -62,16 +63,6 @@ def loss_of(encoder: ItemEncoder) -> torch.Tensor:
     return (rows * torch.linspace(-1, 1, rows.shape[1])).sum() + rows.pow(2).sum()
 
 
-def moved(encoder: ItemEncoder) -> ItemEncoder:
-    """What trains and starts at zero moved off it: at zero the partners of an up-projection have no gradient."""
-    generator = torch.Generator().manual_seed(0)
-    with torch.no_grad():
-        for parameter in encoder.parameters():
-            if parameter.requires_grad and not parameter.any():
-                parameter.add_(0.02 * torch.randn(parameter.shape, generator=generator))
-    return encoder
-
-
 @pytest.mark.parametrize("name", ARCHITECTURES)
 def test_contract(name, folders, shops):
     full = f"timm:{name}@{folders[name]}"
@@ -107,7 +98,7 @@ def test_exactly_the_announced_parameters_get_a_gradient(name, checkpointing, en
             continue
         announced = tune(encoder, tuning, **SIZES)
         torch.testing.assert_close(rows_of(encoder), before, rtol=1e-4, atol=1e-5)
-        loss_of(moved(encoder).train()).backward()
+        loss_of(off_zero(encoder).train()).backward()
         reached = [name for name, p in encoder.named_parameters() if p.grad is not None and p.grad.any()]
         assert announced and reached == announced, tuning
 
@@ -117,7 +108,7 @@ def test_exactly_the_announced_parameters_get_a_gradient(name, checkpointing, en
 def test_lora_changes_every_map_and_merges_into_the_original_parameters(name, encoders):
     encoder = copy.deepcopy(encoders[name])
     tune(encoder, "lora", **SIZES)
-    tuned, merged = rows_of(moved(encoder)), rows_of(merge_lora(encoder))
+    tuned, merged = rows_of(off_zero(encoder)), rows_of(merge_lora(encoder))
     assert not torch.allclose(tuned, rows_of(encoders[name]), rtol=1e-3, atol=1e-3)
     torch.testing.assert_close(merged, tuned, rtol=1e-4, atol=1e-5)
     assert encoder.state_dict().keys() == encoders[name].state_dict().keys()
@@ -161,7 +152,7 @@ def test_a_saved_encoder_needs_nothing_else(name, tuning, folders, tmp_path):
     folder = shutil.copytree(folders[name.partition("?")[0]], tmp_path / "source")
     encoder = create_encoder(f"timm:{name}@{folder}")
     tune(encoder, tuning, **SIZES)
-    moved(encoder)
+    off_zero(encoder)
     with torch.no_grad():
         rows = rows_of(encoder)
         save_encoder(encoder, tmp_path / "saved")

@@ -16,6 +16,7 @@ from recbole_mm.encoder.tuning.tune import tune
 from recbole_mm.encoder.tuning.tunings import TUNINGS, LastK, Lora, Tuning, tuning_of_key
 from recbole_mm.errors import InputError
 from tests import hf_folders
+from tests.encoder.tuning.off_zero import off_zero
 
 INSIDE = [name for name in TUNINGS if name != "side"]
 SIZES = {"last_k": 1, "lora_rank": 4, "adapter_dim": 8, "multiway_dim": 8}
@@ -56,23 +57,13 @@ def loss_of(encoder: ItemEncoder) -> torch.Tensor:
     return sum(losses) + (encoder.contrastive_loss(rows) if encoder.aligned else 0.0)
 
 
-def shaken(encoder: ItemEncoder) -> ItemEncoder:
-    """What starts at zero (the up-projections of LoRA and adapters) moved off it: at zero their partners have no gradient."""
-    generator = torch.Generator().manual_seed(0)
-    with torch.no_grad():
-        for parameter in encoder.parameters():
-            if parameter.requires_grad and not parameter.any():
-                parameter.add_(0.02 * torch.randn(parameter.shape, generator=generator))
-    return encoder
-
-
 @pytest.mark.parametrize("checkpointing", [False, True], ids=["plain", "checkpointing"])
 @pytest.mark.parametrize("tuning", INSIDE)
 @pytest.mark.parametrize("kind", ["open_clip", "vlmo", "beit3", "hf", "separate"])
 def test_exactly_the_announced_parameters_get_a_gradient(kind, tuning, checkpointing, encoders, shelf):
     encoder = create_encoder(shelf[kind], seed=1, gradient_checkpointing=True) if checkpointing else copy.deepcopy(encoders[kind])
     announced = tune(encoder, tuning, **SIZES)
-    shaken(encoder).train()
+    off_zero(encoder).train()
     loss_of(encoder).backward()
     with_gradient = [name for name, p in encoder.named_parameters() if p.grad is not None and bool(p.grad.abs().sum() > 0)]
     assert announced and with_gradient == announced
@@ -119,7 +110,7 @@ def test_low_rank_updates_are_drawn_alike_for_every_device():
 def test_lora_merges_into_the_original_parameters(kind, encoders):
     encoder = copy.deepcopy(encoders[kind])
     tune(encoder, "lora", **SIZES)
-    shaken(encoder)
+    off_zero(encoder)
     with torch.no_grad():
         tuned, plain = rows_of(encoder), rows_of(encoders[kind])
         merged = rows_of(merge_lora(encoder))
@@ -178,7 +169,7 @@ def test_the_table_of_keys_agrees_on_what_belongs_to_which_tuning():
 def test_a_lora_tuned_encoder_is_exported_as_a_file_that_its_name_takes(kind, encoders, shelf, tmp_path):
     encoder = copy.deepcopy(encoders[kind])
     tune(encoder, "lora", **SIZES)
-    shaken(encoder)
+    off_zero(encoder)
     export_weights(encoder, tmp_path / "tuned.safetensors")
     back = create_encoder(f"{shelf[kind]}@{tmp_path / 'tuned.safetensors'}")
     with torch.no_grad():
@@ -195,7 +186,7 @@ def test_what_no_single_file_holds_is_not_exported_without_it(tmp_path):
     with pytest.raises(InputError, match="dense.0.0.weight"):
         export_weights(encoder, tmp_path / "no.safetensors")
     tune(encoder, "lora", **SIZES)
-    shaken(encoder)
+    off_zero(encoder)
     export_weights(encoder, folder / "model.safetensors")
     given = {"text": encoder.tokenize(["a red wool scarf", "silk"])}
     with torch.no_grad():
