@@ -1,27 +1,18 @@
 """FREEDOM: a frozen graph between items, and a pruned graph between users and items."""
 
-from collections.abc import Mapping
-
 import torch
 from torch import Tensor
 
-from recbole_mm.config.kinds import AMOUNT, COUNT, SHARE, SWITCH, Key, Kind, is_amount
+from recbole_mm.config.kinds import AMOUNT, COUNT, SHARE, SWITCH, Key
 from recbole_mm.data.dataset import MultiModalDataset
-from recbole_mm.errors import InputError
 from recbole_mm.model.base import ModalityProjection, xavier_embedding
-from recbole_mm.model.graph import InteractionGraph, knn_graph, light_gcn, propagate, sum_graphs
-from recbole_mm.model.item_graph import ItemGraphRecommender
+from recbole_mm.model.graph import InteractionGraph, light_gcn, propagate
+from recbole_mm.model.item_graph import WeightedGraphRecommender
 from recbole_mm.model.loss import bpr_loss
-from recbole_mm.model.sparse import SparseMatrix
 from recbole_mm.model.trained import TrainedFeatures
 
-WEIGHTS = Kind(
-    "dict", "weights from 0 to 1 of modalities by name, such as {image: 0.1}, or ~",
-    lambda v: isinstance(v, Mapping) and all(is_amount(weight) and weight <= 1 for weight in v.values()),
-)  # fmt: skip
 
-
-class FREEDOM(ItemGraphRecommender):
+class FREEDOM(WeightedGraphRecommender):
     """FREEDOM (Zhou & Shen, "A Tale of Two Graphs: Freezing and Denoising Graph Structures for Multimodal Recommendation", MM 2023).
 
     S_m: 1 for the ``knn_k`` items most similar (cosine) to an item in modality m, itself among them, else 0; D^-1/2 S_m D^-1/2
@@ -47,13 +38,6 @@ class FREEDOM(ItemGraphRecommender):
         "embedding_size": Key(64, COUNT, "Size of the id embeddings and of each modality's projection."),
         "n_layers": Key(2, COUNT, "Layers of LightGCN on the user-item graph."),
         "n_item_layers": Key(1, COUNT, "Layers of propagation on the item graph."),
-        "knn_k": Key(10, COUNT, "Number of neighbours of an item in each modality."),
-        "modality_weights": Key(
-            {"image": 0.1},
-            WEIGHTS,
-            "Weights of the modalities' item graphs. Modalities that are not named share equally what is left of 1.",
-            may_be_empty=True,
-        ),
         "edge_dropout": Key(0.9, SHARE, "Share of the interactions that an epoch leaves out of the graph. Grid: [0.8, 0.9]."),
         "reg_weight": Key(0.001, AMOUNT, "Weight of the modalities' BPR loss. Grid: [0.0, 1e-5, 1e-4, 1e-3]."),
         "legacy_trained_features": Key(False, SWITCH, "True: a frozen encoder's features train along, as in published numbers."),
@@ -61,10 +45,9 @@ class FREEDOM(ItemGraphRecommender):
 
     def __init__(self, config, dataset: MultiModalDataset) -> None:
         super().__init__(config, dataset)
-        size, modalities = config["embedding_size"], self.item_features.modalities
-        self.knn_k, self.edge_dropout, self.reg_weight = config["knn_k"], config["edge_dropout"], config["reg_weight"]
+        size = config["embedding_size"]
+        self.edge_dropout, self.reg_weight = config["edge_dropout"], config["reg_weight"]
         self.n_layers, self.n_item_layers = config["n_layers"], config["n_item_layers"]
-        self.modality_weights = spread_weights(config["modality_weights"], modalities)
         self.user_embedding = xavier_embedding(self.n_users, size)
         self.item_embedding = xavier_embedding(self.n_items, size)
         self.trained = TrainedFeatures.where(config["legacy_trained_features"], self.item_features)
@@ -94,24 +77,3 @@ class FREEDOM(ItemGraphRecommender):
         adjacency = self.training_adjacency if self.training else self.adjacency
         users, items = light_gcn(adjacency, self.user_embedding.weight, ids, self.n_layers)
         return users, items + propagate(self.item_graph, ids, self.n_item_layers)
-
-    def build_item_graph(self, features: dict[str, Tensor]) -> SparseMatrix:
-        """The matrix S (n_items, n_items)."""
-        graphs = [knn_graph(rows, self.knn_k, absent=~self.item_features.present(m)) for m, rows in features.items()]
-        return sum_graphs([graph.binary().normalised() for graph in graphs], [self.modality_weights[m] for m in features]).frozen()
-
-
-def spread_weights(named: Mapping[str, float] | None, modalities: tuple[str, ...]) -> dict[str, float]:
-    """One weight per modality, 1 in total: the weights of ``named``, of which some may not be in use, and equal shares of the rest.
-
-    Raises:
-        InputError: ``named`` leaves nothing for the modalities in use.
-    """
-    named = named or {}
-    used = {m: float(named[m]) for m in modalities if m in named}
-    others = [m for m in modalities if m not in used]
-    weights = used | {m: (1 - sum(used.values())) / len(others) for m in others}
-    total = sum(weights.values())
-    if total <= 0 or min(weights.values()) < 0:
-        raise InputError(f"modality_weights '{named}' leave nothing for {', '.join(others or modalities)}")
-    return {m: weights[m] / total for m in modalities}

@@ -9,8 +9,8 @@ import torch
 
 from recbole_mm.config.multimodal_config import MultiModalConfig
 from recbole_mm.errors import InputError
-from recbole_mm.model.freedom import spread_weights
 from recbole_mm.model.graph import InteractionGraph
+from recbole_mm.model.item_graph import spread_weights
 from recbole_mm.quick_start import build_trainer, run
 from recbole_mm.testing.planted import built, settings
 from tests.model.dense import (
