@@ -81,11 +81,17 @@ class InteractionGraph:
         return InteractionGraph(self.users[kept], self.items[kept], self.n_users, self.n_items)
 
 
-def propagate(graph: "SparseMatrix | ItemGraph", x: Tensor, layers: int) -> Tensor:
-    """A^layers x, with A the graph's matrix (n, n): (n, d) in, (n, d) out."""
+def propagate(graph: "SparseMatrix | ItemGraph", x: Tensor, layers: int, pool: str = "last") -> Tensor:
+    """A^layers x, with A the graph's matrix (n, n): (n, d) in, (n, d) out.
+
+    Args:
+        pool: ``last``, or the ``sum`` or the ``mean`` of x, A x, ..., A^layers x.
+    """
+    total = x
     for _ in range(layers):
         x = graph @ x
-    return x
+        total = x if pool == "last" else total + x
+    return total / (layers + 1) if pool == "mean" else total
 
 
 def light_gcn(adjacency: SparseMatrix, users: Tensor, items: Tensor, layers: int) -> tuple[Tensor, Tensor]:
@@ -98,10 +104,7 @@ def light_gcn(adjacency: SparseMatrix, users: Tensor, items: Tensor, layers: int
     Returns:
         The users' rows (n_users, d) and the items' rows (n_items, d).
     """
-    outputs = [torch.cat([users, items])]
-    for _ in range(layers):
-        outputs.append(adjacency @ outputs[-1])
-    return (sum(outputs[1:], outputs[0]) / len(outputs)).split([len(users), len(items)])
+    return propagate(adjacency, torch.cat([users, items]), layers, "mean").split([len(users), len(items)])
 
 
 @dataclass

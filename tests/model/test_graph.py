@@ -86,18 +86,18 @@ def test_the_graph_of_a_data_set_has_its_distinct_training_pairs(planted):
 
 
 @pytest.mark.parametrize("layers", [0, 1, 3])
-@pytest.mark.parametrize("mean", [False, True], ids=["propagate", "light_gcn"])
-def test_propagation_is_that_of_matrix_powers(graph, pairs, layers, mean):
+@pytest.mark.parametrize("pool", ["last", "sum", "mean", "light_gcn"])
+def test_propagation_is_that_of_matrix_powers(graph, pairs, layers, pool):
     adjacency, x = slow_adjacency(pairs, "symmetric", False), np.random.default_rng(1).normal(size=(N_USERS + N_ITEMS, 4))
     powers = [np.linalg.matrix_power(adjacency, n) for n in range(layers + 1)]
-    operator = sum(powers) / (layers + 1) if mean else powers[-1]
+    operator = {"last": powers[-1], "sum": sum(powers)}.get(pool, sum(powers) / (layers + 1))
     ours = torch.tensor(x, requires_grad=True)
-    if mean:
+    if pool == "light_gcn":
         users, items = light_gcn(graph.adjacency(), ours[:N_USERS], ours[N_USERS:], layers)
         assert len(users) == N_USERS
         result = torch.cat([users, items])
     else:
-        result = propagate(graph.adjacency(), ours, layers)
+        result = propagate(graph.adjacency(), ours, layers, pool)
     np.testing.assert_allclose(result.detach(), operator @ x, atol=1e-6)
     out = torch.randn_like(result)
     (result * out).sum().backward()
