@@ -40,9 +40,12 @@ def _check_loss(config: Mapping) -> None:
     if config["use_id"] is False and config["modalities"] == []:
         raise InputError("use_id: False and modalities: [] leave nothing to recommend by")
     if config["loss_type"] == "BPR" and config["train_neg_sample_args"]["distribution"] == "none":
-        raise InputError("loss_type: BPR needs negatives, and train_neg_sample_args gives none; leave it out, or use loss_type: SSM")
-    if config["loss_type"] == "SSM" and config["train_batch_size"] * max(config["nproc"] or 1, Ranks.current().world) == 1:
-        raise InputError("loss_type: SSM takes negatives from the batch, and train_batch_size 1 has none; raise it, or set loss_type: BPR")
+        raise InputError(f"{config['model']} with loss_type: BPR needs negatives, and train_neg_sample_args gives none; leave it out, or "
+                         "use loss_type: SSM")  # fmt: skip
+    loss, pairs = config["loss_type"], config["train_batch_size"] * max(config["nproc"] or 1, Ranks.current().world)
+    if loss in ("SSM", "InfoNCE", "DirectAU") and pairs == 1:
+        raise InputError(f"loss_type: {loss} compares the items of a batch, and train_batch_size 1 has but one; raise it, or set "
+                         "loss_type: BPR")  # fmt: skip
     if ModalitySources.from_config(config).encoder_trains and config["train_neg_sample_args"].get("dynamic"):
         raise InputError("train_neg_sample_args: dynamic encodes the catalogue at every step; set encoder_training: pretrained")
 

@@ -19,7 +19,7 @@ from recbole_mm.config.keys import KEYS
 from recbole_mm.config.kinds import EVERY_MODEL, NAMES
 from recbole_mm.config.known_keys import DERIVED, check_keys, foreign_facts, foreign_keys, known_keys, our_keys
 from recbole_mm.config.model_keys import declared_keys
-from recbole_mm.config.negatives import settle_negatives
+from recbole_mm.config.negatives import WITHOUT_NEGATIVES, settle_negatives
 from recbole_mm.config.parse import parse_container, parse_scalar, parse_settings
 from recbole_mm.config.plugins import load_plugins, plugin_paths
 from recbole_mm.config.properties import properties_dir, recbole_properties
@@ -254,7 +254,7 @@ class MultiModalConfig(Config):
             final["encoder"] = f"{backend}:{final['encoder']}"
         self.notices = [*self.notices, *settle_negatives(final, self.external_config_dict, self.model_class)]
         super()._set_default_parameters()
-        if ours and final.get("loss_type") == "SSM":
+        if ours and final.get("loss_type") in WITHOUT_NEGATIVES:
             final["MODEL_INPUT_TYPE"] = InputType.POINTWISE
 
     def _init_device(self) -> None:

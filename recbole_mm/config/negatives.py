@@ -9,6 +9,8 @@ from recbole_mm.config.registry import is_ours
 from recbole_mm.errors import InputError
 
 DISTRIBUTIONS = ("uniform", "popularity", "none", "None")
+WITHOUT_NEGATIVES = ("SSM", "sampled_softmax", "DirectAU", "InfoNCE", "bootstrap")
+"""The losses of our models that take no negatives of RecBole's samplers."""
 NEGATIVES_HOLD = {
     "distribution": lambda v: v is None or v in DISTRIBUTIONS, "sample_num": lambda v: is_whole(v) and v > 0 or v == "none",
     "alpha": lambda v: is_amount(v) or v == "none", "dynamic": lambda v: isinstance(v, bool), "candidate_num": is_whole,
@@ -48,14 +50,14 @@ def settle_negatives(settings: dict, given: Mapping, model_class: type) -> list[
     """
     loss, name = settings.get("loss_type"), model_class.__name__
     wanted = wants_negatives(settings["train_neg_sample_args"])
-    in_batch = is_ours(model_class) and loss == "SSM"
+    in_batch = is_ours(model_class) and loss in WITHOUT_NEGATIVES
     if not wanted or in_batch or _compares_with_all_items(model_class, loss):
         settings["train_neg_sample_args"] = None
     if not wanted or settings["train_neg_sample_args"] is not None:
         return []
     if in_batch:
         told = "train_neg_sample_args" in given
-        return ["loss_type SSM takes its negatives from the batch: train_neg_sample_args is not used"] if told else []
+        return [f"loss_type {loss} takes no negatives of RecBole's: train_neg_sample_args is not used"] if told else []
     if "train_neg_sample_args" in given:
         raise InputError(f"{name} with loss_type: CE compares with all items and takes no negatives: leave train_neg_sample_args out, or "
                          "set loss_type: BPR")  # fmt: skip

@@ -123,13 +123,21 @@ class EmbeddingRecommender(MultiModalRecommender):
         return (users[interaction[self.USER_ID]] @ items.T).view(-1)
 
     def final_embeddings(self) -> tuple[Tensor, Tensor]:
-        """The result of ``embed()``, which is computed once per evaluation."""
+        """The result of ``embed()`` as scores take it (``ranked``), which is computed once per evaluation."""
         if self.training or torch.is_grad_enabled():
-            return self.embed()
+            return self._ranked_embeddings()
         version = tensor_versions(chain(self.parameters(), self.buffers()))
         if self._final is None or self._final_version != version:
-            self._final, self._final_version = self.embed(), version
+            self._final, self._final_version = self._ranked_embeddings(), version
         return self._final
+
+    def _ranked_embeddings(self) -> tuple[Tensor, Tensor]:
+        users, items = self.embed()
+        return self.ranked(users), self.ranked(items)
+
+    def ranked(self, rows: Tensor) -> Tensor:
+        """Final embeddings (n, d) of users or items as scores take them: as they are, unless a subclass ranks by the cosine."""
+        return rows
 
     @torch.no_grad()
     def item_vectors(self, features: Mapping[str, Tensor]) -> Tensor:
@@ -222,18 +230,3 @@ def nearest_mean(features: Mapping[str, Tensor], known: Mapping[str, Tensor], ve
     weights = torch.softmax(-50 * distances / distances.median(1, keepdim=True).values.clamp_min(1e-9), dim=1).unsqueeze(-1)
     lengths = (weights * neighbours.norm(dim=-1, keepdim=True)).sum(1)
     return lengths * normalize((weights * neighbours).sum(1), dim=-1)
-
-
-class UserPositives:
-    """The items that each user has interacted with in training. Looking up n pairs among N interactions takes n log N steps."""
-
-    def __init__(self, users: np.ndarray, items: np.ndarray, n_items: int) -> None:
-        self.n_items = n_items
-        self.codes = torch.from_numpy(np.unique(users.astype(np.int64) * n_items + items.astype(np.int64)))
-
-    def among(self, users: Tensor, items: Tensor) -> Tensor:
-        """bool (n_users, n_candidates): has that user (n_users,) interacted with that item (n_candidates,)?"""
-        self.codes = self.codes.to(users.device)
-        wanted = users.unsqueeze(1) * self.n_items + items.unsqueeze(0)
-        at = torch.searchsorted(self.codes, wanted).clamp(max=len(self.codes) - 1)
-        return self.codes[at] == wanted

@@ -4,15 +4,16 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from recbole_mm.config.kinds import AMOUNT, COUNT, SHARE, SWITCH, Key
+from recbole_mm.config.kinds import AMOUNT, COUNT, SHARE, SWITCH, Key, choice
 from recbole_mm.data.dataset import MultiModalDataset
-from recbole_mm.model.base import EmbeddingRecommender, ModalityProjection, xavier_embedding
+from recbole_mm.model.base import ModalityProjection, xavier_embedding
 from recbole_mm.model.graph import InteractionGraph, light_gcn
 from recbole_mm.model.loss import table_norm
+from recbole_mm.model.objective import LOSS_TYPE, LOSSES, ObjectiveRecommender
 from recbole_mm.model.trained import TrainedFeatures
 
 
-class BM3(EmbeddingRecommender):
+class BM3(ObjectiveRecommender):
     """BM3 (Zhou et al., "Bootstrap Latent Representations for Multi-modal Recommendation", WWW 2023).
 
     h_u, h_i are LightGCN's embeddings (mean over layers 0 to ``n_layers``), h_i with the item's id embedding added once more; h_m =
@@ -24,7 +25,8 @@ class BM3(EmbeddingRecommender):
     - for every modality, ``cl_weight`` * (inter: d(P(h_m), target h_i) + intra: d(P(h_m), target h_m));
     - ``reg_weight`` * L2 of h_u and h_i.
 
-    score(u, i) = P(h_u) . P(h_i). No negatives are sampled. Training reads the features of the batch's items only; scoring reads none.
+    score(u, i) = P(h_u) . P(h_i). No negatives are sampled. Another ``loss_type``
+    takes the place of the graph reconstruction. Training reads the features of the batch's items only; scoring reads none.
 
     Deviations: two of them are taken from the authors' code, to which the published grid belongs. ``cl_weight`` is 1 in the paper. The L2
     term takes the norms of the tables of all h_u and all h_i, not squared, divided by the number of items; the paper squares the norms. A
@@ -34,6 +36,7 @@ class BM3(EmbeddingRecommender):
     needs_features = True
     loss_names = ("recommendation", "alignment", "regularisation")
     keys = {
+        "loss_type": Key("bootstrap", choice("bootstrap", *LOSSES), LOSS_TYPE),
         "embedding_size": Key(64, COUNT, "Size of the id embeddings and of each modality's projection."),
         "n_layers": Key(1, COUNT, "Layers of propagation. Grid: [1, 2]."),
         "dropout": Key(0.5, SHARE, "Dropout of the target views. Grid: [0.3, 0.5]."),
@@ -46,6 +49,7 @@ class BM3(EmbeddingRecommender):
         super().__init__(config, dataset)
         size = config["embedding_size"]
         self.n_layers, self.dropout = config["n_layers"], config["dropout"]
+        self.bootstraps = config["loss_type"] == "bootstrap"
         self.cl_weight, self.reg_weight = config["cl_weight"], config["reg_weight"]
         self.user_embedding = xavier_embedding(self.n_users, size)
         self.item_embedding = xavier_embedding(self.n_items, size)
@@ -57,16 +61,20 @@ class BM3(EmbeddingRecommender):
         self.adjacency = InteractionGraph.from_dataset(dataset, config["device"]).adjacency()
 
     def calculate_loss(self, interaction) -> tuple[Tensor, ...]:
-        users, items = interaction[self.USER_ID], interaction[self.ITEM_ID]
+        batch = self.objective.batch(interaction)
         all_users, all_items = self.latent()
-        of_users, of_items = all_users[users], all_items[items]
+        items = batch.items[batch.positives]
+        of_users, of_items = all_users[batch.users], all_items[items]
         target_items = self.target(of_items)
-        reconstruction = self.distance(of_users, target_items) + self.distance(of_items, self.target(of_users))
+        if self.bootstraps:
+            main = self.distance(of_users, target_items) + self.distance(of_items, self.target(of_users))
+        else:
+            main = batch.loss(self.predictor(of_users), self.predictor(all_items[batch.items]))
         alignment = sum(
             self.distance(content, target_items) + self.distance(content, self.target(content))
             for content in self.project((self.trained or self.item_features)(items)).values()
         )
-        return reconstruction, self.cl_weight * alignment, self.reg_weight * table_norm(all_users, all_items)
+        return main, self.cl_weight * alignment, self.reg_weight * table_norm(all_users, all_items)
 
     def embed(self, fresh_ids: Tensor | None = None) -> tuple[Tensor, Tensor]:
         users, items = self.latent()

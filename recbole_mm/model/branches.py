@@ -6,12 +6,13 @@ from torch.nn import functional
 
 from recbole_mm.config.kinds import AMOUNT, COUNT, Key
 from recbole_mm.data.dataset import MultiModalDataset
-from recbole_mm.model.base import EmbeddingRecommender, ModalityProjection, xavier_embedding
+from recbole_mm.model.base import ModalityProjection, xavier_embedding
 from recbole_mm.model.graph import InteractionGraph, light_gcn
 from recbole_mm.model.loss import squared_norm
+from recbole_mm.model.objective import Batch, ObjectiveRecommender
 
 
-class BranchRecommender(EmbeddingRecommender):
+class BranchRecommender(ObjectiveRecommender):
     """Final embeddings = a linear map of [branch_id ; branch_m ; ...], one for users and one for items.
 
     A branch is LightGCN (mean over layers 0 to ``n_layers``) over the training interactions, from the users' embeddings, which all
@@ -55,6 +56,6 @@ class BranchRecommender(EmbeddingRecommender):
         users = self.user_embedding.weight.repeat(1, len(item_rows))
         return light_gcn(self.adjacency, users, torch.cat(item_rows, dim=1), self.n_layers)
 
-    def regularisation(self, users: Tensor, *items: Tensor) -> Tensor:
+    def regularisation(self, batch: Batch) -> Tensor:
         """``reg_weight`` times the L2 term over the batch's id embeddings."""
-        return self.reg_weight * squared_norm(self.user_embedding(users), *map(self.item_embedding, items))
+        return self.reg_weight * squared_norm(self.user_embedding(batch.users), *batch.sides(self.item_embedding(batch.items)))

@@ -2,16 +2,16 @@
 
 from collections.abc import Mapping
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
 from recbole_mm.config.kinds import AMOUNT, COUNT, SHARE, SWITCH, Key, choice
 from recbole_mm.config.modalities import CROSS
 from recbole_mm.data.dataset import MultiModalDataset
-from recbole_mm.model.base import EmbeddingRecommender, UserPositives, two_parts
+from recbole_mm.model.base import two_parts
 from recbole_mm.model.fusion import Gate, zero_linear
-from recbole_mm.model.loss import bpr_loss, log_inclusion, sampled_softmax_loss, squared_norm
+from recbole_mm.model.loss import squared_norm
+from recbole_mm.model.objective import LOSS_TYPE, LOSSES, ObjectiveRecommender
 
 
 class UserEmbedding(nn.Embedding):
@@ -33,7 +33,7 @@ class UserEmbedding(nn.Embedding):
         super()._load_from_state_dict(state_dict, prefix, *args)
 
 
-class CLIPRec(EmbeddingRecommender):
+class CLIPRec(ObjectiveRecommender):
     """score(u, i) = p_u . q_i + c_u . g(f_i)
 
     p and q are id embeddings (``use_id``), c_u is the user's content embedding, and f_i are the item's features in all modalities in use,
@@ -46,10 +46,10 @@ class CLIPRec(EmbeddingRecommender):
     ``contrastive_weight`` times the encoder's image-text contrastive loss over the batch's distinct items. Both pass gradients to the
     encoder.
 
-    The recommendation loss is in-batch sampled softmax with log-popularity correction, where the user's other training items are masked
-    (``loss_type: SSM``), or BPR over RecBole's sampled negatives (``loss_type: BPR``). With ``use_id: False`` no parameter belongs to a
-    single item, so items without interactions are ranked by their content. ``id_dropout`` hides the id part of that share of the batch's
-    items from the loss, so that the content part has to learn what the ids would otherwise explain.
+    The recommendation loss is in-batch sampled softmax with log-popularity correction, or another of Objective's (``loss_type``). With
+    ``use_id: False`` no parameter belongs to a single item, so items without interactions are ranked by their content. ``id_dropout``
+    hides the id part of that share of the batch's items from the loss, so that the content part has to learn what the ids would otherwise
+    explain.
 
     Deviation: the paper plugs encoders into existing recommenders. This model is a plain one, which shows what the encoder contributes.
     """
@@ -59,7 +59,7 @@ class CLIPRec(EmbeddingRecommender):
         "embedding_size": Key(64, COUNT, "Size of the id embeddings, and of the content embeddings."),
         "use_id": Key(True, SWITCH, "False: content only; items without interactions are then ranked like any other."),
         "fusion": Key("concat", choice("concat", "gated", CROSS), "How an item's features are joined."),
-        "loss_type": Key("SSM", choice("SSM", "BPR"), "In-batch sampled softmax, or BPR with RecBole's sampled negatives."),
+        "loss_type": Key("SSM", choice(*LOSSES), LOSS_TYPE),
         "contrastive_weight": Key(0.1, AMOUNT, "Weight of the image-text contrastive loss over the batch's distinct items (end2end)."),
         "id_dropout": Key(0.3, SHARE, "Share of the batch's items whose id part is hidden from the loss."),
         "id_init_std": Key(0.01, AMOUNT, "Standard deviation of the item id embeddings at the start."),
@@ -70,7 +70,7 @@ class CLIPRec(EmbeddingRecommender):
     def __init__(self, config, dataset: MultiModalDataset) -> None:
         super().__init__(config, dataset)
         size = config["embedding_size"]
-        self.use_id, self.loss_type, self.id_dropout = config["use_id"], config["loss_type"], config["id_dropout"]
+        self.use_id, self.id_dropout = config["use_id"], config["id_dropout"]
         self.contrastive_weight = config["contrastive_weight"]
         self.reg_weight, self.content_reg_weight = config["reg_weight"], config["content_reg_weight"]
         if self.use_id:
@@ -88,37 +88,23 @@ class CLIPRec(EmbeddingRecommender):
                 self.logger.info("fusion: gated has no effect: there is only one modality to weigh")
         if self.contrastive_weight and not self._contrasts:
             self.logger.info("contrastive_weight is not used: it needs an encoder that trains and reads both pictures and texts")
-        interactions = dataset.inter_feat
-        users, items = interactions[self.USER_ID].numpy(), interactions[self.ITEM_ID].numpy()
-        popularity = np.bincount(items, minlength=self.n_items) / max(len(items), 1)
-        self.register_buffer("popularity", torch.tensor(popularity, dtype=torch.float32), persistent=False)
-        self.positives = UserPositives(users, items, self.n_items)
 
     @classmethod
     def ranks_new_items(cls, config) -> bool:
         return not config["use_id"]
 
     def calculate_loss(self, interaction) -> tuple[Tensor, ...]:
-        users, positive = interaction[self.USER_ID], interaction[self.ITEM_ID]
-        batch = [positive] if self.loss_type == "SSM" else [positive, interaction[self.NEG_ITEM_ID]]
-        distinct, columns = torch.unique(torch.cat(batch), return_inverse=True)
-        features = self.item_features(distinct) if self.item_features is not None else {}
-        item_parts = self._item_parts(distinct, features, dropout=self.id_dropout if self.training else 0.0)
-        own = [table(users) for table in self._user_tables()]
+        batch = self.objective.batch(interaction)
+        features = self.item_features(batch.items) if self.item_features is not None else {}
+        item_parts = self._item_parts(batch.items, features, dropout=self.id_dropout if self.training else 0.0)
+        own = [table(batch.users) for table in self._user_tables()]
         user_parts = [table.common + rows for table, rows in zip(self._user_tables(), own, strict=True)]
-        if self.loss_type == "SSM":
-            scores = sum(u @ i.T for u, i in zip(user_parts, item_parts, strict=True))
-            masked = self.positives.among(users, distinct)
-            log_sampling = log_inclusion(self.popularity[distinct], len(positive))
-            loss = sampled_softmax_loss(scores, columns, log_sampling, masked)
-        else:
-            scores = sum((u.repeat(2, 1) * i[columns]).sum(-1) for u, i in zip(user_parts, item_parts, strict=True))
-            loss = bpr_loss(*scores.chunk(2))
+        loss = batch.loss(torch.cat(user_parts, dim=-1), torch.cat(item_parts, dim=-1))
         weights = [self.reg_weight] * self.use_id + [self.content_reg_weight] * bool(features)
         norms = [squared_norm(u, i) for u, i in zip(own, item_parts, strict=True)]
         losses = (loss, sum(w * norm for w, norm in zip(weights, norms, strict=True)))
         if self.contrastive_weight and self._contrasts:
-            losses += (self.contrastive_weight * self.item_features.contrastive_loss(distinct, features),)
+            losses += (self.contrastive_weight * self.item_features.contrastive_loss(batch.items, features),)
         return losses
 
     def embed(self, fresh_ids: Tensor | None = None) -> tuple[Tensor, Tensor]:

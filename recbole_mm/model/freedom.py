@@ -1,6 +1,5 @@
 """FREEDOM: a frozen graph between items, and a pruned graph between users and items."""
 
-import torch
 from torch import Tensor
 
 from recbole_mm.config.kinds import AMOUNT, COUNT, SHARE, SWITCH, Key
@@ -8,7 +7,6 @@ from recbole_mm.data.dataset import MultiModalDataset
 from recbole_mm.model.base import ModalityProjection, xavier_embedding
 from recbole_mm.model.graph import InteractionGraph, light_gcn, propagate
 from recbole_mm.model.item_graph import WeightedGraphRecommender
-from recbole_mm.model.loss import bpr_loss
 from recbole_mm.model.trained import TrainedFeatures
 
 
@@ -64,12 +62,10 @@ class FREEDOM(WeightedGraphRecommender):
         return self.interactions.sample(1 - self.edge_dropout, self.interactions.edge_weights())
 
     def calculate_loss(self, interaction) -> tuple[Tensor, ...]:
-        users, positive, negative = interaction[self.USER_ID], interaction[self.ITEM_ID], interaction[self.NEG_ITEM_ID]
-        distinct, places = torch.unique(torch.cat([positive, negative]), return_inverse=True)
+        batch = self.objective.batch(interaction)
         user_rows, item_rows = self.embed()
-        views = [item_rows[distinct], *self.project((self.trained or self.item_features)(distinct)).values()]
-        u = user_rows[users].repeat(2, 1)
-        losses = [bpr_loss(*(u * rows[places]).sum(-1).chunk(2)) for rows in views]
+        views = [item_rows[batch.items], *self.project((self.trained or self.item_features)(batch.items)).values()]
+        losses = [batch.loss(user_rows[batch.users], rows) for rows in views]
         return losses[0], self.reg_weight * sum(losses[1:])
 
     def embed(self, fresh_ids: Tensor | None = None) -> tuple[Tensor, Tensor]:

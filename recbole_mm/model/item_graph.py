@@ -8,8 +8,9 @@ from torch import Tensor
 from recbole_mm.config.kinds import COUNT, Key, Kind, is_amount
 from recbole_mm.data.dataset import MultiModalDataset
 from recbole_mm.errors import InputError
-from recbole_mm.model.base import EmbeddingRecommender, tensor_versions
+from recbole_mm.model.base import tensor_versions
 from recbole_mm.model.graph import knn_graph, sum_graphs
+from recbole_mm.model.objective import ObjectiveRecommender
 from recbole_mm.model.sparse import SparseMatrix
 
 WEIGHTS = Kind(
@@ -18,8 +19,8 @@ WEIGHTS = Kind(
 )  # fmt: skip
 
 
-class ItemGraphRecommender(EmbeddingRecommender):
-    """An EmbeddingRecommender with graphs between items that are made from their features (``build_item_graph``).
+class ItemGraphRecommender(ObjectiveRecommender):
+    """An ObjectiveRecommender with graphs between items that are made from their features (``build_item_graph``).
 
     ``self.item_graph`` always belongs to the features that the model has. With a frozen encoder it is made once. While an encoder trains,
     it is made anew before every epoch, and within an epoch after every ``item_graph_every`` steps of the run, for which the catalogue is

@@ -9,7 +9,7 @@ from recbole_mm.data.dataset import MultiModalDataset
 from recbole_mm.model.base import ModalityProjection, xavier_embedding
 from recbole_mm.model.graph import InteractionGraph, ItemGraph, knn_graph, light_gcn, propagate, sum_graphs
 from recbole_mm.model.item_graph import ItemGraphRecommender
-from recbole_mm.model.loss import bpr_loss, squared_norm
+from recbole_mm.model.loss import squared_norm
 from recbole_mm.model.sparse import SparseMatrix
 from recbole_mm.model.trained import TrainedFeatures
 
@@ -69,10 +69,10 @@ class LATTICE(ItemGraphRecommender):
         self._constant_graph = None
 
     def calculate_loss(self, interaction) -> tuple[Tensor, ...]:
-        users, positive, negative = interaction[self.USER_ID], interaction[self.ITEM_ID], interaction[self.NEG_ITEM_ID]
-        user_rows, item_rows = self.embed(torch.cat([positive, negative]))
-        u, i, j = user_rows[users], item_rows[positive], item_rows[negative]
-        return bpr_loss((u * i).sum(-1), (u * j).sum(-1)), self.reg_weight * squared_norm(u, i, j)
+        batch = self.objective.batch(interaction)
+        user_rows, item_rows = self.embed(batch.items)
+        u, items = user_rows[batch.users], item_rows[batch.items]
+        return batch.loss(u, items), self.reg_weight * squared_norm(u, *batch.sides(items))
 
     def embed(self, fresh_ids: Tensor | None = None) -> tuple[Tensor, Tensor]:
         ids = self.item_embedding.weight

@@ -6,12 +6,13 @@ from torch.nn import functional
 
 from recbole_mm.config.kinds import AMOUNT, COUNT, Key, choice
 from recbole_mm.data.dataset import MultiModalDataset
-from recbole_mm.model.base import EmbeddingRecommender, ModalityProjection, xavier_embedding
+from recbole_mm.model.base import ModalityProjection, xavier_embedding
 from recbole_mm.model.graph import InteractionGraph, light_gcn
-from recbole_mm.model.loss import bpr_loss, squared_norm
+from recbole_mm.model.loss import squared_norm
+from recbole_mm.model.objective import ObjectiveRecommender
 
 
-class LightGCNM(EmbeddingRecommender):
+class LightGCNM(ObjectiveRecommender):
     """LightGCN (He et al., SIGIR 2020) with item features, the "LightGCN-M" of multi-modal papers.
 
     An item's embedding at layer 0 combines its id embedding and, for every modality m in use, W_m f_m + b_m of its L2-normalised features
@@ -41,12 +42,11 @@ class LightGCNM(EmbeddingRecommender):
         self.adjacency = InteractionGraph.from_dataset(dataset, config["device"]).adjacency()
 
     def calculate_loss(self, interaction) -> tuple[Tensor, ...]:
-        users, positive, negative = interaction[self.USER_ID], interaction[self.ITEM_ID], interaction[self.NEG_ITEM_ID]
-        first_users, first_items = self._layer_0(torch.cat([positive, negative]))
+        batch = self.objective.batch(interaction)
+        first_users, first_items = self._layer_0(batch.items)
         user_rows, item_rows = light_gcn(self.adjacency, first_users, first_items, self.n_layers)
-        of_users = user_rows[users]
-        loss = bpr_loss((of_users * item_rows[positive]).sum(-1), (of_users * item_rows[negative]).sum(-1))
-        return loss, self.reg_weight * squared_norm(first_users[users], first_items[positive], first_items[negative])
+        loss = batch.loss(user_rows[batch.users], item_rows[batch.items])
+        return loss, self.reg_weight * squared_norm(first_users[batch.users], *batch.sides(first_items[batch.items]))
 
     def embed(self, fresh_ids: Tensor | None = None) -> tuple[Tensor, Tensor]:
         return light_gcn(self.adjacency, *self._layer_0(fresh_ids), self.n_layers)

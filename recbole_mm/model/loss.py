@@ -1,5 +1,7 @@
 """Losses that recommenders share."""
 
+import math
+
 import torch
 from torch import Tensor
 from torch.nn import functional
@@ -33,6 +35,20 @@ def sampled_softmax_loss(scores: Tensor, target: Tensor, log_sampling: Tensor, m
     own = functional.one_hot(target, scores.shape[1]).bool()
     logits = (scores - log_sampling).masked_fill(masked & ~own, float("-inf"))
     return functional.cross_entropy(logits, target)
+
+
+def alignment_loss(a: Tensor, b: Tensor) -> Tensor:
+    """The mean of |a - b|^2 over rows (n, d) of length 1 (Wang & Isola, ICML 2020)."""
+    return (a - b).pow(2).sum(-1).mean()
+
+
+def uniformity_loss(rows: Tensor) -> Tensor:
+    """log mean of e^(-2 |x - x'|^2) over the pairs of different rows (n, d) of length 1 (Wang & Isola, ICML 2020); 0 for a single row."""
+    n = len(rows)
+    if n < 2:
+        return rows.sum() * 0
+    closeness = (4 * (rows @ rows.T - 1)).fill_diagonal_(float("-inf"))
+    return torch.logsumexp(closeness.flatten(), 0) - math.log(n * (n - 1))
 
 
 def squared_norm(*embeddings: Tensor) -> Tensor:

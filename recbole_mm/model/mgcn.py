@@ -8,7 +8,7 @@ from recbole_mm.data.dataset import MultiModalDataset
 from recbole_mm.model.base import ModalityProjection, xavier_embedding
 from recbole_mm.model.graph import InteractionGraph, ItemGraph, knn_graph, light_gcn, propagate
 from recbole_mm.model.item_graph import ItemGraphRecommender
-from recbole_mm.model.loss import bpr_loss, info_nce, squared_norm
+from recbole_mm.model.loss import info_nce, squared_norm
 from recbole_mm.model.sparse import SparseMatrix
 from recbole_mm.model.trained import TrainedFeatures
 
@@ -69,14 +69,13 @@ class MGCN(ItemGraphRecommender):
         return 0.96 ** (epoch / 50)
 
     def calculate_loss(self, interaction) -> tuple[Tensor, ...]:
-        users, positive, negative = interaction[self.USER_ID], interaction[self.ITEM_ID], interaction[self.NEG_ITEM_ID]
-        behaviour, content = self.views(torch.cat([positive, negative]))
-        nodes = torch.cat([users, positive + self.n_users, negative + self.n_users])
-        u, i, j = (behaviour[nodes] + content[nodes]).chunk(3)
-        distinct = (n.unique(return_counts=True) for n in nodes.chunk(3)[:2])
+        batch = self.objective.batch(interaction)
+        behaviour, content = self.views(batch.items)
+        item_nodes = batch.items + self.n_users
+        u, items = (behaviour[nodes] + content[nodes] for nodes in (batch.users, item_nodes))
+        distinct = (nodes.unique(return_counts=True) for nodes in (batch.users, item_nodes[batch.positives]))
         contrast = sum(info_nce(content[n], behaviour[n], self.temperature, counts) for n, counts in distinct)
-        loss = bpr_loss((u * i).sum(-1), (u * j).sum(-1))
-        return loss, self.cl_weight * contrast, self.reg_weight * squared_norm(u, i, j)
+        return batch.loss(u, items), self.cl_weight * contrast, self.reg_weight * squared_norm(u, *batch.sides(items))
 
     def embed(self, fresh_ids: Tensor | None = None) -> tuple[Tensor, Tensor]:
         behaviour, content = self.views(fresh_ids)

@@ -7,7 +7,7 @@ from recbole_mm.config.kinds import AMOUNT, POSITIVE, SHARE, Key
 from recbole_mm.data.dataset import MultiModalDataset
 from recbole_mm.model.branches import BranchRecommender
 from recbole_mm.model.graph import light_gcn
-from recbole_mm.model.loss import bpr_loss, info_nce
+from recbole_mm.model.loss import info_nce
 
 
 class MMGCL(BranchRecommender):
@@ -40,16 +40,15 @@ class MMGCL(BranchRecommender):
         self.ssl_temp, self.ssl_alpha, self.dropout_rate = config["ssl_temp"], config["ssl_alpha"], config["dropout_rate"]
 
     def calculate_loss(self, interaction) -> tuple[Tensor, ...]:
-        users, positive, negative = interaction[self.USER_ID], interaction[self.ITEM_ID], interaction[self.NEG_ITEM_ID]
-        item_rows = self.item_rows(torch.cat([positive, negative]))
+        batch = self.objective.batch(interaction)
+        item_rows = self.item_rows(batch.items)
         whole = self.branches(item_rows)
-        z_users, z_items = self.fuse_users(whole[0][users]), self.fuse_items(whole[1])
-        loss = bpr_loss((z_users * z_items[positive]).sum(-1), (z_users * z_items[negative]).sum(-1))
+        loss = batch.loss(self.fuse_users(whole[0][batch.users]), self.fuse_items(whole[1][batch.items]))
         masked = int(torch.randint(1, self.n_branches, ()))
-        fuses, nodes = (self.fuse_users, self.fuse_items), (users.unique(), positive.unique())
+        fuses, nodes = (self.fuse_users, self.fuse_items), (batch.users.unique(), batch.items[batch.positives].unique())
         sides = zip(fuses, nodes, self.masking_view(whole, masked), self.edge_dropout_view(item_rows), strict=True)
         ssl = sum(self.contrast(fuse, masking[ids], dropped[ids], masked) for fuse, ids, masking, dropped in sides)
-        return loss, self.ssl_alpha * ssl, self.regularisation(users, positive, negative)
+        return loss, self.ssl_alpha * ssl, self.regularisation(batch)
 
     def edge_dropout_view(self, item_rows: list[Tensor]) -> tuple[Tensor, Tensor]:
         """The branches of all users and items, where each branch propagates over its own part of the interactions."""

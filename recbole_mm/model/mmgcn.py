@@ -6,13 +6,14 @@ from torch.nn import functional
 
 from recbole_mm.config.kinds import AMOUNT, COUNT, SWITCH, Key
 from recbole_mm.data.dataset import MultiModalDataset
-from recbole_mm.model.base import EmbeddingRecommender, xavier_embedding
+from recbole_mm.model.base import xavier_embedding
 from recbole_mm.model.graph import InteractionGraph
-from recbole_mm.model.loss import bpr_loss, squared_norm
+from recbole_mm.model.loss import squared_norm
+from recbole_mm.model.objective import ObjectiveRecommender
 from recbole_mm.model.sparse import SparseMatrix
 
 
-class MMGCN(EmbeddingRecommender):
+class MMGCN(ObjectiveRecommender):
     """MMGCN (Wei et al., "MMGCN: Multi-modal Graph Convolution Network for Personalized Recommendation of Micro-video", MM 2019).
 
     Every modality m has its own graph network over the training interactions. Its nodes start from the users' preference vectors for m and
@@ -56,13 +57,11 @@ class MMGCN(EmbeddingRecommender):
         self.mean_of_neighbours = InteractionGraph.from_dataset(dataset, config["device"]).adjacency("row")
 
     def calculate_loss(self, interaction) -> tuple[Tensor, ...]:
-        users, positive, negative = interaction[self.USER_ID], interaction[self.ITEM_ID], interaction[self.NEG_ITEM_ID]
-        user_rows, item_rows = self.embed(torch.cat([positive, negative]))
-        of_users = user_rows[users]
-        loss = bpr_loss((of_users * item_rows[positive]).sum(-1), (of_users * item_rows[negative]).sum(-1))
-        preferences = [network.preference(users) for network in self.networks.values()]
-        ids = self.user_embedding(users), self.item_embedding(positive), self.item_embedding(negative)
-        return loss, self.reg_weight * squared_norm(*ids, *preferences)
+        batch = self.objective.batch(interaction)
+        user_rows, item_rows = self.embed(batch.items)
+        preferences = [network.preference(batch.users) for network in self.networks.values()]
+        ids = self.user_embedding(batch.users), *batch.sides(self.item_embedding(batch.items))
+        return batch.loss(user_rows[batch.users], item_rows[batch.items]), self.reg_weight * squared_norm(*ids, *preferences)
 
     def embed(self, fresh_ids: Tensor | None = None) -> tuple[Tensor, Tensor]:
         ids = torch.cat([self.user_embedding.weight, self.item_embedding.weight])

@@ -6,9 +6,9 @@ from torch.nn import functional
 
 from recbole_mm.config.kinds import AMOUNT, POSITIVE, SHARE, SWITCH, Key, choice
 from recbole_mm.data.dataset import MultiModalDataset
-from recbole_mm.model.base import UserPositives
 from recbole_mm.model.branches import BranchRecommender
 from recbole_mm.model.loss import info_nce, sampled_softmax_loss
+from recbole_mm.model.objective import LOSS_TYPE, LOSSES, Batch
 
 
 class SLMRec(BranchRecommender):
@@ -24,7 +24,8 @@ class SLMRec(BranchRecommender):
       mapped to a space shared with the second modality, and so on, with a loss in each space. The order is that of the modalities in use.
 
     FD and FM change items before propagation, so the changes of neighbours reach an item as well. The loss also has ``reg_weight`` * L2 of
-    the batch's ids. score(u, i) = cos(z_u, z_i), which is what is trained. No negatives are sampled.
+    the batch's ids. score(u, i) = cos(z_u, z_i), which is what is trained. No negatives are sampled. Another
+    ``loss_type`` takes the place of the main loss, and scores are then z_u . z_i.
 
     Deviations: an item counts as one negative, or one row of the ssl loss, however often it is in the batch, and a user's own training
     items are never the user's negatives. In the public code all other rows are negatives, so that popular items and the user's own items
@@ -34,7 +35,8 @@ class SLMRec(BranchRecommender):
 
     loss_names = ("recommendation", "contrastive", "regularisation")
     keys = {
-        "temperature": Key(0.2, POSITIVE, "Temperature of the main loss."),
+        "loss_type": Key("InfoNCE", choice("InfoNCE", *LOSSES), LOSS_TYPE),
+        "temperature": Key(0.2, POSITIVE, "Temperature of InfoNCE as the main loss."),
         "ssl_task": Key("FAC", choice("FAC", "FD", "FM"), "Fine and coarse spaces, feature dropout, or feature masking."),
         "ssl_alpha": Key(0.1, AMOUNT, "Weight of the self-supervised loss. Grid: [0.01, 0.05, 0.1, 0.5, 1.0]."),
         "ssl_temp": Key(0.2, POSITIVE, "Temperature of the self-supervised loss. Grid: [0.1, 0.2, 0.5, 1.0]."),
@@ -46,30 +48,33 @@ class SLMRec(BranchRecommender):
     def __init__(self, config, dataset: MultiModalDataset) -> None:
         super().__init__(config, dataset)
         self.temperature, self.ssl_temp, self.ssl_alpha = config["temperature"], config["ssl_temp"], config["ssl_alpha"]
+        self.own_loss = config["loss_type"] == "InfoNCE"
         self.ssl_task, self.dropout_rate = config["ssl_task"], config["dropout_rate"]
         self.legacy_duplicates, self.legacy_scores = config["legacy_duplicates"], config["legacy_scores"]
-        self.positives = UserPositives(self.graph.users.cpu().numpy(), self.graph.items.cpu().numpy(), self.n_items)
         if self.ssl_task == "FAC":
             self.onward, self.inward = (
                 nn.ModuleList(nn.Linear(self.size, self.size) for _ in self.item_features.modalities) for _ in range(2)
             )
 
     def calculate_loss(self, interaction) -> tuple[Tensor, ...]:
-        users, items = interaction[self.USER_ID], interaction[self.ITEM_ID]
-        item_rows = self.item_rows(items)
+        batch = self.objective.batch(interaction)
+        item_rows = self.item_rows(batch.items)
         user_branches, item_branches = self.branches(item_rows)
-        main = self.main_loss(users, items, self.fuse_users(user_branches[users]), item_branches)
+        main = self.main_loss(batch, self.fuse_users(user_branches[batch.users]), item_branches)
+        items = batch.items[batch.positives]
         views = items if self.legacy_duplicates else items.unique()
         task = {"FAC": self.fine_and_coarse, "FD": self.feature_dropout, "FM": self.feature_masking}[self.ssl_task]
-        return main, self.ssl_alpha * task(views, item_rows, item_branches), self.regularisation(users, items)
+        return main, self.ssl_alpha * task(views, item_rows, item_branches), self.regularisation(batch)
 
-    def main_loss(self, users: Tensor, items: Tensor, z_users: Tensor, item_branches: Tensor) -> Tensor:
+    def main_loss(self, batch: Batch, z_users: Tensor, item_branches: Tensor) -> Tensor:
+        z_items = self.fuse_items(item_branches[batch.items])
+        if not self.own_loss:
+            return batch.loss(z_users, z_items)
         if self.legacy_duplicates:
-            return info_nce(z_users, self.fuse_items(item_branches[items]), self.temperature)
-        distinct, targets = items.unique(return_inverse=True)
-        cosines = functional.normalize(z_users, dim=-1) @ functional.normalize(self.fuse_items(item_branches[distinct]), dim=-1).T
-        own = self.positives.among(users, distinct)
-        return sampled_softmax_loss(cosines / self.temperature, targets, cosines.new_zeros(()), own)
+            return info_nce(z_users, z_items[batch.positives], self.temperature)
+        cosines = functional.normalize(z_users, dim=-1) @ functional.normalize(z_items, dim=-1).T
+        own = self.objective.known.among(batch.users, batch.items)
+        return sampled_softmax_loss(cosines / self.temperature, batch.positives, cosines.new_zeros(()), own)
 
     def fine_and_coarse(self, items: Tensor, item_rows: list[Tensor], item_branches: Tensor) -> Tensor:
         anchor, *modalities = item_branches[items].split(self.size, dim=1)
@@ -90,7 +95,8 @@ class SLMRec(BranchRecommender):
 
     def embed(self, fresh_ids: Tensor | None = None) -> tuple[Tensor, Tensor]:
         users, items = super().embed(fresh_ids)
-        return (users, items) if self.legacy_scores else (functional.normalize(users, dim=-1), functional.normalize(items, dim=-1))
+        cosine = self.own_loss and not self.legacy_scores
+        return (functional.normalize(users, dim=-1), functional.normalize(items, dim=-1)) if cosine else (users, items)
 
     def predict(self, interaction) -> Tensor:
         scores = super().predict(interaction)

@@ -7,11 +7,12 @@ from torch import Tensor, nn
 
 from recbole_mm.config.kinds import AMOUNT, COUNT, SWITCH, Key
 from recbole_mm.data.dataset import MultiModalDataset
-from recbole_mm.model.base import EmbeddingRecommender, two_parts, xavier_embedding
-from recbole_mm.model.loss import bpr_loss, squared_norm, table_norm
+from recbole_mm.model.base import two_parts, xavier_embedding
+from recbole_mm.model.loss import squared_norm, table_norm
+from recbole_mm.model.objective import ObjectiveRecommender
 
 
-class VBPR(EmbeddingRecommender):
+class VBPR(ObjectiveRecommender):
     """VBPR (He & McAuley, "VBPR: Visual Bayesian Personalized Ranking from Implicit Feedback", AAAI 2016).
 
     score(u, i) = p_u . q_i + c_u . (W f_i + b)
@@ -52,21 +53,13 @@ class VBPR(EmbeddingRecommender):
             nn.init.zeros_(self.content_bias.weight)
 
     def calculate_loss(self, interaction) -> tuple[Tensor, ...]:
-        both = torch.cat([interaction[self.ITEM_ID], interaction[self.NEG_ITEM_ID]])
-        distinct, places = torch.unique(both, return_inverse=True)
-        rows, biases = self._items(distinct, self.item_features(distinct))
-        users = self.user_embedding(interaction[self.USER_ID])
-        positive, negative = rows[places].chunk(2)
-        bias = biases[places].chunk(2) if self.use_bias else (0, 0)
-        loss = bpr_loss((users * positive).sum(-1) + bias[0], (users * negative).sum(-1) + bias[1])
-        return loss, self.reg_weight * self.norm(users, positive, negative)
+        batch = self.objective.batch(interaction)
+        users, items = self.user_embedding(batch.users), self._items(batch.items, self.item_features(batch.items))
+        loss = batch.loss(*self._with_bias(users, *items))
+        return loss, self.reg_weight * self.norm(users, *batch.sides(items[0]))
 
     def embed(self, fresh_ids: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """The final embeddings. The item biases are one more dimension, in which every user has a 1."""
-        users, (items, bias) = self.user_embedding.weight, self._items(slice(None), self.item_features.table(fresh_ids))
-        if self.use_bias:
-            users, items = torch.cat([users, torch.ones_like(users[:, :1])], dim=-1), torch.cat([items, bias.unsqueeze(1)], dim=-1)
-        return users, items
+        return self._with_bias(self.user_embedding.weight, *self._items(slice(None), self.item_features.table(fresh_ids)))
 
     @torch.no_grad()
     def item_vectors(self, features: Mapping[str, Tensor]) -> Tensor:
@@ -79,6 +72,12 @@ class VBPR(EmbeddingRecommender):
 
     def score_parts(self) -> dict[str, slice]:
         return two_parts(self.item_embedding.embedding_dim)
+
+    def _with_bias(self, users: Tensor, items: Tensor, biases: Tensor | None) -> tuple[Tensor, Tensor]:
+        """The item biases as one more dimension, in which every user has a 1."""
+        if biases is None:
+            return users, items
+        return torch.cat([users, torch.ones_like(users[:, :1])], dim=-1), torch.cat([items, biases.unsqueeze(1)], dim=-1)
 
     def _items(self, ids: Tensor | slice, features: dict[str, Tensor]) -> tuple[Tensor, Tensor | None]:
         """The rows [q_i ; W f_i + b], (n, 2 * embedding_size), and the biases (n,) or None."""

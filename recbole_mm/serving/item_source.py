@@ -68,7 +68,8 @@ class ModelSource:
         return self._reader.of(rows, tokens)
 
     def vectors(self, features: Mapping[str, Tensor]) -> Tensor:
-        return self.model.item_vectors({m: values.to(self.config["device"]) for m, values in features.items()}).float().cpu()
+        rows = self.model.item_vectors({m: values.to(self.config["device"]) for m, values in features.items()})
+        return self.model.ranked(rows).float().cpu()
 
     @property
     def columns(self) -> ContentSettings:

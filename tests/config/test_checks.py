@@ -49,7 +49,7 @@ def test_what_is_empty_by_default_may_be_empty(monkeypatch):
         ("learner=5", "learner '5': one of adam, adamw"),
         ("learner=adma", "learner 'adma': one of adam, adamw"),
         ("learner=sparse_adam", "no gradient is sparse"),
-        ("train_batch_size=1", "takes negatives from the batch"),
+        ("train_batch_size=1", "compares the items of a batch"),
         ("finetune_batch_size=1", "finetune_batch_size '1': a whole number of at least 2"),
         ("encoder_tuning=LoRA", "did you mean 'lora'"),
     ],

@@ -11,7 +11,7 @@ from recbole_mm.errors import InputError
     [
         ({"use_id": False, "modalities": []}, "nothing to recommend by"),
         ({"loss_type": "BPR", "train_neg_sample_args": None}, "needs negatives"),
-        ({"train_batch_size": 1}, "takes negatives from the batch"),
+        ({"train_batch_size": 1}, "compares the items of a batch"),
         (
             {
                 "loss_type": "BPR",

@@ -56,7 +56,7 @@ def test_keys_that_follow_from_others_cannot_be_set(model, monkeypatch):
 @pytest.mark.parametrize(
     ("model", "keys", "facts"),
     [
-        ("VBPR", {"loss_type": "SSM"}, "VBPR has no loss_type, a key of CLIPRec"),
+        ("VBPR", {"id_dropout": 0.1}, "VBPR has no id_dropout, a key of CLIPRec"),
         ("LATTICE", {"use_id": False}, "LATTICE has no use_id, a key of CLIPRec"),
         ("VBPR", {"contrastive_weight": 0.5}, "VBPR has no contrastive_weight, a key of CLIPRec"),
         ("VLMoRec", {"knn_k": 5}, "VLMoRec has no knn_k, a key of FREEDOM, LATTICE, MGCN"),

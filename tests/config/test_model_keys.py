@@ -64,7 +64,7 @@ def test_classes_that_declare_choices_and_default_settings_go_on_working():
 
     read = config(Older, my_alpha=0.7)
     assert (read["my_alpha"], read["my_mode"], read["epochs"], read["loss_type"]) == (0.7, "a", 3, "SSM")
-    for keys, says in (({"my_mode": "c"}, "my_mode 'c' is none of a, b"), ({"loss_type": "BRP"}, "none of SSM, BPR"),
+    for keys, says in (({"my_mode": "c"}, "my_mode 'c' is none of a, b"), ({"loss_type": "BRP"}, "none of BPR, SSM, sampled_softmax"),
                        ({"my_alfa": 1}, "'my_alpha'")):  # fmt: skip
         with pytest.raises(InputError, match=says):
             config(Older, **keys)

@@ -105,9 +105,11 @@ def test_a_comment_that_its_own_default_contradicts_says_nothing():
 @pytest.mark.parametrize(
     ("model", "written", "says"),
     [
+        *((model, "train_neg_sample_args=~", f"{model} with loss_type: BPR needs negatives, and train_neg_sample_args gives none; leave it")
+          for model in ("VBPR", "LightGCNM", "FREEDOM", "MGCN", "LATTICE")),
         *((model, "train_neg_sample_args=~", f"{model} needs negatives, and train_neg_sample_args gives none; leave it out")
-          for model in ("VBPR", "LightGCNM", "FREEDOM", "MGCN", "LATTICE", "BPR", "LightGCN")),
-        ("VBPR", "train_neg_sample_args={distribution: none}", "VBPR needs negatives"),
+          for model in ("BPR", "LightGCN")),
+        ("VBPR", "train_neg_sample_args={distribution: none}", "VBPR with loss_type: BPR needs negatives"),
         ("SASRec", "train_neg_sample_args={distribution: uniform}", "SASRec with loss_type: CE .* takes no negatives"),
     ],
 )  # fmt: skip
@@ -135,7 +137,7 @@ def test_a_model_of_a_users_own_needs_negatives_too():
     class Mine(VBPR):
         pass
 
-    with pytest.raises(InputError, match="Mine needs negatives"):
+    with pytest.raises(InputError, match="Mine with loss_type: BPR needs negatives"):
         MultiModalConfig(Mine, "demo", None, {"train_neg_sample_args": None}, [])
     assert MultiModalConfig("BM3", "demo", None, None, [])["train_neg_sample_args"]["distribution"] == "none", "BM3 has none by itself"
 

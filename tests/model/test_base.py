@@ -4,10 +4,11 @@ import pytest
 import torch
 
 from recbole_mm.errors import InputError
-from recbole_mm.model.base import EmbeddingRecommender, UserPositives, nearest_mean
+from recbole_mm.model.base import EmbeddingRecommender, nearest_mean
 from recbole_mm.model.graph import knn_graph
 from recbole_mm.model.item_graph import ItemGraphRecommender
 from recbole_mm.model.loss import bpr_loss
+from recbole_mm.model.positives import UserPositives
 from recbole_mm.quick_start import build_trainer
 from recbole_mm.testing.planted import built
 

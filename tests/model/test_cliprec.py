@@ -32,7 +32,7 @@ def test_other_positives_of_the_user_are_no_negatives(planted):
     interactions = train.dataset.inter_feat
     pairs = set(zip(interactions["user_id"].tolist(), interactions["item_id"].tolist(), strict=True))
     users, items = torch.arange(model.n_users), torch.arange(model.n_items)
-    known = model.positives.among(users, items)
+    known = model.objective.known.among(users, items)
     assert {(u, i) for u, i in known.nonzero().tolist()} == pairs
 
 
