@@ -58,9 +58,25 @@ class InteractionGraph:
         values = 1 / degrees[rows] if normalisation == "row" else (degrees[rows] * degrees[columns]).rsqrt()
         return SparseMatrix(rows, columns, values, (nodes, nodes), symmetric=normalisation != "row")
 
-    def user_item(self) -> SparseMatrix:
-        """The users' rows and items' columns of ``adjacency``, (n_users, n_items): sums up the items of each user."""
-        return SparseMatrix(self.users, self.items, self.edge_weights(), (self.n_users, self.n_items))
+    def user_item(self, weighted: bool = True) -> SparseMatrix:
+        """The users' rows and items' columns of ``adjacency``, (n_users, n_items): sums up the items of each user. Not ``weighted``, every
+        pair counts 1."""
+        weights = self.edge_weights() if weighted else torch.ones(len(self), device=self.users.device)
+        return SparseMatrix(self.users, self.items, weights, (self.n_users, self.n_items))
+
+    def of_users(self, users: Tensor) -> tuple[Tensor, Tensor]:
+        """The pairs of some users (n,): the user's place among them and the item, (E',) each."""
+        counts = self.degrees()[0]
+        starts, counts = (counts.cumsum(0) - counts)[users], counts[users]
+        places = torch.arange(len(users), device=users.device).repeat_interleave(counts)
+        within = torch.arange(len(places), device=users.device) - (counts.cumsum(0) - counts)[places]
+        return places, self.items[starts[places] + within]
+
+    def rows(self, users: Tensor) -> Tensor:
+        """The dense rows of some users (n,): 1 for their items, else 0, (n, n_items)."""
+        rows = torch.zeros(len(users), self.n_items, device=users.device)
+        rows[self.of_users(users)] = 1
+        return rows
 
     def dropout(self, rate: float) -> "InteractionGraph":
         """The graph in which each pair is kept with probability 1 - rate, in both directions or in neither."""

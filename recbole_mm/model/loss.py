@@ -56,12 +56,6 @@ def squared_norm(*embeddings: Tensor) -> Tensor:
     return sum(e.pow(2).sum() / (2 * max(len(e), 1)) for e in embeddings)
 
 
-def mean_square(*embeddings: Tensor) -> Tensor:
-    """The mean over all elements of their squares, summed over the embeddings: the L2 term of GRCN, DualGNN, DRAGON, MENTOR and COHESION,
-    which is 2 / d of ``squared_norm``."""
-    return sum(e.pow(2).mean() for e in embeddings)
-
-
 def table_norm(*embeddings: Tensor) -> Tensor:
     """The L2 norms of the tables, not squared, summed and divided by the number of rows of the last one. This is the L2 term of the code
     that the published grids of BM3 and VBPR belong to."""
@@ -82,3 +76,27 @@ def info_nce(a: Tensor, b: Tensor, temperature: float, counts: Tensor | None = N
         return functional.cross_entropy(logits, own)
     logits = logits + counts.to(logits.dtype).log().repeat(len(a), 1).fill_diagonal_(0)
     return (functional.cross_entropy(logits, own, reduction="none") * counts).sum() / counts.sum()
+
+
+def table_nce(a: Tensor, b: Tensor, ids: Tensor, temperature: float, sample: int) -> Tensor:
+    """InfoNCE of some rows of a table against all of them: the mean over ids of -log softmax_j(cos(a_i, b_j) / temperature) at j = i, where
+    j runs over all rows of b but row 0, the padding row.
+
+    Args:
+        a, b: two views of the same users or items, (n, d) each.
+        ids: (m,), the rows of a batch, which may come more than once.
+        sample: of the rows that are not in the batch, at most so many are compared with. They are drawn anew in every call, and each of
+            them counts for its share of the rows that they stand for.
+    """
+    distinct, counts = ids.unique(return_counts=True)
+    outside = torch.ones(len(b), dtype=torch.bool, device=ids.device)
+    outside[0] = outside[distinct] = False
+    others = outside.nonzero().squeeze(1)
+    drawn = others if len(others) <= sample else others[torch.randperm(len(others), device=ids.device)[:sample]]
+    compared = functional.normalize(b[torch.cat([distinct, drawn])], dim=-1)
+    logits = functional.normalize(a[distinct], dim=-1) @ compared.T / temperature
+    logits = logits.to(torch.promote_types(a.dtype, torch.float32))
+    weights = logits.new_ones(len(compared))
+    weights[len(distinct) :] = len(others) / max(len(drawn), 1)
+    losses = functional.cross_entropy(logits + weights.log(), torch.arange(len(distinct), device=ids.device), reduction="none")
+    return (losses * counts).sum() / counts.sum()

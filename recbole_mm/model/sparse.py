@@ -31,6 +31,13 @@ class SparseMatrix:
             self.backward_csr = self.forward_csr if shared else self.backward_csr.to(x.device, x.dtype)
         return _SparseProduct.apply(self.forward_csr, self.backward_csr, x)
 
+    def dropout(self, rate: float) -> "SparseMatrix":
+        """The matrix in which each entry is kept with probability 1 - rate, and counts 1 / (1 - rate) of what it was."""
+        starts, columns, values = self.forward_csr.crow_indices(), self.forward_csr.col_indices(), self.forward_csr.values()
+        rows = torch.arange(self.shape[0], device=values.device).repeat_interleave(starts.diff())
+        kept = torch.rand(len(values), device=values.device) >= rate
+        return SparseMatrix(rows[kept], columns[kept].long(), values[kept] / (1 - rate), self.shape)
+
 
 class PairProducts(torch.autograd.Function):
     """The dot products (n, k) of each row with its k neighbours' rows, without keeping an (n, k, d) tensor."""

@@ -114,6 +114,28 @@ def test_products_follow_the_dtype_and_half_precision_is_lifted(graph, pairs, dt
     np.testing.assert_allclose(result.detach().double(), wanted, atol=1e-6)
 
 
+def test_rows_of_users_and_plain_sums_are_the_matrix(graph, pairs):
+    users = torch.tensor([4, 3, 0, 6, 4])
+    assert np.array_equal(graph.rows(users).numpy(), pairs[users.numpy()])
+    places, items = graph.of_users(users)
+    assert sorted(zip(places.tolist(), items.tolist(), strict=True)) == list(zip(*pairs[users.numpy()].nonzero(), strict=True))
+    np.testing.assert_array_equal(dense(graph.user_item(weighted=False)), pairs)
+
+
+def test_dropout_of_a_matrix_keeps_entries_and_their_sum():
+    torch.manual_seed(0)
+    whole = torch.rand(60, 50) * (torch.rand(60, 50) < 0.5)
+    matrix = SparseMatrix(*whole.nonzero().T, whole[whole != 0], (60, 50))
+    less = torch.from_numpy(dense(matrix.dropout(0.25))).float()
+    kept = less != 0
+    torch.testing.assert_close(less[kept], whole[kept] / 0.75)
+    assert 0.7 < kept.sum() / (whole != 0).sum() < 0.8
+    x = torch.rand(50, 3, requires_grad=True)
+    dropped = matrix.dropout(0.25)
+    (dropped @ x).sum().backward()
+    torch.testing.assert_close(x.grad, torch.from_numpy(dense(dropped)).float().sum(0).unsqueeze(1).expand(50, 3))
+
+
 def test_edge_dropout_drops_both_directions_and_normalises_by_what_is_left():
     rng, n = np.random.default_rng(2), 200
     pairs = np.unravel_index(rng.permutation(n * n)[:8000], (n, n))
