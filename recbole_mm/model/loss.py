@@ -56,6 +56,12 @@ def squared_norm(*embeddings: Tensor) -> Tensor:
     return sum(e.pow(2).sum() / (2 * max(len(e), 1)) for e in embeddings)
 
 
+def mean_square(*embeddings: Tensor) -> Tensor:
+    """The mean over all elements of their squares, summed over the embeddings: the L2 term of GRCN, DualGNN, DRAGON, MENTOR and COHESION,
+    which is 2 / d of ``squared_norm``."""
+    return sum(e.pow(2).mean() for e in embeddings)
+
+
 def table_norm(*embeddings: Tensor) -> Tensor:
     """The L2 norms of the tables, not squared, summed and divided by the number of rows of the last one. This is the L2 term of the code
     that the published grids of BM3 and VBPR belong to."""

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from recbole_mm.model.graph import propagate
+from recbole_mm.model.loss import mean_square
 from recbole_mm.model.sparse import SparseMatrix
 
 HIDDEN_SIZE = 256
@@ -51,6 +52,15 @@ class ModalityTowers(nn.Module):
         """g_m of each modality, (n, M, size), from features {m: (n, width)}."""
         return torch.stack([self.maps[m](rows) for m, rows in features.items()], dim=1)
 
+    def penalty(self, users: Tensor) -> Tensor:
+        """The mean square of the preferences P_m of a batch's users (n,), summed over the modalities."""
+        return mean_square(*self.preferences[users].unbind(1))
+
     def first_layer(self, items: Tensor) -> Tensor:
         """X_m of each modality, (n_users + n_items, M, size), from items' rows (n_items, M, size)."""
         return functional.normalize(torch.cat([self.preferences, items]), dim=-1)
+
+
+def modality_weights(n_users: int, n_modalities: int) -> nn.Parameter:
+    """What each modality means to each user, (n_users, n_modalities): a softmax over small noise, so about equal, to be trained freely."""
+    return nn.Parameter(nn.init.xavier_normal_(torch.empty(n_users, n_modalities)).softmax(-1))

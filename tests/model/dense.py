@@ -75,3 +75,34 @@ def without_gradient(model, batch) -> set[str]:
     model.zero_grad()
     sum(model.calculate_loss(batch)).backward()
     return {name for name, p in model.named_parameters() if p.requires_grad and (p.grad is None or not p.grad.abs().sum() > 0)}
+
+
+def dense_user_graph(pairs: list[tuple[int, int]], n_users: int, k: int) -> Tensor:
+    """Of each user, the softmax over the k largest counts of items in common; of equal counts, users of fewer items, then smaller ids."""
+    own = [{item for user, item in pairs if user == u} for u in range(n_users)]
+    out = torch.zeros(n_users, n_users, dtype=torch.float64)
+    for u in range(n_users):
+        others = [v for v in range(n_users) if v != u and own[u] & own[v]]
+        nearest = sorted(others, key=lambda v: (-len(own[u] & own[v]), len(own[v]), v))[:k]
+        if nearest:
+            out[u, nearest] = torch.tensor([float(len(own[u] & own[v])) for v in nearest], dtype=torch.float64).softmax(0)
+    return out
+
+
+def dense_tower_items(layers, rows: Tensor) -> Tensor:
+    """g_m (n, d): a linear map, leaky_relu with slope .01, a linear map."""
+    hidden = rows @ layers[0].weight.T + layers[0].bias
+    return torch.where(hidden > 0, hidden, 0.01 * hidden) @ layers[2].weight.T + layers[2].bias
+
+
+def dense_tower(adjacency: Tensor, preferences: Tensor, items: Tensor, n_layers: int) -> Tensor:
+    """T_m (n_users + n_items, d), the sum of the layers."""
+    x = torch.cat([preferences, items])
+    x = x / x.norm(dim=1, keepdim=True)
+    return sum(torch.linalg.matrix_power(adjacency, n) @ x for n in range(n_layers + 1))
+
+
+def dense_weighted_item_graph(model, features: dict[str, Tensor], weights: dict[str, float]) -> Tensor:
+    """FREEDOM's S."""
+    graphs = {m: (dense_knn(rows, model.knn_k, ~model.item_features.present(m)) != 0).double() for m, rows in features.items()}
+    return sum(weights[m] * normalised(graphs[m]) for m in features)
