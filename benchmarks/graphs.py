@@ -4,9 +4,9 @@
 
 An epoch's seconds are those of what starts it, of its first batch, and of the median of a few other batches times their number.
 The plain way of training projects the whole catalogue's features in every batch (VBPR, FREEDOM) and holds item graphs as dense n x n
-matrices (LATTICE, FREEDOM, MGCN); where no column says so, there is no other. The plain way of evaluating makes the final embeddings
-anew for every batch of users. Both ways take turns, in one process. Seconds are those of one CPU core's work, whatever else runs; where
-there is a GPU, it is used, and they are the clock's.
+matrices (LATTICE, FREEDOM, MGCN, SMORE, PGL); where no column says so, there is no other. The plain way of evaluating makes the final
+embeddings anew for every batch of users. Both ways take turns, in one process. Seconds are those of one CPU core's work, whatever else
+runs; where there is a GPU, it is used, and they are the clock's.
 """
 
 import argparse
@@ -26,6 +26,7 @@ from recbole_mm.config.multimodal_config import MultiModalConfig
 from recbole_mm.model import OUR_MODELS, get_model
 from recbole_mm.model.base import EmbeddingRecommender
 from recbole_mm.model.loss import bpr_loss, squared_norm
+from recbole_mm.model.smore import FUSED
 from recbole_mm.quick_start import build_model, build_trainer
 from recbole_mm.training.loaders import create_dataset, data_preparation
 
@@ -78,13 +79,25 @@ def plain_freedom(model) -> None:
         losses = [bpr_loss((u * rows[batch["item_id"]]).sum(-1), (u * rows[batch["neg_item_id"]]).sum(-1)) for rows in views]
         return losses[0], model.reg_weight * sum(losses[1:])
 
-    weights = model.modality_weights
+    plain_weighted_graph(model)
     model.calculate_loss = calculate_loss
+
+
+def plain_weighted_graph(model) -> None:
+    weights = model.modality_weights
     model.build_item_graph = lambda features: sum(weights[m] * dense_graph(rows, model.knn_k, True) for m, rows in features.items())
 
 
+def plain_smore(model) -> None:
+    def build_item_graph(features):
+        graphs = {m: dense_graph(rows, model.neighbours[m]) for m, rows in features.items()}
+        return {**graphs, FUSED: torch.stack([*graphs.values()]).amax(0)}
+
+    model.build_item_graph = build_item_graph
+
+
 def plain_mgcn(model) -> None:
-    model.build_item_graph = lambda features: {m: dense_graph(rows, model.knn_k) for m, rows in features.items()}
+    model.build_item_graph = lambda features: {m: dense_graph(rows, model.neighbours[m]) for m, rows in features.items()}
 
 
 def plain_lattice(model) -> None:
@@ -105,7 +118,14 @@ def plain_lattice(model) -> None:
     model.mixed_graph, model.build_item_graph = mixed_graph, lambda features: None
 
 
-PLAIN: dict[str, Callable] = {"VBPR": plain_vbpr, "FREEDOM": plain_freedom, "MGCN": plain_mgcn, "LATTICE": plain_lattice}
+PLAIN: dict[str, Callable] = {
+    "VBPR": plain_vbpr,
+    "FREEDOM": plain_freedom,
+    "MGCN": plain_mgcn,
+    "LATTICE": plain_lattice,
+    "PGL": plain_weighted_graph,
+    "SMORE": plain_smore,
+}
 
 
 class Run:

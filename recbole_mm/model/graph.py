@@ -161,6 +161,16 @@ def sum_graphs(graphs: list[ItemGraph], scales: list[float | Tensor] | Tensor) -
     return ItemGraph(torch.cat([graph.indices for graph in graphs], dim=1), torch.cat(weights, dim=1))
 
 
+def max_graphs(graphs: list[ItemGraph]) -> SparseMatrix:
+    """The largest of the graphs' entries at every place, as a constant matrix (n, n). No weight may be negative."""
+    n = len(graphs[0].indices)
+    firsts = torch.arange(n, device=graphs[0].indices.device).unsqueeze(1) * n
+    cells, places = torch.unique(torch.cat([(firsts + graph.indices).flatten() for graph in graphs]), return_inverse=True)
+    weights = torch.cat([graph.weights.detach().flatten() for graph in graphs])
+    largest = weights.new_zeros(len(cells)).scatter_reduce(0, places, weights, "amax")
+    return SparseMatrix(cells // n, cells % n, largest, (n, n))
+
+
 def knn_graph(features: Tensor, k: int, *, absent: Tensor | None = None) -> ItemGraph:
     """The k nearest neighbours of each item by cosine similarity, which is also their weight. An item is its own first neighbour.
 

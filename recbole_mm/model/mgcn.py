@@ -3,17 +3,14 @@
 import torch
 from torch import Tensor, nn
 
-from recbole_mm.config.kinds import AMOUNT, COUNT, POSITIVE, SWITCH, Key
+from recbole_mm.config.kinds import SWITCH, Key
 from recbole_mm.data.dataset import MultiModalDataset
-from recbole_mm.model.base import ModalityProjection, xavier_embedding
-from recbole_mm.model.graph import InteractionGraph, ItemGraph, knn_graph, light_gcn, propagate
-from recbole_mm.model.item_graph import ItemGraphRecommender
-from recbole_mm.model.loss import info_nce, squared_norm
+from recbole_mm.model.base import ModalityProjection
 from recbole_mm.model.sparse import SparseMatrix
-from recbole_mm.model.trained import TrainedFeatures
+from recbole_mm.model.two_views import TwoViewRecommender
 
 
-class MGCN(ItemGraphRecommender):
+class MGCN(TwoViewRecommender):
     """MGCN (Yu et al., "Multi-View Graph Convolutional Network for Multimedia Recommendation", MM 2023).
 
     1. Behaviour-guided purifier: p_m = W1_m f_m + b1_m of an item's features; x_m = I * sigmoid(W2_m p_m + b2_m), I its id embedding.
@@ -37,63 +34,25 @@ class MGCN(ItemGraphRecommender):
     modality has E_m = 0 in that modality. With one modality there is nothing to fuse: E_mul = E_m.
     """
 
-    loss_names = ("recommendation", "contrastive", "regularisation")
     keys = {
-        "embedding_size": Key(64, COUNT, "Size of the id embeddings and of the transformed features."),
-        "n_layers": Key(2, COUNT, "Layers of LightGCN on the user-item graph."),
-        "n_item_layers": Key(1, COUNT, "Layers of propagation on the item graphs."),
-        "knn_k": Key(10, COUNT, "Number of neighbours of an item in each modality."),
-        "temperature": Key(0.2, POSITIVE, "Temperature of the contrastive loss between ids and features."),
-        "cl_weight": Key(0.01, AMOUNT, "Weight of that loss. Grid: [0.001, 0.01, 0.1]."),
-        "reg_weight": Key(0.0001, AMOUNT, "Weight of the L2 term over the batch's final embeddings."),
         "legacy_fusion": Key(False, SWITCH, "True: the fused view counts 1 / (modalities + 1), as in published numbers."),
-        "legacy_trained_features": Key(False, SWITCH, "True: a frozen encoder's features train along, as in published numbers."),
     }
 
     def __init__(self, config, dataset: MultiModalDataset) -> None:
         super().__init__(config, dataset)
-        size, dims = config["embedding_size"], self.item_features.dims
-        self.knn_k, self.temperature = config["knn_k"], config["temperature"]
-        self.cl_weight, self.reg_weight = config["cl_weight"], config["reg_weight"]
-        self.n_layers, self.n_item_layers = config["n_layers"], config["n_item_layers"]
-        self.user_embedding = xavier_embedding(self.n_users, size)
-        self.item_embedding = xavier_embedding(self.n_items, size)
-        self.trained = TrainedFeatures.where(config["legacy_trained_features"], self.item_features)
-        self.transform = ModalityProjection(dims, size)
-        self.gate = ModalityProjection(dict.fromkeys(dims, size), size)
-        self.fuser = BehaviourAwareFuser(tuple(dims), size, config["legacy_fusion"]) if len(dims) > 1 else None
-        graph = InteractionGraph.from_dataset(dataset, config["device"])
-        self.adjacency, self.user_item = graph.adjacency(), graph.user_item()
+        size, modalities = config["embedding_size"], self.item_features.modalities
+        self.gate = ModalityProjection(dict.fromkeys(modalities, size), size)
+        self.fuser = BehaviourAwareFuser(modalities, size, config["legacy_fusion"]) if len(modalities) > 1 else None
 
-    def learning_rate_factor(self, epoch: int) -> float:
-        return 0.96 ** (epoch / 50)
-
-    def calculate_loss(self, interaction) -> tuple[Tensor, ...]:
-        batch = self.objective.batch(interaction)
-        behaviour, content = self.views(batch.items)
-        item_nodes = batch.items + self.n_users
-        u, items = (behaviour[nodes] + content[nodes] for nodes in (batch.users, item_nodes))
-        distinct = (nodes.unique(return_counts=True) for nodes in (batch.users, item_nodes[batch.positives]))
-        contrast = sum(info_nce(content[n], behaviour[n], self.temperature, counts) for n, counts in distinct)
-        return batch.loss(u, items), self.cl_weight * contrast, self.reg_weight * squared_norm(u, *batch.sides(items))
-
-    def embed(self, fresh_ids: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        behaviour, content = self.views(fresh_ids)
-        return (behaviour + content).split([self.n_users, self.n_items])
-
-    def views(self, fresh_ids: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """E_id and E_mul of users, then items: (n_users + n_items, d) each."""
+    def content(self, behaviour: Tensor, transformed: dict[str, Tensor]) -> Tensor:
         ids = self.item_embedding.weight
-        behaviour = torch.cat(light_gcn(self.adjacency, self.user_embedding.weight, ids, self.n_layers))
-        gates = self.gate(self.transform((self.trained or self.item_features).table(fresh_ids)))
-        of_items = {m: propagate(self.item_graph[m], ids * gate.sigmoid(), self.n_item_layers) for m, gate in gates.items()}
-        content = {m: torch.cat([self.user_item @ rows, rows]) for m, rows in of_items.items()}
-        return behaviour, self.fuser(behaviour, content) if self.fuser else next(iter(content.values()))
+        gates = self.gate(transformed)
+        content = {m: self.spread(self.item_graph[m], ids * gate.sigmoid()) for m, gate in gates.items()}
+        return self.fuser(behaviour, content) if self.fuser else next(iter(content.values()))
 
     def build_item_graph(self, features: dict[str, Tensor]) -> dict[str, SparseMatrix]:
         """The matrix S_m (n_items, n_items) of each modality."""
-        graphs = {m: knn_graph(rows, self.knn_k, absent=~self.item_features.present(m)) for m, rows in features.items()}
-        return {m: ItemGraph(graph.indices, graph.weights.clamp(min=0)).normalised().frozen() for m, graph in graphs.items()}
+        return {m: graph.frozen() for m, graph in self.cosine_graphs(features).items()}
 
 
 class BehaviourAwareFuser(nn.Module):

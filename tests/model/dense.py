@@ -1,5 +1,6 @@
 """Slow references that the tests of graph models share: dense matrices, written from the papers' equations."""
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -40,6 +41,29 @@ def dense_knn(features: Tensor, k: int, absent: Tensor | None = None) -> Tensor:
         nearest = sorted(here, key=lambda j: (-round(cosine[i, j].item() * 1e6), j))
         out[i, nearest[:k]] = True
     return torch.where(out, cosine, 0)
+
+
+def slow_info_nce(a: np.ndarray, b: np.ndarray, nodes: list[int], temperature: float) -> float:
+    """Of a batch's nodes, which are rows of a and b; what occurs twice is no negative of itself."""
+
+    def similarity(row, other):
+        return np.exp(a[row] @ b[other] / max(np.linalg.norm(a[row]) * np.linalg.norm(b[other]), 1e-12) / temperature)
+
+    terms = []
+    for node in nodes:
+        others = sum(similarity(node, other) for other in nodes if other != node)
+        terms.append(-np.log(similarity(node, node) / (similarity(node, node) + others)))
+    return np.mean(terms)
+
+
+def slow_bpr_and_norm(users: np.ndarray, items: np.ndarray, batch) -> tuple[float, float]:
+    """The mean over a batch's triples of -log sigmoid(u . i - u . j), and of half the squared lengths of u, i and j."""
+    bpr, norms = [], []
+    for u, i, j in zip(*(batch[name].tolist() for name in ("user_id", "item_id", "neg_item_id")), strict=True):
+        u, i, j = users[u], items[i], items[j]
+        bpr.append(np.log1p(np.exp(u @ j - u @ i)))
+        norms.append((u @ u + i @ i + j @ j) / 2)
+    return np.mean(bpr), np.mean(norms)
 
 
 def randomise(model) -> dict[str, Tensor]:

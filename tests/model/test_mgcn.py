@@ -16,6 +16,8 @@ from tests.model.dense import (
     dense_light_gcn,
     normalised,
     randomise,
+    slow_bpr_and_norm,
+    slow_info_nce,
     training_pairs,
     without_gradient,
 )
@@ -56,27 +58,13 @@ def slow_views(model, pairs, features) -> tuple[np.ndarray, np.ndarray]:
     content = {}
     for m, rows in features.items():
         purified = array(model.item_embedding.weight) * sigmoid(linear(model.gate.maps[m], linear(model.transform.maps[m], array(rows))))
-        graph = array(normalised(dense_knn(rows, model.knn_k, ~model.item_features.present(m)).clamp(min=0)))
+        graph = array(normalised(dense_knn(rows, model.neighbours[m], ~model.item_features.present(m)).clamp(min=0)))
         items = np.linalg.matrix_power(graph, model.n_item_layers) @ purified
         users = np.zeros((model.n_users, items.shape[1]))
         for u, i in pairs:
             users[u] += items[i] / np.sqrt(of_user[u] * of_item[i])
         content[m] = np.concatenate([users, items])
     return behaviour, slow_fuser(model.fuser, behaviour, content) if len(content) > 1 else next(iter(content.values()))
-
-
-def slow_info_nce(content: np.ndarray, behaviour: np.ndarray, nodes: list[int], temperature: float) -> float:
-    """Of a batch's nodes; what occurs twice is no negative of itself."""
-
-    def similarity(a, b):
-        lengths = np.linalg.norm(content[a]) * np.linalg.norm(behaviour[b])
-        return np.exp(content[a] @ behaviour[b] / max(lengths, 1e-12) / temperature)
-
-    terms = []
-    for node in nodes:
-        others = sum(similarity(node, other) for other in nodes if other != node)
-        terms.append(-np.log(similarity(node, node) / (similarity(node, node) + others)))
-    return np.mean(terms)
 
 
 @pytest.mark.parametrize("legacy", [False, True])
@@ -101,18 +89,13 @@ def test_forward_and_loss_are_those_of_dense_matrices(planted, planted_missing, 
     np.testing.assert_allclose(ours[1], content, rtol=1e-6, atol=1e-7)
 
     batch = next(iter(train))
-    users, positive, negative = (batch[name].tolist() for name in ("user_id", "item_id", "neg_item_id"))
-    final = behaviour + content
-    bpr, norms = [], []
-    for u, i, j in zip(users, positive, negative, strict=True):
-        u, i, j = final[u], final[model.n_users + i], final[model.n_users + j]
-        bpr.append(-np.log(sigmoid(u @ i - u @ j)))
-        norms.append((u @ u + i @ i + j @ j) / 2)
+    users, positive = (batch[name].tolist() for name in ("user_id", "item_id"))
+    bpr, norm = slow_bpr_and_norm(*np.split(behaviour + content, [model.n_users]), batch)
     contrast = slow_info_nce(content, behaviour, users, 0.2)
     contrast += slow_info_nce(content, behaviour, [model.n_users + i for i in positive], 0.2)
     assert len(set(users)) < len(users)
     losses = [loss.item() for loss in model.calculate_loss(batch)]
-    assert losses == pytest.approx([np.mean(bpr), 0.5 * contrast, 0.1 * np.mean(norms)], rel=1e-5)
+    assert losses == pytest.approx([bpr, 0.5 * contrast, 0.1 * norm], rel=1e-5)
 
 
 @pytest.mark.parametrize("modalities", [["image"], ["image", "text"]], ids="+".join)
