@@ -9,6 +9,7 @@ from recbole_mm.config.kinds import (
     AMOUNT,
     COUNT,
     EVERY_MODEL,
+    FRACTION,
     NAME,
     NAMES,
     PATH,
@@ -77,6 +78,9 @@ SECTIONS: dict[str, dict[str, Key]] = {
                            "item token i). ~: a file of tokens beside them."),
         "missing": Key("learned", choice("learned", "mean", "zero", "neighbours"), "What stands for the features of an item without a "
                        "picture (or without a text)."),
+        "score_mix": Key(None, or_auto(FRACTION), "For models whose score is the sum of a part by ids and one by content: how much "
+                         "content weighs, from 0 (ids alone) to 1 (content alone). auto: what is best on validation, once the model is "
+                         "trained. ~: as they are, which ranks as 0.5 does."),
     },
     "The encoder that makes item features": {
         "encoder": Key("open_clip:ViT-B-16-quickgelu@openai", NAME, "backend:name[@tag-or-path], see docs/encoders.md. Without "

@@ -32,6 +32,7 @@ class MultiModalRecommender(OurModel, GeneralRecommender):
         loss_names: what the parts of ``calculate_loss`` are called in the log and in TensorBoard, in their order: ``recommendation``,
             ``contrastive``, ``regularisation``, ... Parts without a name have a number.
         needs_features: whether the model cannot do without item features (``modalities: []``).
+        score_mix: the weight of the second of two ``score_parts``, from 0 to 1; None where they are added as they are.
         interacted: bool (n_items,), the items that have training interactions.
     """
 
@@ -40,12 +41,14 @@ class MultiModalRecommender(OurModel, GeneralRecommender):
     uses_table: bool = False
     loss_names: Sequence[str] = ()
     needs_features: bool = False
+    other_parameter_name = ("score_mix",)
 
     def __init__(self, config, dataset: MultiModalDataset) -> None:
         super().__init__(config, dataset)
         if self.needs_features and config["modalities"] == []:
             raise InputError(f"{type(self).__name__} needs item features: modalities: [] gives it none")
         self.item_features = None if config["modalities"] == [] else build_features(config, dataset)
+        self.score_mix = None if config["score_mix"] == "auto" else config["score_mix"]
         known = torch.zeros(self.n_items, dtype=torch.bool)
         known[torch.as_tensor(np.asarray(dataset.inter_feat[self.ITEM_ID]), dtype=torch.int64)] = True
         self.register_buffer("interacted", known, persistent=False)
@@ -69,8 +72,18 @@ class MultiModalRecommender(OurModel, GeneralRecommender):
         """Drops all that was computed from the item features outside of training, which somebody else has changed."""
 
     def score_parts(self) -> dict[str, slice]:
-        """For a score that is a sum of parts (ids, content): the columns of the final embeddings that make each part. For the log."""
+        """For a score that is a sum of parts (``id``, ``content``): the columns of the final embeddings that make each part. Two of them
+        can be weighed (``score_mix``)."""
         return {}
+
+    def part_scores(self, users: Tensor, items: Tensor) -> dict[str, Tensor]:
+        """What each of the ``score_parts`` gives pairs of a user and an item (n,), as it is added: (n,) each."""
+        raise NotImplementedError
+
+    def part_weights(self) -> list[float]:
+        """What each of the ``score_parts`` is multiplied by."""
+        mix = 0.5 if self.score_mix is None else self.score_mix
+        return [2 * (1 - mix), 2 * mix]
 
     def encoder_parameters(self) -> list[torch.nn.Parameter]:
         """The parameters of the encoder that train; none where it is frozen."""
@@ -123,21 +136,30 @@ class EmbeddingRecommender(MultiModalRecommender):
         return (users[interaction[self.USER_ID]] @ items.T).view(-1)
 
     def final_embeddings(self) -> tuple[Tensor, Tensor]:
-        """The result of ``embed()`` as scores take it (``ranked``), which is computed once per evaluation."""
+        """The result of ``embed()`` as scores take it (``ranked``, ``score_mix``), which is computed once per evaluation."""
         if self.training or torch.is_grad_enabled():
             return self._ranked_embeddings()
-        version = tensor_versions(chain(self.parameters(), self.buffers()))
+        version = self.score_mix, tensor_versions(chain(self.parameters(), self.buffers()))
         if self._final is None or self._final_version != version:
             self._final, self._final_version = self._ranked_embeddings(), version
         return self._final
 
     def _ranked_embeddings(self) -> tuple[Tensor, Tensor]:
-        users, items = self.embed()
-        return self.ranked(users), self.ranked(items)
+        """The parts of the users alone are weighed by ``score_mix``, so that new items need no weights."""
+        users, items = map(self.ranked, self.embed())
+        if self.score_mix is not None:
+            users = users.clone()
+            for part, weight in zip(self.score_parts().values(), self.part_weights(), strict=True):
+                users[:, part] *= weight
+        return users, items
 
     def ranked(self, rows: Tensor) -> Tensor:
         """Final embeddings (n, d) of users or items as scores take them: as they are, unless a subclass ranks by the cosine."""
         return rows
+
+    def part_scores(self, users: Tensor, items: Tensor) -> dict[str, Tensor]:
+        of_users, of_items = self.final_embeddings()
+        return {name: (of_users[users, part] * of_items[items, part]).sum(-1) for name, part in self.score_parts().items()}
 
     @torch.no_grad()
     def item_vectors(self, features: Mapping[str, Tensor]) -> Tensor:

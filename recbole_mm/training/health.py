@@ -52,13 +52,11 @@ def score_spreads(model) -> dict[str, float]:
     Returns:
         part -> standard deviation; {} for a model that names no parts.
     """
-    parts = model.score_parts()
-    if not parts:
+    if not model.score_parts():
         return {}
-    users, items = model.final_embeddings()
     draw = torch.Generator().manual_seed(0)
-    u, i = (torch.randint(1, len(table), (PAIRS,), generator=draw).to(table.device) for table in (users, items))
-    return {name: float((users[u, part] * items[i, part]).sum(-1).std()) for name, part in parts.items()}
+    users, items = (torch.randint(1, n, (PAIRS,), generator=draw).to(model.device) for n in (model.n_users, model.n_items))
+    return {name: float(scores.std()) for name, scores in model.part_scores(users, items).items()}
 
 
 def health_values(health: Mapping[str, object]) -> dict[str, float]:

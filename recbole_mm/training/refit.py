@@ -31,6 +31,8 @@ def refit(config: MultiModalConfig, dataset, file: str, verbose: bool) -> dict[s
     best = load_checkpoint(file, pickled=True)
     found = {name: best[name] for name in ("best_valid_score", "best_valid_result")}
     best_epoch, frozen, tuned = best["epoch"] + 1, best.get("frozen_phase"), best.get("tuned_encoder")
+    if config["score_mix"] == "auto":
+        config = config.changed(score_mix=best["other_parameter"]["score_mix"])
     left_out = frozen["epochs"] - frozen["kept"] if frozen and best_epoch > frozen["epochs"] else 0
     epochs = best_epoch - left_out
     del best

@@ -17,6 +17,8 @@ from recbole_mm.training.trained_data import check_resumable
 
 RATES = ("lr", "peak_lr", "weight_decay", "decay")
 """The values of an optimiser's parameter group that a resumed run takes from its own settings, not from the checkpoint."""
+UNMIXED = "unmixed"
+"""The checkpoint's entry with the best validation score and result before the parts of the score were weighed (``score_mix: auto``)."""
 logger = getLogger(__name__)
 MAY_CHANGE = {
     "resume", "epochs", "stopping_step", "data_path", "checkpoint_dir", "cache_dir", "device", "use_gpu", "gpu_id", "nproc", "local_rank",
@@ -83,6 +85,8 @@ def restore(trainer, checkpoint: Mapping, file: str) -> None:
     load_weights(trainer.model, trainer.config["model"], checkpoint, file)
     _check_features(trainer.model.item_features, checkpoint, file)
     _restore_optimizer(trainer, checkpoint, file)
+    if checkpoint["epoch"] + 1 < trainer.epochs:
+        checkpoint = {**checkpoint, **checkpoint.get(UNMIXED, {})}
     changed = changed_settings(checkpoint, trainer)
     if changed:
         trainer.logger.warning(f"{file}: from here on with {', '.join(changed)}")

@@ -24,6 +24,7 @@ from recbole_mm.training.health import health_line, health_of
 from recbole_mm.training.optimiser import Schedule, decay_weights, fused_optimizer, role_groups
 from recbole_mm.training.resumable_trainer import ResumableTrainer
 from recbole_mm.training.run_state import load_weights
+from recbole_mm.training.score_mix import check_mix, choose_mix
 from recbole_mm.training.trained_data import check_ids
 
 AUTO_AVERAGE = {True: 0.0, False: 0.98}
@@ -46,6 +47,7 @@ class MultiModalTrainer(TellsEpochs, ResumableTrainer):
     def __init__(self, config, model: MultiModalRecommender) -> None:
         with no_tensorboard() if Ranks.current().rank else nullcontext():
             super().__init__(config, model)
+        check_mix(config, model)
         features = model.item_features
         self.frozen = self._frozen_phase(fixed=config["learning_rate_schedule"] == "cosine")
         self.schedule = Schedule(config, self.optimizer, self.epochs, self.frozen.epochs)
@@ -70,15 +72,29 @@ class MultiModalTrainer(TellsEpochs, ResumableTrainer):
             return 0.0
         return AUTO_AVERAGE[features.encoder.from_scratch] if decay == "auto" else decay
 
-    def fit(self, train_data, valid_data=None, verbose: bool = True, **kwargs) -> tuple[float, OrderedDict]:
+    def fit(self, train_data, valid_data=None, verbose: bool = True, saved: bool = True, **kwargs) -> tuple[float, OrderedDict]:
         if self.frozen.auto and not (valid_data and self.eval_step > 0):
             self.frozen = self._frozen_phase(fixed=True)
         features, steps = self.model.item_features, self.schedule.total("encoder", len(train_data))
         if features is not None and features.trainable and self.schedule.warmup >= steps:
             self.logger.warning(f"encoder_warmup_steps {self.schedule.warmup} of {steps} steps: the encoder's rate never stays at its peak")
-        found = super().fit(train_data, valid_data, verbose, **kwargs)
+        trains = self.start_epoch < self.epochs
+        if trains and self.config["score_mix"] == "auto":
+            self.model.score_mix = None
+        found = super().fit(train_data, valid_data, verbose, saved, **kwargs)
         self.average.finish()
+        if self.config["score_mix"] == "auto" and (trains or self.model.score_mix is None):
+            return self._choose_mix(valid_data, saved) or found
         return found
+
+    def _choose_mix(self, valid_data, saved: bool) -> tuple[float, OrderedDict] | None:
+        if len(self.model.score_parts()) != 2:
+            self.logger.info(f"score_mix: auto has no effect: the score of {self.config['model']} has no parts by ids and by content")
+        elif not valid_data or self.eval_step <= 0:
+            self.logger.warning("score_mix: auto chooses on validation, and there is none: ids and content are added as they are")
+        else:
+            return choose_mix(self, valid_data, saved)
+        return None
 
     def _train_epoch(self, train_data, epoch_idx: int, loss_func=None, show_progress: bool = False):
         """Trains for one epoch. Returns the sum of the batches' losses, or a tuple of the sums of each part of the loss."""

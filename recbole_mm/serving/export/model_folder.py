@@ -39,7 +39,7 @@ def write_model(folder: Path, config, model, training_part) -> None:
     sequential = config["MODEL_TYPE"] == ModelType.SEQUENTIAL
     ours = is_ours(config.model_class)
     try:
-        other, numbers, shapes = ({}, {}, {}) if ours else _other_parameters(model)
+        other, numbers, shapes = _other_parameters(model)
         state = model.trained_state() if ours else model.state_dict()
         _save({**{name: value for name, value in state.items() if not name.startswith(ENCODERS)}, **other}, folder / MODEL)
         _save(columns(training_part, sequential), folder / INTERACTIONS)
@@ -118,7 +118,7 @@ def _without_places(value: object) -> object:
 
 
 def _other_parameters(model) -> tuple[dict[str, Tensor], dict[str, object], dict[str, list[int]]]:
-    """What a model of RecBole's keeps beside its state: tensors, numbers, and the shapes of sparse matrices, which are tensors too."""
+    """What a model keeps beside its state: tensors, numbers, and the shapes of sparse matrices, which are tensors too."""
     tensors, numbers, shapes = {}, {}, {}
     for name, value in (model.other_parameter() or {}).items():
         if isinstance(value, Tensor):
