@@ -2,37 +2,41 @@
 
 import torch
 from torch import Tensor
+from torch.nn.functional import normalize, pad
 
 from recbole_mm.config.kinds import AMOUNT, POSITIVE, SHARE, Key
 from recbole_mm.data.dataset import MultiModalDataset
 from recbole_mm.model.branches import BranchRecommender
 from recbole_mm.model.graph import light_gcn
-from recbole_mm.model.loss import info_nce
+from recbole_mm.model.loss import sampled_softmax_loss
+from recbole_mm.model.objective import Batch
 
 
 class MMGCL(BranchRecommender):
     """MMGCL (Yi et al., "Multi-modal Graph Contrastive Learning for Micro-video Recommendation", SIGIR 2022).
 
     The embeddings z are BranchRecommender's: LightGCN over the ids and over each modality, fused by a linear map. Loss: BPR on z_u . z_i +
-    ``ssl_alpha`` * InfoNCE (cosine, ``ssl_temp``) of the batch's distinct users, and of its distinct items, between two views:
+    ``ssl_alpha`` * InfoNCE (cosine, ``ssl_temp``) of the batch's users and their items, in each of two views:
 
     - modality edge dropout: every branch propagates over the interactions without a share of ``dropout_rate``, drawn for each branch;
     - modality masking: one modality, drawn anew in each step, starts from random embeddings instead of its users' and items' own.
 
-    The negatives of an anchor of the masking view are the edge-dropout views of the other nodes and challenging negatives: a node's own
-    edge-dropout view in which one branch, not the one masked in the anchor, is another node's. The loss also has ``reg_weight`` * L2 of the
+    A user is the anchor and the interaction's item the positive. Negatives are the batch's other items in the same view and challenging
+    negatives: the batch's items in which one branch, not the masked one, is another item's. The loss also has ``reg_weight`` * L2 of the
     batch's ids.
 
     Deviations: the paper masks modalities with probabilities that it tunes; here they are equal. The paper does not say which branch a
-    negative swaps and with whom; here both are drawn for each node, from the others of the batch. The released code contrasts the
-    edge-dropout view with itself and leaves the challenging negatives out. Here both follow the paper, and there is no option for that.
+    negative swaps and with whom; here both are drawn for each item, from the others of the batch. An item counts as one negative however
+    often it is in the batch, and a user's own training items are never the user's negatives. The released code contrasts users and items
+    of the edge-dropout view a second time where the masking view is due, masks a modality by leaving nodes out of its graph, and leaves the
+    challenging negatives out. Here all three follow the paper, and there is no option for that.
     """
 
     loss_names = ("recommendation", "contrastive", "regularisation")
     keys = {
-        "ssl_alpha": Key(0.1, AMOUNT, "Weight of the contrastive loss. Grid: [0.1, 0.2, ..., 1.0]."),
+        "ssl_alpha": Key(0.4, AMOUNT, "Weight of the contrastive loss. Grid: [0.1, 0.2, ..., 1.0]."),
         "ssl_temp": Key(0.2, POSITIVE, "Temperature of the contrastive loss. Grid: [0.1, 0.2, 0.5, 1.0]."),
-        "dropout_rate": Key(0.3, SHARE, "Share of the interactions that each branch of the edge-dropout view goes without."),
+        "dropout_rate": Key(0.05, SHARE, "Share of the interactions that each branch of the edge-dropout view goes without."),
     }
 
     def __init__(self, config, dataset: MultiModalDataset) -> None:
@@ -45,9 +49,8 @@ class MMGCL(BranchRecommender):
         whole = self.branches(item_rows)
         loss = batch.loss(self.fuse_users(whole[0][batch.users]), self.fuse_items(whole[1][batch.items]))
         masked = int(torch.randint(1, self.n_branches, ()))
-        fuses, nodes = (self.fuse_users, self.fuse_items), (batch.users.unique(), batch.items[batch.positives].unique())
-        sides = zip(fuses, nodes, self.masking_view(whole, masked), self.edge_dropout_view(item_rows), strict=True)
-        ssl = sum(self.contrast(fuse, masking[ids], dropped[ids], masked) for fuse, ids, masking, dropped in sides)
+        views = self.edge_dropout_view(item_rows), self.masking_view(whole, masked)
+        ssl = sum(self.contrast(batch, *view, masked) for view in views)
         return loss, self.ssl_alpha * ssl, self.regularisation(batch)
 
     def edge_dropout_view(self, item_rows: list[Tensor]) -> tuple[Tensor, Tensor]:
@@ -68,10 +71,13 @@ class MMGCL(BranchRecommender):
         start, end = masked * self.size, (masked + 1) * self.size
         return tuple(torch.cat([rows[:, :start], new, rows[:, end:]], dim=1) for rows, new in zip(whole, random, strict=True))
 
-    def contrast(self, fuse: torch.nn.Module, masking: Tensor, dropped: Tensor, masked: int) -> Tensor:
-        """InfoNCE between two views, (n, n_branches * embedding_size) each, of n distinct nodes."""
-        candidates = torch.cat([dropped, self.challenging(dropped, masked)])
-        return info_nce(fuse(masking), fuse(candidates), self.ssl_temp)
+    def contrast(self, batch: Batch, users: Tensor, items: Tensor, masked: int) -> Tensor:
+        """InfoNCE of the batch's users and their items in one view, which is given as the branches of all users and of all items."""
+        ids, targets = batch.items[batch.positives].unique(return_inverse=True)
+        candidates = torch.cat([items[ids], self.challenging(items[ids], masked)])
+        cosines = normalize(self.fuse_users(users[batch.users]), dim=-1) @ normalize(self.fuse_items(candidates), dim=-1).T
+        own = pad(self.objective.known.among(batch.users, ids), (0, len(candidates) - len(ids)))
+        return sampled_softmax_loss(cosines / self.ssl_temp, targets, cosines.new_zeros(()), own)
 
     def challenging(self, rows: Tensor, masked: int) -> Tensor:
         """Challenging negatives: ``rows`` (n, n_branches * embedding_size) in which one branch, not the masked one, is another row's."""

@@ -88,35 +88,37 @@ def test_challenging_negatives_swap_one_branch_that_is_not_masked(planted):
     assert len(model.challenging(rows[:1], masked=2)) == 0, "alone, there is nobody to swap with"
 
 
-def test_the_contrastive_loss_is_info_nce_between_the_views_and_the_challenging_negatives(planted, monkeypatch):
-    _, model, *_ = built(planted, "MMGCL", ssl_temp=0.3, **FROZEN)
+def test_a_view_is_contrasted_by_info_nce_of_users_and_their_items_with_challenging_negatives(planted, monkeypatch):
+    _, model, train, *_ = built(planted, "MMGCL", ssl_temp=0.3, train_batch_size=20, **FROZEN)
     randomise(model)
-    masking, dropped, swapped = (torch.randn(7, 3 * model.size, dtype=torch.float64) for _ in range(3))
-    monkeypatch.setattr(model, "challenging", lambda rows, masked: swapped if rows is dropped and masked == 1 else None)
-    ours = model.contrast(model.fuse_items, masking, dropped, 1)
+    users, items, swapped = (torch.randn(n, 3 * model.size, dtype=torch.float64) for n in (model.n_users, model.n_items, model.n_items))
+    batch, known = model.objective.batch(next(iter(train))), set(training_pairs(train))
+    ids = batch.items[batch.positives].unique()
+    monkeypatch.setattr(model, "challenging", lambda rows, masked: swapped[ids] if masked == 1 and torch.equal(rows, items[ids]) else None)
+    ours = model.contrast(batch, users, items, 1)
 
-    def similarity(a, b):
-        a, b = (model.fuse_items.weight @ x + model.fuse_items.bias for x in (a, b))
+    def similarity(user, item):
+        a, b = model.fuse_users(users[user]), model.fuse_items(item)
         return (a @ b / (a.norm() * b.norm())).item() / 0.3
 
     losses = []
-    for i, anchor in enumerate(masking):
-        total = sum(math.exp(similarity(anchor, other)) for other in (*dropped, *swapped))
-        losses.append(math.log(total) - similarity(anchor, dropped[i]))
-    assert ours.item() == pytest.approx(sum(losses) / 7)
+    for user, item in zip(batch.users.tolist(), batch.items[batch.positives].tolist(), strict=True):
+        plain = [similarity(user, items[j]) for j in ids.tolist() if j == item or (user, j) not in known]
+        total = sum(map(math.exp, plain + [similarity(user, swapped[j]) for j in ids.tolist()]))
+        losses.append(math.log(total) - similarity(user, items[item]))
+    assert ours.item() == pytest.approx(sum(losses) / len(losses))
 
 
-def test_the_loss_contrasts_the_masking_view_with_the_edge_dropout_view_of_users_and_items(planted):
-    _, model, train, *_ = built(planted, "MMGCL", **FROZEN)
-    batch, calls, contrast = next(iter(train)), [], model.contrast
-    model.contrast = lambda *views: calls.append(views) or contrast(*views)
-    losses = model.calculate_loss(batch)
-    (of_users, masking, dropped, masked), (of_items, *_) = calls
-    assert (of_users, of_items) == (model.fuse_users, model.fuse_items)
-    assert len(masking) == len(dropped) == len(batch["user_id"].unique()) and masked in (1, 2)
-    assert not torch.equal(masking, dropped)
-    total = sum(contrast(*views) for views in calls) * model.ssl_alpha
-    assert losses[1].item() == pytest.approx(total.item(), rel=0.1), "up to the draw of the challenging negatives"
+def test_the_loss_contrasts_users_with_items_in_the_edge_dropout_view_and_in_the_masking_view(planted):
+    _, model, train, *_ = built(planted, "MMGCL", ssl_alpha=0.7, **FROZEN)
+    views, calls = {"edge_dropout_view": torch.rand(2, 1), "masking_view": torch.rand(2, 1)}, []
+    for name, view in views.items():
+        setattr(model, name, lambda *_, view=view: view)
+    model.contrast = lambda batch, users, items, masked: calls.append((users, items, masked)) or torch.tensor(len(calls))
+    losses = model.calculate_loss(next(iter(train)))
+    for (users, items, masked), view in zip(calls, views.values(), strict=True):
+        assert torch.equal(users, view[0]) and torch.equal(items, view[1]) and masked in (1, 2)
+    assert losses[1].item() == pytest.approx(0.7 * (1 + 2))
 
 
 @pytest.mark.parametrize("training", ["pretrained", "end2end"])
