@@ -3,10 +3,10 @@
     python benchmarks/graphs.py [--models VBPR LATTICE ...] [--steps 4] [--evaluations 2]
 
 An epoch's seconds are those of what starts it, of its first batch, and of the median of a few other batches times their number.
-The plain way of training projects the whole catalogue's features in every batch (VBPR, FREEDOM) and holds item graphs as dense n x n
-matrices (LATTICE, FREEDOM, MGCN, SMORE, PGL); where no column says so, there is no other. The plain way of evaluating makes the final
-embeddings anew for every batch of users. Both ways take turns, in one process. Seconds are those of one CPU core's work, whatever else
-runs; where there is a GPU, it is used, and they are the clock's.
+The plain way of training projects the whole catalogue's features in every batch (VBPR, FREEDOM), holds item graphs as dense n x n
+matrices (LATTICE, FREEDOM, MGCN, SMORE, PGL, MENTOR) and contrasts all users and all items (MENTOR); where no column says so, there is
+no other. The plain way of evaluating makes the final embeddings anew for every batch of users. Both ways take turns, in one process.
+Seconds are those of one CPU core's work, whatever else runs; where there is a GPU, it is used, and they are the clock's.
 """
 
 import argparse
@@ -96,6 +96,11 @@ def plain_smore(model) -> None:
     model.build_item_graph = build_item_graph
 
 
+def plain_mentor(model) -> None:
+    plain_weighted_graph(model)
+    model.compared = lambda batch: (torch.arange(model.n_users, device=DEVICE), torch.arange(model.n_items, device=DEVICE))
+
+
 def plain_mgcn(model) -> None:
     model.build_item_graph = lambda features: {m: dense_graph(rows, model.neighbours[m]) for m, rows in features.items()}
 
@@ -125,6 +130,7 @@ PLAIN: dict[str, Callable] = {
     "LATTICE": plain_lattice,
     "PGL": plain_weighted_graph,
     "SMORE": plain_smore,
+    "MENTOR": plain_mentor,
 }
 
 

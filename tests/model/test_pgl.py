@@ -41,9 +41,7 @@ def dense_pgl(model, graph: torch.Tensor, features) -> tuple[torch.Tensor, torch
 
 
 @pytest.mark.parametrize("missing", [False, True])
-@pytest.mark.parametrize(
-    "keys", [{"mode": "local"}, {"mode": "global"}, {"n_layers": 1, "n_item_layers": 2, "modalities": ["text"]}], ids=str
-)
+@pytest.mark.parametrize("keys", [{}, {"mode": "global"}, {"n_layers": 1, "n_item_layers": 2, "modalities": ["text"]}], ids=str)
 def test_embeddings_and_loss_are_those_of_dense_matrices(planted, planted_missing, missing, keys):
     """Trained on a part of the graph, scored on all of it; BPR and InfoNCE between two dropouts."""
     keys = {**FROZEN, "legacy_trained_features": False, "cl_weight": 0.4, "dropout": 0.3, "train_batch_size": 20, **keys}

@@ -221,7 +221,7 @@ def watch_linear_layers(module: nn.Module) -> set[torch.dtype]:
     return found
 
 
-@pytest.mark.parametrize("model_name", ["MGCN", "LATTICE", "FREEDOM", "DRAGON"])
+@pytest.mark.parametrize("model_name", ["MGCN", "LATTICE", "FREEDOM", "DRAGON", "SMORE"])
 def test_mixed_precision_of_graph_models(shop, model_name):
     """Linear layers compute in bfloat16, but losses are not: they are close to those in full precision, and weights stay float32."""
     losses = {}
