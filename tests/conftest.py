@@ -2,7 +2,10 @@
 
 import copy
 import io
+import json
 import logging
+from collections.abc import Callable
+from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 
@@ -10,6 +13,9 @@ import pytest
 import torch
 
 from recbole_mm.encoder import ItemEncoder, build_encoder, create_encoder
+from recbole_mm.encoder.beit3 import config as beit3
+from recbole_mm.encoder.open_clip import source as open_clip
+from recbole_mm.encoder.vlmo import config as vlmo
 from recbole_mm.testing.planted import write_planted
 
 TINY = ("open_clip:tiny", "vlmo:tiny", "beit3:tiny")
@@ -63,6 +69,38 @@ def _tiny_encoders_are_made_once(monkeypatch):
 @lru_cache
 def _tiny_encoder(name: str, **options) -> ItemEncoder:
     return create_encoder(name, **options)
+
+
+@pytest.fixture(scope="session")
+def smaller_encoder(tmp_path_factory) -> Callable[..., ItemEncoder]:
+    """What makes the tiny encoders with two narrow blocks over four patches."""
+    clip = json.loads(open_clip.TINY["tiny"].read_text())
+    clip["model_cfg"]["embed_dim"] = 32
+    clip["model_cfg"]["vision_cfg"] |= {"image_size": 32, "layers": 2, "width": 32, "head_width": 16}
+    clip["model_cfg"]["text_cfg"] |= {"width": 32, "heads": 2}
+    file = tmp_path_factory.mktemp("smaller") / "tiny.json"
+    file.write_text(json.dumps(clip))
+    narrow = {"embed_dim": 32, "depth": 2, "num_heads": 2, "image_size": 32}
+
+    @lru_cache
+    def create(name: str, **options) -> ItemEncoder:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setitem(open_clip.TINY, "tiny", file)
+            patch.setitem(beit3.SIZES, "tiny", replace(beit3.SIZES["tiny"], **narrow))
+            patch.setitem(vlmo.NAMED, "tiny", {**vlmo.NAMED["tiny"], **narrow, "vl_start_layer": 1})
+            return create_encoder(name, **options)
+
+    return create
+
+
+@pytest.fixture()
+def small_encoders(_tiny_encoders_are_made_once, monkeypatch, smaller_encoder) -> None:
+    """Runs get smaller encoders still, for claims that do not hang on an encoder's size."""
+
+    def create(name: str, **options) -> ItemEncoder:
+        return copy.deepcopy(smaller_encoder(name, **options)) if name in TINY else create_encoder(name, **options)
+
+    monkeypatch.setattr(build_encoder, "create_encoder", create)
 
 
 class Terminal(io.StringIO):

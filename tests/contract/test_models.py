@@ -30,7 +30,7 @@ CASES = [pytest.param(d, id=f"{name}: {d}") for name in MODELS for d in model_de
 
 
 @pytest.mark.parametrize("demand", CASES)
-def test_contract(demand):
+def test_contract(demand, small_encoders):
     demand()
 
 
