@@ -4,8 +4,9 @@
 
 An epoch's seconds are those of what starts it, of its first batch, and of the median of a few other batches times their number.
 The plain way of training projects the whole catalogue's features in every batch (VBPR, FREEDOM), holds item graphs as dense n x n
-matrices (LATTICE, FREEDOM, MGCN, SMORE, PGL, MENTOR) and contrasts all users and all items (MENTOR); where no column says so, there is
-no other. The plain way of evaluating makes the final embeddings anew for every batch of users. Both ways take turns, in one process.
+matrices (LATTICE, FREEDOM, MGCN, SMORE, PGL, MENTOR) and a row of numbers for every edge (GRCN), contrasts all users and all items
+(MENTOR), or the batch's with all (LGMRec, DiffMM), and denoises whole rows of items step by step (DiffMM); where no column says so, there
+is no other. The plain way of evaluating makes the final embeddings anew for every batch of users. Both ways take turns, in one process.
 Seconds are those of one CPU core's work, whatever else runs; where there is a GPU, it is used, and they are the clock's.
 """
 
@@ -13,6 +14,7 @@ import argparse
 import sys
 import tempfile
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from statistics import median
 
@@ -123,6 +125,40 @@ def plain_lattice(model) -> None:
     model.mixed_graph, model.build_item_graph = mixed_graph, lambda features: None
 
 
+def plain_grcn(model) -> None:
+    for edges in (model.edges, model.user_edges):
+
+        def products(a, b, edges=edges):
+            return (a[edges.rows] * b[edges.columns]).sum(-1)
+
+        def weighted_sum(values, x, edges=edges):
+            return x.new_zeros(edges.shape[0], x.shape[1]).index_add(0, edges.rows, values.unsqueeze(1) * x[edges.columns])
+
+        edges.products, edges.sum = products, weighted_sum
+
+
+def plain_lgmrec(model) -> None:
+    model.contrast_sample = max(N_USERS, N_ITEMS)
+
+
+def plain_diffmm(model) -> None:
+    def top_items(graph, k, batch_size, denoiser):
+        tops = torch.zeros(graph.n_users, k, dtype=torch.long)
+        weights = {name: getattr(denoiser, name) for name in denoiser.names}
+        for users in torch.arange(1, graph.n_users).split(batch_size):
+            x = graph.rows(users)
+            for step in reversed(range(len(denoiser.schedule.signal))):
+                hidden = torch.tanh(x @ denoiser.rows_in + denoiser.of_steps(torch.full((1,), step), weights))
+                found = torch.addmm(denoiser.bias_out, hidden, denoiser.rows_out)
+                x = denoiser.schedule.of_prediction[step].item() * found + denoiser.schedule.of_noisy[step].item() * x
+            tops[users] = 1 + x[:, 1:].topk(k).indices
+        return tops
+
+    model.contrast_sample = max(N_USERS, N_ITEMS)
+    for denoiser in model.denoisers.values():
+        denoiser.top_items = partial(top_items, denoiser=denoiser)
+
+
 PLAIN: dict[str, Callable] = {
     "VBPR": plain_vbpr,
     "FREEDOM": plain_freedom,
@@ -131,6 +167,9 @@ PLAIN: dict[str, Callable] = {
     "PGL": plain_weighted_graph,
     "SMORE": plain_smore,
     "MENTOR": plain_mentor,
+    "GRCN": plain_grcn,
+    "LGMRec": plain_lgmrec,
+    "DiffMM": plain_diffmm,
 }
 
 

@@ -55,7 +55,7 @@ def test_every_model(planted_missing, model, encoder_training):
     gpu_run(planted_missing, model, epochs=2, encoder_training=encoder_training, encoder="beit3:tiny")
 
 
-@pytest.mark.parametrize("model", ["LATTICE", "FREEDOM", "MGCN", "DRAGON"])
+@pytest.mark.parametrize("model", ["LATTICE", "FREEDOM", "MGCN", "DRAGON", "GRCN", "LGMRec", "DiffMM"])
 def test_graphs_with_more_entries_than_cells(few_items, model):
     gpu_run(few_items, model, epochs=1, knn_k=20)
 

@@ -24,7 +24,7 @@ class SparseMatrix:
         self.backward_csr = self.forward_csr if symmetric else _csr(columns, rows, values, shape[::-1])
 
     def __matmul__(self, x: Tensor) -> Tensor:
-        x = _single(x)
+        x = at_least_single(x)
         if (self.forward_csr.dtype, self.forward_csr.device) != (x.dtype, x.device):
             shared = self.backward_csr is self.forward_csr
             self.forward_csr = self.forward_csr.to(x.device, x.dtype)
@@ -44,7 +44,7 @@ class PairProducts(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx, x: Tensor, indices: Tensor) -> Tensor:
-        x = _single(x)
+        x = at_least_single(x)
         ctx.save_for_backward(x, indices)
         with torch.autocast(x.device.type, enabled=False):
             return _pair_products(x, x, indices)
@@ -60,7 +60,7 @@ class NeighbourSum(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx, weights: Tensor, h: Tensor, indices: Tensor) -> Tensor:
-        weights, h = _single(weights), _single(h)
+        weights, h = at_least_single(weights), at_least_single(h)
         ctx.save_for_backward(weights, h, indices)
         with torch.autocast(h.device.type, enabled=False):
             return _neighbour_csr(indices, weights) @ h
@@ -84,7 +84,7 @@ class _SparseProduct(torch.autograd.Function):
         return None, None, ctx.transposed @ grad.contiguous()
 
 
-def _single(x: Tensor) -> Tensor:
+def at_least_single(x: Tensor) -> Tensor:
     """The tensor in single precision at least, the lowest that sparse products have, under autocast as well."""
     return x.to(torch.promote_types(x.dtype, torch.float32))
 
@@ -94,10 +94,14 @@ def _csr(rows: Tensor, columns: Tensor, values: Tensor, shape: tuple[int, int]) 
         rows, columns, values = _without_repeats(rows, columns, values, shape)
     order = torch.argsort(rows * shape[1] + columns, stable=True)
     starts = functional.pad(torch.bincount(rows, minlength=shape[0]).cumsum(0), (1, 0))
-    index = torch.int32 if len(rows) < 2**31 else torch.int64
+    return csr_tensor(starts, columns[order], values[order], shape)
+
+
+def csr_tensor(starts: Tensor, columns: Tensor, values: Tensor, shape: tuple[int, int]) -> Tensor:
+    index = torch.int32 if len(values) < 2**31 else torch.int64
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Sparse")
-        return torch.sparse_csr_tensor(starts.to(index), columns[order].to(index), values[order], shape, check_invariants=False)
+        return torch.sparse_csr_tensor(starts.to(index), columns.to(index), values, shape, check_invariants=False)
 
 
 def _without_repeats(rows: Tensor, columns: Tensor, values: Tensor, shape: tuple[int, int]) -> tuple[Tensor, Tensor, Tensor]:
