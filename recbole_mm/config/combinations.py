@@ -52,6 +52,9 @@ def _check_loss(config: Mapping) -> None:
 
 def _check_encoder_training(config: Mapping) -> None:
     trains, paradigm, tuning = ModalitySources.from_config(config).encoder_trains, config["encoder_training"], config["encoder_tuning"]
+    if trains and config["MODEL_TYPE"] == ModelType.TRADITIONAL:
+        raise InputError(f"encoder_training: end2end is for models that train step by step, and {config['model']} is solved at once, "
+                         "without a gradient: set encoder_training: pretrained, or finetuned")  # fmt: skip
     if trains and config["encoder_freeze_epochs"] != "auto" and config["encoder_freeze_epochs"] >= config["epochs"]:
         raise InputError(
             f"encoder_freeze_epochs {config['encoder_freeze_epochs']} of {config['epochs']} epochs: the encoder would never train; "

@@ -80,6 +80,10 @@ class MultiModalRecommender(OurModel, GeneralRecommender):
         """What each of the ``score_parts`` gives pairs of a user and an item (n,), as it is added: (n,) each."""
         raise NotImplementedError
 
+    def ranked(self, rows: Tensor) -> Tensor:
+        """Final embeddings (n, d) of users or items as scores take them: as they are, unless a subclass ranks by the cosine."""
+        return rows
+
     def part_weights(self) -> list[float]:
         """What each of the ``score_parts`` is multiplied by."""
         mix = 0.5 if self.score_mix is None else self.score_mix
@@ -152,10 +156,6 @@ class EmbeddingRecommender(MultiModalRecommender):
             for part, weight in zip(self.score_parts().values(), self.part_weights(), strict=True):
                 users[:, part] *= weight
         return users, items
-
-    def ranked(self, rows: Tensor) -> Tensor:
-        """Final embeddings (n, d) of users or items as scores take them: as they are, unless a subclass ranks by the cosine."""
-        return rows
 
     def part_scores(self, users: Tensor, items: Tensor) -> dict[str, Tensor]:
         of_users, of_items = self.final_embeddings()

@@ -44,7 +44,9 @@ class Ranker:
         """
         if self.scores.are_products:
             return self.of_vectors(self.scores.vectors()[0][users], k, allowed, banned)
-        return self._of_scores(self.scores.of_users(users), lambda: self.scores.vectors()[0][users], k, allowed, banned)
+        own = self.scores.similarities
+        by = (lambda: self.scores.vectors()[0][users]) if own is None else (lambda: own.rows_of_users(users))
+        return self._of_scores(self.scores.of_users(users), by, k, allowed, banned)
 
     def of_history(self, history: Tensor, k: int, allowed: Tensor, banned: Tensor) -> Found:
         """The best k items of somebody who has the items in these rows. Added items count where the model has vectors.
@@ -61,8 +63,9 @@ class Ranker:
         known = history[history < self.items.served.n_known]
         if not len(known):
             raise InputError(f"{self.scores.name} knows none of the items of the history")
-        scores = self.scores.of_histories([known])
-        return self._of_scores(scores, lambda: self.scores.user_vectors([known], self.items.vectors()), k, allowed, pairs)
+        scores, own = self.scores.of_histories([known]), self.scores.similarities
+        by = (lambda: self.scores.user_vectors([known], self.items.vectors())) if own is None else (lambda: own.rows_of_histories([known]))
+        return self._of_scores(scores, by, k, allowed, pairs)
 
     def of_vectors(self, users: Tensor, k: int, allowed: Tensor, banned: tuple[Tensor, Tensor]) -> Found:
         """The best k items by the product with vectors of users (n, d)."""
@@ -70,7 +73,8 @@ class Ranker:
         return search(users, self.items.vectors(), k, allowed, banned)
 
     def _of_scores(self, scores: Tensor, users: Callable[[], Tensor], k: int, allowed: Tensor, banned: tuple[Tensor, Tensor]) -> Found:
-        """By scores (n, n_known) of the model's items, and for those added by the vectors that ``users()`` gives."""
+        """By scores (n, n_known) of the model's items, and for those added by what ``users()`` gives, by which their vectors are
+        multiplied."""
         added = self.items.served.vectors
         scores = torch.cat([scores, users() @ added.T], 1) if len(added) else scores
         scores[:, ~allowed] = -torch.inf

@@ -1,4 +1,4 @@
-"""RecBole's models that score an item by its similarity to what the user has."""
+"""Models that score an item by its similarity to what the user has."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -7,6 +7,8 @@ import numpy as np
 import torch
 from scipy import sparse
 from torch import Tensor
+
+from recbole_mm.model.similarity import SimilarityRecommender
 
 
 @dataclass(frozen=True)
@@ -25,7 +27,10 @@ class ItemSimilarities:
 
     @classmethod
     def of_model(cls, name: str, model) -> "ItemSimilarities | None":
-        """Those of RecBole's model of this name; None if it has none."""
+        """Those of one of our models, or of RecBole's model of this name; None if it has none."""
+        if isinstance(model, SimilarityRecommender):
+            users, items = model.similarities()
+            return cls(users, items, np.zeros(items.shape[1], np.float32))
         if name == "ItemKNN" and model.method == "item":
             similarity = model.w
         elif name in ("EASE", "SLIMElastic", "ADMMSLIM"):
@@ -44,9 +49,20 @@ class ItemSimilarities:
 
     def of_histories(self, histories: Sequence[Tensor]) -> Tensor:
         """Scores of anybody who has these items: (n, n_items)."""
+        return self._of(self._rows(histories))
+
+    def _rows(self, histories: Sequence[Tensor]) -> sparse.csr_matrix:
         lengths, items = [len(history) for history in histories], torch.cat(list(histories)).numpy()
         rows = np.repeat(np.arange(len(histories)), lengths)
-        return self._of(sparse.csr_matrix((np.ones(len(items), np.float32), (rows, items)), (len(histories), self.items.shape[0])))
+        return sparse.csr_matrix((np.ones(len(items), np.float32), (rows, items)), (len(histories), self.items.shape[0]))
+
+    def rows_of_users(self, users: Tensor) -> Tensor:
+        """What known users (n,) have, by which the similarities of items that came later are multiplied: (n, n_items)."""
+        return torch.from_numpy(self.users[users.numpy()].toarray())
+
+    def rows_of_histories(self, histories: Sequence[Tensor]) -> Tensor:
+        """The same of anybody who has these items."""
+        return torch.from_numpy(self._rows(histories).toarray())
 
     def _of(self, users: sparse.csr_matrix) -> Tensor:
         scores = users @ self.items

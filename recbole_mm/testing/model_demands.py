@@ -5,11 +5,14 @@ from functools import partial
 from pathlib import Path
 
 import torch
+from recbole.utils import ModelType
 from torch import Tensor
 
 from recbole_mm.compat.recbole_modules import no_tensorboard
+from recbole_mm.config.registry import get_model
+from recbole_mm.errors import InputError
 from recbole_mm.quick_start import build_trainer, load_data_and_model
-from recbole_mm.testing.demands import Demand, require, working_in
+from recbole_mm.testing.demands import Demand, refused, require, working_in
 from recbole_mm.testing.model_measures import cold_auc, has_gradient, loss_of, scores_of
 from recbole_mm.testing.planted import built
 from recbole_mm.testing.shops import Shops
@@ -47,9 +50,13 @@ class ModelChecks:
 
     def __init__(self, model: str | type, shops: Shops, settings: Mapping[str, object], patience: int) -> None:
         self.model, self.shops, self.settings, self.patience = model, shops, dict(settings), patience
+        self.at_once = (get_model(model) if isinstance(model, str) else model).type == ModelType.TRADITIONAL
 
     def demands(self, features_rank: bool) -> list[Demand]:
-        """All demands. Those on items without interactions are left out where a model's features do not rank (``features_rank``)."""
+        """All demands. Those on items without interactions are left out where a model's features do not rank (``features_rank``), and those
+        on training where a model is found at once."""
+        if self.at_once:
+            return self._demands_at_once(features_rank)
         found = [
             Demand(f"trains and sends gradients where it says ({training}, {modalities})", partial(self.trains, training, modalities))
             for training, modalities in CASES
@@ -70,6 +77,29 @@ class ModelChecks:
                 Demand("an encoder that trains ranks items without interactions", self.encoder_ranks_cold_items),
             ]
         return found
+
+    def _demands_at_once(self, features_rank: bool) -> list[Demand]:
+        found = [Demand(f"is found at once ({modalities})", partial(self.is_found, modalities)) for training, modalities in CASES
+                 if training == "pretrained" or modalities == "three files"]  # fmt: skip
+        found += [
+            Demand("refuses an encoder that trains", self.refuses_to_train),
+            Demand("finds the planted preference", partial(self.finds_the_preference, "pretrained")),
+            Demand("items without picture or text are no obstacle", partial(self.stands_missing_items, "pretrained")),
+            Demand("same seed, same model; checkpoint, same scores", partial(self.repeats_and_loads, "pretrained")),
+            Demand("a resumed run equals a straight one", partial(self.resumes, "pretrained")),
+            Demand("features of other items rank nothing", self.wrong_features_rank_nothing),
+        ]
+        return found + ([Demand("features rank items without interactions", self.features_rank_cold_items)] if features_rank else [])
+
+    def is_found(self, modalities: str) -> None:
+        model, (_, _, test), trainer = self.trained(self.shops.small, 1, encoder_training="pretrained", **MODALITIES[modalities])
+        self._scores_are_consistent(model, trainer, test)
+
+    def refuses_to_train(self) -> None:
+        def end2end() -> None:
+            self.ready(self.shops.small, 1, encoder_training="end2end")
+
+        refused(InputError, end2end, "an encoder that trains is refused")
 
     def trains(self, training: str, modalities: str) -> None:
         keys = {**GENTLE, "train_batch_size": 64, "encoder_training": training, **MODALITIES[modalities]}
@@ -124,7 +154,7 @@ class ModelChecks:
     def stands_missing_items(self, training: str) -> None:
         epochs = 12 if training == "pretrained" else 1
         model, loaders, trainer = self.trained(self.shops.gaps, epochs, encoder_training=training, **UNIFIED)
-        require(torch.isfinite(loss_of(model, next(iter(loaders[0])))), "the loss is not finite")
+        require(self.at_once or torch.isfinite(loss_of(model, next(iter(loaders[0])))), "the loss is not finite")
         require(torch.isfinite(scores_of(model)).all(), "the scores are not finite")
         if training == "pretrained":
             found = trainer.evaluate(loaders[2], load_best_model=False)["recall@5"]
