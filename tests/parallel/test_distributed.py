@@ -18,6 +18,7 @@ from recbole_mm.quick_start import build_trainer, load_data_and_model, objective
 from recbole_mm.testing.planted import built, settings, write_planted
 from tests.processes import together
 
+pytestmark = pytest.mark.usefixtures("small_encoders")
 SLOW = {"epochs": 2, "metric_decimal_place": 10, "stopping_step": 50, "encoder_learning_rate": 3e-4}
 
 

@@ -3,7 +3,6 @@
 import pytest
 
 from recbole_mm.encoder import ItemEncoder, build_encoder
-from recbole_mm.encoder.factory import create_encoder
 
 QUICK = {"modalities": ["image"], "train_batch_size": 16}
 
@@ -11,8 +10,10 @@ QUICK = {"modalities": ["image"], "train_batch_size": 16}
 def count_as_pretrained(monkeypatch: pytest.MonkeyPatch) -> None:
     """From now on, an encoder of a run is treated as one with released weights, whatever weights it has."""
 
+    made = build_encoder.create_encoder
+
     def create(name: str, **options) -> ItemEncoder:
-        encoder = create_encoder(name, **options)
+        encoder = made(name, **options)
         encoder.from_scratch = False
         return encoder
 

@@ -16,7 +16,7 @@ KEYS = {**QUICK, "epochs": 9, "stopping_step": 1, "topk": [5], "valid_metric": "
 
 
 @pytest.fixture(autouse=True)
-def pretrained(monkeypatch):
+def pretrained(monkeypatch, small_encoders):
     """Tiny encoders that count as pretrained, and validations whose scores are known."""
 
     def validate(trainer, *args, **kwargs):
