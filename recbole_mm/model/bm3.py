@@ -25,8 +25,8 @@ class BM3(ObjectiveRecommender):
     - for every modality, ``cl_weight`` * (inter: d(P(h_m), target h_i) + intra: d(P(h_m), target h_m));
     - ``reg_weight`` * L2 of h_u and h_i.
 
-    score(u, i) = P(h_u) . P(h_i). No negatives are sampled. Another ``loss_type`` takes the place of the graph reconstruction. Training reads
-    the features of the batch's items only; scoring reads none.
+    score(u, i) = P(h_u) . P(h_i). No negatives are sampled. Another ``loss_type`` takes the place of the graph reconstruction. Training
+    reads the features of the batch's items only; scoring reads none.
 
     Deviations: the content reaches the ranking through P alone, and turns it away from the interactions where ``cl_weight`` is large. It is
     1 in the paper and 2 in the authors' code; here it is .2, and the learning rate 5e-3 instead of 1e-3, since that code's steps are too
