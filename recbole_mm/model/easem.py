@@ -7,8 +7,10 @@ from torch import Tensor
 
 from recbole_mm.config.kinds import AMOUNT, COUNT, POSITIVE, WHOLE, Key
 from recbole_mm.data.dataset import MultiModalDataset
+from recbole_mm.errors import InputError
 from recbole_mm.model.gram import Gram
-from recbole_mm.model.similarity import DenseSimilarity, NeighbourSimilarity, SimilarityRecommender
+from recbole_mm.model.item_similarity import DenseSimilarity, NeighbourSimilarity
+from recbole_mm.model.similarity import SimilarityRecommender
 from recbole_mm.model.sparse import CELLS_AT_ONCE
 
 
@@ -82,7 +84,10 @@ class EASEM(SimilarityRecommender):
         """B (n_items, n_items)."""
         matrix = gram.whole()
         matrix.diagonal().add_(self.reg_weight)
-        inverse = torch.cholesky_inverse(torch.linalg.cholesky(matrix))
+        factor, failed = torch.linalg.cholesky_ex(matrix)
+        if failed:
+            raise InputError(f"reg_weight {self.reg_weight} is too small for these interactions and features: raise it")
+        inverse = torch.cholesky_inverse(factor)
         return inverse.div_(-inverse.diagonal()).fill_diagonal_(0)
 
     def _over_related(self, gram: Gram, rows: Tensor, items: Tensor | None = None) -> tuple[Tensor, Tensor]:

@@ -8,7 +8,8 @@ from torch import Tensor
 from recbole_mm.config.kinds import AMOUNT, COUNT, Key
 from recbole_mm.data.dataset import MultiModalDataset
 from recbole_mm.model.gram import Gram
-from recbole_mm.model.similarity import NeighbourSimilarity, SimilarityRecommender
+from recbole_mm.model.item_similarity import NeighbourSimilarity
+from recbole_mm.model.similarity import SimilarityRecommender
 
 
 class ItemKNNM(SimilarityRecommender):
