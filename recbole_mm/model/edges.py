@@ -5,7 +5,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from recbole_mm.model.graph import InteractionGraph
-from recbole_mm.model.sparse import CELLS_AT_ONCE, at_least_single, csr_tensor
+from recbole_mm.model.sparse import at_least_single, csr_tensor
 
 
 class Edges:
@@ -66,8 +66,7 @@ class Edges:
         return csr_tensor(self._starts_by_column, self.rows[self.by_column], values[self.by_column], self.shape[::-1])
 
     def products_without_gradient(self, a: Tensor, b: Tensor) -> Tensor:
-        parts = zip(*(ids.split(max(1, CELLS_AT_ONCE // a.shape[1])) for ids in (self.rows, self.columns)), strict=True)
-        return torch.cat([torch.einsum("ed,ed->e", a[rows], b[columns]) for rows, columns in parts])
+        return torch.sparse.sampled_addmm(self.matrix(a.new_zeros(len(self))), a, b.T, beta=0.0).values()
 
 
 class _EdgeProducts(torch.autograd.Function):

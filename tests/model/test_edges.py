@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 import torch
 
-from recbole_mm.model import edges as edges_module
 from recbole_mm.model.edges import Edges
 from recbole_mm.model.graph import InteractionGraph
 
@@ -22,9 +21,7 @@ def graph(pairs) -> InteractionGraph:
     return InteractionGraph(*map(torch.from_numpy, pairs.nonzero()), *pairs.shape)
 
 
-@pytest.mark.parametrize("cells", [3, 2**24])
-def test_edges_are_a_dense_matrix_and_so_are_their_gradients(graph, pairs, monkeypatch, cells):
-    monkeypatch.setattr(edges_module, "CELLS_AT_ONCE", cells)
+def test_edges_are_a_dense_matrix_and_so_are_their_gradients(graph, pairs):
     torch.manual_seed(0)
     edges, here = Edges.of_users(graph), torch.from_numpy(pairs)
     a, b = (torch.randn(n, 3, dtype=torch.float64, requires_grad=True) for n in (graph.n_users, graph.n_items))
