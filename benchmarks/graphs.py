@@ -4,10 +4,11 @@
 
 An epoch's seconds are those of what starts it, of its first batch, and of the median of a few other batches times their number.
 The plain way of training projects the whole catalogue's features in every batch (VBPR, FREEDOM), holds item graphs as dense n x n
-matrices (LATTICE, FREEDOM, MGCN, SMORE, PGL, MENTOR) and a row of numbers for every edge (GRCN), contrasts all users and all items
-(MENTOR), or the batch's with all (LGMRec, DiffMM), and denoises whole rows of items step by step (DiffMM); where no column says so, there
-is no other. The plain way of evaluating makes the final embeddings anew for every batch of users. Both ways take turns, in one process.
-Seconds are those of one CPU core's work, whatever else runs; where there is a GPU, it is used, and they are the clock's.
+matrices (LATTICE, FREEDOM, MGCN, SMORE, PGL, MENTOR, DRAGON, COHESION), sums a user's neighbours up from a tensor of all their rows
+(DualGNN, DRAGON, COHESION), has a row of numbers for every edge (GRCN), contrasts all users and all items (MENTOR), or the batch's with all
+(LGMRec, DiffMM), and denoises whole rows of items step by step (DiffMM); where no column says so, there is no other. The plain way of
+evaluating makes the final embeddings anew for every batch of users. Both ways take turns, in one process. Seconds are those of one CPU
+core's work, whatever else runs; where there is a GPU, it is used, and they are the clock's.
 """
 
 import argparse
@@ -90,6 +91,23 @@ def plain_weighted_graph(model) -> None:
     model.build_item_graph = lambda features: sum(weights[m] * dense_graph(rows, model.knn_k, True) for m, rows in features.items())
 
 
+def plain_user_graph(model) -> None:
+    """The sum over a user's neighbours by way of all their rows, (n_users, k, d)."""
+    matrix, k = model.user_graph.forward_csr.to_dense(), int(model.user_graph.forward_csr.crow_indices().diff().max())
+    weights, indices = matrix.topk(k)
+
+    class Gathered:
+        def __matmul__(self, rows: Tensor) -> Tensor:
+            return (weights.unsqueeze(-1) * rows[indices]).sum(1)
+
+    model.user_graph = Gathered()
+
+
+def plain_both_graphs(model) -> None:
+    plain_weighted_graph(model)
+    plain_user_graph(model)
+
+
 def plain_smore(model) -> None:
     def build_item_graph(features):
         graphs = {m: dense_graph(rows, model.neighbours[m]) for m, rows in features.items()}
@@ -160,6 +178,9 @@ def plain_diffmm(model) -> None:
 
 
 PLAIN: dict[str, Callable] = {
+    "DRAGON": plain_both_graphs,
+    "COHESION": plain_both_graphs,
+    "DualGNN": plain_user_graph,
     "VBPR": plain_vbpr,
     "FREEDOM": plain_freedom,
     "MGCN": plain_mgcn,
