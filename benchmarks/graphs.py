@@ -197,8 +197,8 @@ PLAIN: dict[str, Callable] = {
 class Run:
     """A model of its own, timed a piece at a time."""
 
-    def __init__(self, name: str, folder: Path, loaders: dict, change: Callable | None = None) -> None:
-        config = MultiModalConfig(name, folder.name, config_dict=settings(folder))
+    def __init__(self, name: str, folder: Path, loaders: dict, change: Callable | None = None, **keys: object) -> None:
+        config = MultiModalConfig(name, folder.name, config_dict={**settings(folder), **keys})
         if name not in loaders:
             loaders[name] = data_preparation(config, create_dataset(config))
         self.train, self.valid, _ = loaders[name]

@@ -62,6 +62,10 @@ SECTIONS: dict[str, dict[str, Key]] = {
                                "for cold items and for all.", EVERY_MODEL),
         "cold_items": Key(None, PATH, "A file that lists the tokens of the cold items instead, one per line.", EVERY_MODEL),
     },
+    "For our models": {
+        "preset": Key(None, choice("best"), "best: the settings of properties/best/<model>.yaml, which validation chose, in place of the "
+                      "published ones in properties/model."),
+    },
     "The items' pictures and texts, read from <dataset>.item beside RecBole's columns": {
         "image_field": Key("image", NAME, "The column of picture paths, which are relative to image_dir.", may_be_empty=True),
         "image_dir": Key("images", NAME, "The folder of the pictures, relative to the data set's folder.", may_be_empty=True),

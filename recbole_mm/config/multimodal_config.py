@@ -178,6 +178,7 @@ class MultiModalConfig(Config):
         internal, own_data = self.internal_config_dict, self._read_yaml(properties_dir() / "dataset" / f"{dataset}.yaml")
         if is_ours(model_class):
             internal.update(self._defaults_below_data_set(model_class))
+            internal.update(self._preset(model_class))
             internal.update(self._read_yaml(recbole_properties() / "dataset" / f"{dataset}.yaml"))
             internal.update(own_data)
         else:
@@ -234,6 +235,18 @@ class MultiModalConfig(Config):
             defaults.update(self._read_yaml(properties_dir() / "model" / f"{parent.__name__}.yaml"))
             defaults.update(vars(parent).get("default_settings", {}))
         return defaults
+
+    def _preset(self, model_class: type) -> dict:
+        """What ``preset`` says of a model and its bases: the settings of their files in the folder of that name."""
+        preset = self.external_config_dict.get("preset")
+        if preset is None:
+            return {}
+        folder = properties_dir() / str(preset)
+        files = [folder / f"{parent.__name__}.yaml" for parent in reversed(model_class.__mro__)]
+        if folder.is_dir() and not any(file.is_file() for file in files):
+            known = ", ".join(sorted(file.stem for file in folder.glob("*.yaml")))
+            raise InputError(f"preset: {preset} has no settings for {model_class.__name__}; there are some for {known}")
+        return {key: value for file in files for key, value in self._read_yaml(file).items()}
 
     def _defaults_of_bases(self, model_class: type) -> dict:
         """What RecBole's files say of the models that a user's class is built on, and what the class declares."""

@@ -14,7 +14,7 @@ from recbole_mm.model.loss import alignment_loss, bpr_loss, log_inclusion, sampl
 from recbole_mm.model.positives import UserPositives
 
 LOSSES = ("BPR", "SSM", "sampled_softmax", "DirectAU")
-LOSS_TYPE = "The recommendation loss; docs/training.md says what each is."
+LOSS_TYPE = "The recommendation loss; see docs/training.md."
 
 
 @dataclass(frozen=True)

@@ -5,9 +5,14 @@ import yaml
 
 from recbole_mm.config.keys import KEYS
 from recbole_mm.config.kinds import COUNT, Key, choice
+from recbole_mm.config.known_keys import known_keys
 from recbole_mm.config.model_keys import declared_keys
+from recbole_mm.config.multimodal_config import MultiModalConfig
+from recbole_mm.config.properties import properties_dir
 from recbole_mm.config.property_files import LINE_LENGTH, key_lines, property_files
+from recbole_mm.errors import InputError
 from recbole_mm.model import OUR_MODELS, get_model
+from recbole_mm.model.base import EmbeddingRecommender
 
 FILES = {file.stem: (file, text) for file, text in property_files().items()}
 
@@ -40,3 +45,26 @@ def test_a_line_says_type_help_and_choices():
         "knn_k: ~                        # (int) Neighbours.",
         "fusion: sum                     # (str) How. Range in ['sum', 'concat'].",
     ]
+
+
+@pytest.mark.parametrize("model", OUR_MODELS)
+def test_every_model_has_a_preset_whose_settings_hold(model):
+    plain = MultiModalConfig(model, "demo", None, None, [])
+    best = MultiModalConfig(model, "demo", None, {"preset": "best"}, [])
+    files = [properties_dir() / "best" / f"{parent.__name__}.yaml" for parent in get_model(model).__mro__]
+    chosen = {key: value for file in reversed(files) if file.is_file() for key, value in yaml.safe_load(file.read_text()).items()}
+    assert chosen and {key: best[key] for key in chosen} == chosen
+    assert not plain["preset"] and set(chosen) <= known_keys(get_model(model))
+    own = MultiModalConfig(model, "demo", None, {"preset": "best", "learning_rate": 0.123}, [])
+    assert own["learning_rate"] == 0.123, "what the user sets counts more"
+
+
+def test_a_preset_that_is_not_there():
+    with pytest.raises(InputError, match="preset 'bets' is none of best"):
+        MultiModalConfig("VBPR", "demo", None, {"preset": "bets"}, [])
+
+    class Mine(EmbeddingRecommender):
+        pass
+
+    with pytest.raises(InputError, match="preset: best has no settings for Mine; there are some for .*VBPR"):
+        MultiModalConfig(Mine, "demo", None, {"preset": "best"}, [])
