@@ -7,7 +7,7 @@ import pytest
 from recbole_mm.results.compare import grid as module
 
 GRIDS = sorted((Path(__file__).resolve().parents[3] / "benchmarks" / "grids").glob("*.yaml"))
-CELLS = {"demo": 22, "demo_contents": 21, "demo_encoders": 4, "lastfm": 24, "movies": 20, "paradigms": 81, "real_weights": 48}
+CELLS = {"demo": 22, "demo_contents": 21, "demo_encoders": 4, "lastfm": 135, "movies": 20, "paradigms": 81, "real_weights": 48}
 
 
 @pytest.mark.parametrize("file", GRIDS, ids=lambda file: file.stem)
