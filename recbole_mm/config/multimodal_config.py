@@ -241,12 +241,11 @@ class MultiModalConfig(Config):
         preset = self.external_config_dict.get("preset")
         if preset is None:
             return {}
-        folder = properties_dir() / str(preset)
-        files = [folder / f"{parent.__name__}.yaml" for parent in reversed(model_class.__mro__)]
-        if folder.is_dir() and not any(file.is_file() for file in files):
-            known = ", ".join(sorted(file.stem for file in folder.glob("*.yaml")))
-            raise InputError(f"preset: {preset} has no settings for {model_class.__name__}; there are some for {known}")
-        return {key: value for file in files for key, value in self._read_yaml(file).items()}
+        files = [properties_dir() / str(preset) / f"{parent.__name__}.yaml" for parent in reversed(model_class.__mro__)]
+        settings = {key: value for file in files for key, value in self._read_yaml(file).items()}
+        if not settings:
+            self.notices = [*self.notices, f"preset: {preset} has no other settings for {model_class.__name__} than its own"]
+        return settings
 
     def _defaults_of_bases(self, model_class: type) -> dict:
         """What RecBole's files say of the models that a user's class is built on, and what the class declares."""
