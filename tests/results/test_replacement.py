@@ -12,7 +12,24 @@ from recbole_mm.model.graph import ItemGraph
 from recbole_mm.results.replacement import ANOTHER, MEAN, REPLACEMENTS, ZEROS, replaced
 from recbole_mm.testing.planted import built, write_features, write_planted
 
-MODELS = ("CLIPRec", "VBPR", "LightGCNM", "MMGCN", "MMGCL", "SLMRec", "LATTICE", "FREEDOM", "MGCN", "BM3", "PGL", "SMORE", "MENTOR")
+MODELS = (
+    "CLIPRec",
+    "VBPR",
+    "LightGCNM",
+    "MMGCN",
+    "MMGCL",
+    "SLMRec",
+    "LATTICE",
+    "FREEDOM",
+    "MGCN",
+    "BM3",
+    "PGL",
+    "SMORE",
+    "MENTOR",
+    "GRCN",
+    "LGMRec",
+    "DiffMM",
+)
 FILES = {"a": "a.safetensors", "b": "b.safetensors"}
 
 
