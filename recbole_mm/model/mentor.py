@@ -40,8 +40,9 @@ class MENTOR(WeightedGraphRecommender):
 
     Deviations: F and G are over a batch, not over all users and items. The released code computes F without gradient, so that it is a
     constant, and G from further towers of their own, so that of what scores it trains w alone. ``legacy_detached_ssl: True`` does the
-    same: it leaves F out, and keeps G's gradient from the towers. The released BPR has logarithms of base 2, so its weights count for 1.44
-    times less than here. It scores with the embeddings of the last training batch; here they are made anew.
+    same: it leaves F out, and keeps G's gradient from the towers. Here F trains, and with the published ``mask_weight`` of 1.5 it would
+    outweigh the recommendation loss. The released BPR has logarithms of base 2, so its weights count for 1.44 times less than here. It
+    scores with the embeddings of the last training batch; here they are made anew.
     """
 
     loss_names = ("recommendation", "regularisation", "alignment", "masked", "noise")
@@ -51,7 +52,7 @@ class MENTOR(WeightedGraphRecommender):
         "n_item_layers": Key(1, COUNT, "Layers of propagation on the item graph."),
         "reg_weight": Key(0.001, AMOUNT, "Weight of the mean squares of preferences and weights."),
         "align_weight": Key(0.1, AMOUNT, "Weight of the alignment of views. Grid: [0.1, 0.2, 0.3, 0.5]."),
-        "mask_weight": Key(1.5, AMOUNT, "Weight of the masked features. Grid: [1, 1.5, 2, 2.5, 3]."),
+        "mask_weight": Key(0.01, AMOUNT, "Weight of the masked features. The published 1 to 3 are those of a constant."),
         "dropout": Key(0.5, SHARE, "Share of the features that is masked. Grid: [0.1, 0.3, 0.5, 0.7]."),
         "noise_weight": Key(0.001, AMOUNT, "Weight of the noise on the graph. Grid: [0, 1e-4, 1e-3, 1e-2]."),
         "temperature": Key(0.2, POSITIVE, "Temperature of its InfoNCE. Grid: [0.1, 0.2, 0.3, 0.4]."),
