@@ -121,6 +121,17 @@ def test_the_loss_contrasts_users_with_items_in_the_edge_dropout_view_and_in_the
     assert losses[1].item() == pytest.approx(0.7 * (1 + 2))
 
 
+@pytest.mark.parametrize("keys", [{}, {"rank_scores": "dot"}], ids=["default", "paper"])
+def test_it_ranks_by_the_cosine_that_the_contrast_trains(planted, keys):
+    _, model, *_ = built(planted, "MMGCL", **keys, **FROZEN)
+    randomise(model)
+    model.eval()
+    with torch.no_grad():
+        users, items = model.embed()
+        wanted = users @ items.T if keys else torch.cosine_similarity(users.unsqueeze(1), items, dim=-1)
+        torch.testing.assert_close(model.full_sort_predict({"user_id": torch.arange(model.n_users)}), wanted.flatten())
+
+
 @pytest.mark.parametrize("training", ["pretrained", "end2end"])
 def test_every_parameter_that_trains_gets_a_gradient(planted_missing, training):
     _, model, train, *_ = built(planted_missing, "MMGCL", encoder_training=training)
