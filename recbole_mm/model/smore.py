@@ -38,13 +38,13 @@ class SMORE(TwoViewRecommender):
 
     Deviations: negative cosines are 0 in S, and a node that is in a batch more than once is not a negative of itself. The released code
     trains the features of a frozen encoder (``legacy_trained_features: True``). A modality that an item lacks is left out of the item's
-    product, and the item has E_m = 0 in that modality. ``cl_weight`` is a tenth of the published one: embeddings are short at first, and
+    product, and the item has E_m = 0 in that modality. ``cl_weight`` is a third of the published one: embeddings are short at first, and
     the contrast then outweighs the recommendation loss for hundreds of steps, which on small data early stopping does not survive.
     """
 
     keys = {
         "n_layers": Key(3, COUNT, "Layers of LightGCN on the user-item graph. Grid: [3, 4]."),
-        "cl_weight": Key(0.001, AMOUNT, "Weight of the contrastive loss; the published runs have 0.01 and 0.03."),
+        "cl_weight": Key(0.003, AMOUNT, "Weight of the contrastive loss; the published runs have 0.01 and 0.03."),
         "dropout": Key(0.1, SHARE, "Dropout of the preferences that the ids give. Grid: [0, 0.1]."),
     }
 
