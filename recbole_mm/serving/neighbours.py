@@ -27,7 +27,7 @@ class Neighbours:
         """The k items most like one, without itself (see ``Recommender.similar``).
 
         Raises:
-            InputError: an unknown item or modality, or an item that lacks it.
+            InputError: an unknown item or modality, an item that lacks it, or one that a model without vectors was not trained with.
         """
         served = self.items.served
         own, allowed = int(served.rows([token])[0]), served.among(None)
@@ -39,6 +39,8 @@ class Neighbours:
         elif self.items.scores.has_vectors():
             vectors = self.items.vectors()
             scores = cosines(vectors[own], vectors)
+        elif own >= served.n_known:
+            raise InputError(f"{self.items.scores.name} cannot say what is like '{token}', which it was not trained with; give a modality")
         else:
             alone = torch.tensor([own])
             return self.ranker.of_history(alone, k, allowed, alone)
