@@ -45,7 +45,7 @@ class MENTOR(WeightedGraphRecommender):
     scores with the embeddings of the last training batch; here they are made anew.
     """
 
-    loss_names = ("recommendation", "regularisation", "alignment", "masked", "noise")
+    loss_names = ("recommendation", "regularisation", "alignment", "noise", "masked")
     keys = {
         "embedding_size": Key(64, COUNT, "Size of each modality's part of the embeddings."),
         "n_layers": Key(2, COUNT, "Layers of propagation in the towers."),
@@ -83,12 +83,13 @@ class MENTOR(WeightedGraphRecommender):
         penalty = self.towers.penalty(batch.users) + mean_square(self.modality_preference)
         losses = [batch.loss(users[batch.users], items[batch.items]), self.reg_weight * penalty]
         losses.append(self.align_weight * self.alignment(*towers, final))
+        masked = []
         if self.predictor:
-            losses.append(self.mask_weight * sum(self.masked(rows[ids]) for rows, ids in zip(final, compared, strict=True)))
+            masked.append(self.mask_weight * sum(self.masked(rows[ids]) for rows, ids in zip(final, compared, strict=True)))
         start = first.detach() if self.detached else first
         copies = zip(*(self.fused(*self.propagated(start, NOISE)) for _ in range(2)), compared, strict=True)
         noise = sum(info_nce(a[ids], b[ids], self.temperature) for a, b, ids in copies)
-        return *losses, self.noise_weight * noise
+        return *losses, self.noise_weight * noise, *masked
 
     def embed(self, fresh_ids: Tensor | None = None) -> tuple[Tensor, Tensor]:
         return self.fused(*self.propagated(self.first_layer(fresh_ids)))
