@@ -27,7 +27,7 @@ from recbole_mm.config.registry import get_model, is_ours, require_dataset, requ
 from recbole_mm.errors import InputError, recbole_complaints
 from recbole_mm.parallel.device import choose_device
 
-NOT_IN_A_DATA_SET = {"model", "dataset", "data_path", "config_files", "plugins", "resume", "trust_remote_code", "nproc"}
+NOT_IN_A_DATA_SET = {"model", "dataset", "data_path", "config_files", "plugins", "resume", "trust_remote_code", "nproc", "preset"}
 """Keys that say what is run, or that run code, on which the data set does not decide."""
 ENUMS = {"MODEL_TYPE": ModelType, "MODEL_INPUT_TYPE": InputType, "eval_type": EvaluatorType}
 

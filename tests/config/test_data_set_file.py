@@ -51,6 +51,12 @@ def test_keys_of_other_models_and_of_the_run_itself_are_left_aside(place):
     assert "not used by BPR: model, dataset, data_path, n_layers, plugins" in read.notices[-1]
 
 
+def test_it_chooses_no_preset(place):
+    read = config(place, "preset: best", "LightGCNM")
+    assert (read["preset"], read["loss_type"]) == (None, "BPR")
+    assert "not used by LightGCNM: preset" in read.notices[-1]
+
+
 def test_an_empty_one_is_none(place):
     read = config(place, "# nothing yet\n")
     assert not read.notices and not read.data_set_settings
