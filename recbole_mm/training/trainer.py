@@ -79,8 +79,8 @@ class MultiModalTrainer(TellsEpochs, ResumableTrainer):
         if features is not None and features.trainable and self.schedule.warmup >= steps:
             self.logger.warning(f"encoder_warmup_steps {self.schedule.warmup} of {steps} steps: the encoder's rate never stays at its peak")
         trains = self.start_epoch < self.epochs
-        if trains and self.config["score_mix"] == "auto":
-            self.model.score_mix = None
+        if trains:  # a resumed checkpoint has brought its own
+            self.model.score_mix = None if self.config["score_mix"] == "auto" else self.config["score_mix"]
         found = super().fit(train_data, valid_data, verbose, saved, **kwargs)
         self.average.finish()
         if self.config["score_mix"] == "auto" and (trains or self.model.score_mix is None):

@@ -82,6 +82,17 @@ def test_it_goes_where_the_model_goes(shop, knows, tmp_path):
     assert longer["test_result"] == straight["test_result"] and longer["best_valid_result"] == straight["best_valid_result"]
 
 
+def test_a_resumed_run_weighs_as_it_is_told(shop):
+    """And not as the run before it."""
+    before = run("VBPR", shop.name, config_dict=settings(shop, **KEYS, score_mix=0.3))["files"]["checkpoint"]
+    for told in (0.9, None):
+        config, model, train, *_ = built(shop, "VBPR", **{**KEYS, "epochs": 2, "score_mix": told})
+        trainer = build_trainer(config, model)
+        trainer.resume_checkpoint(before)
+        trainer.fit(train, None, verbose=False, saved=False)
+        assert model.score_mix == told
+
+
 def test_a_refitted_model_has_the_weight_of_the_run(shop, knows):
     knows("content")
     result = run("VBPR", shop.name, config_dict=settings(shop, **KEYS, score_mix="auto", refit=True))
