@@ -12,6 +12,7 @@ from safetensors.numpy import save_file
 from scipy.stats import rankdata, ttest_rel
 
 from recbole_mm.audit.report import Report
+from recbole_mm.config.model_keys import declared_keys
 from recbole_mm.config.multimodal_config import MultiModalConfig
 from recbole_mm.data.dataset import MultiModalDataset
 from recbole_mm.errors import InputError
@@ -20,7 +21,10 @@ from recbole_mm.model.vbpr import VBPR
 from recbole_mm.terminal import Bar
 from recbole_mm.training.loaders import training_dataset
 
-SMALL_MODEL = {"embedding_size": 32, "use_bias": False, "reg_weight": 0.001, "missing": "zero", "encoder_training": "pretrained"}
+SMALL_MODEL = {
+    **{name: key.default for name, key in declared_keys(VBPR).items()},
+    "embedding_size": 32, "use_bias": False, "legacy_norm": False, "reg_weight": 0.001, "missing": "zero", "encoder_training": "pretrained",
+}  # fmt: skip
 FOLDS, STEPS, BATCH, RATE = 5, 150, 512, 0.01
 LEVEL = 0.01
 """The significance level of the one-sided paired t test over the folds."""

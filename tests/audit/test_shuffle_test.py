@@ -22,9 +22,9 @@ def planted_features(tmp_path_factory):
     return folder
 
 
-def shuffled(folder, capsys, files: str) -> dict:
-    assert main(["audit", f"--dataset={folder.name}", f"--data_path={folder.parent}", f"--feature_files={files}", "--show_progress=False",
-                 "--use_gpu=False", "--json", "--shuffle-test"]) == 0  # fmt: skip
+def shuffled(folder, capsys, files: str, *more: str) -> dict:
+    assert main(["audit", *more, f"--dataset={folder.name}", f"--data_path={folder.parent}", f"--feature_files={files}", "--json",
+                 "--show_progress=False", "--use_gpu=False", "--shuffle-test"]) == 0  # fmt: skip
     return json.loads(capsys.readouterr().out)
 
 
@@ -37,6 +37,13 @@ def test_true_and_permuted_features(planted_features, capsys):
     assert said[1].startswith("the alignment carries signal: look: ")
     assert numbers["look"]["true"] > 0.7 and numbers["look"]["difference"] > 0.1
     assert abs(numbers["shifted"]["true"] - 0.5) < 0.15
+
+
+def test_the_runs_own_model_and_loss_have_no_part_in_it(planted_features, capsys, monkeypatch):
+    monkeypatch.setattr("recbole_mm.audit.shuffle_test.STEPS", 1)
+    chosen = ([], ["--model=EASEM"], ["--model=SLMRec"], ["--model=VBPR", "--loss_type=DirectAU", "--rank_scores=cosine"])
+    reports = [shuffled(planted_features, capsys, "{look: look.safetensors}", *keys)["numbers"]["shuffle_test"] for keys in chosen]
+    assert reports == [reports[0]] * len(chosen)
 
 
 def test_an_encoder_that_cannot_be_had(planted_features, capsys):
