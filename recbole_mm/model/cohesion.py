@@ -31,8 +31,8 @@ class COHESION(WeightedGraphRecommender):
 
     Loss: ``loss_type`` (the paper's is BPR) on the sum over the views of a_v (e_u,v . e_i,v), where a = 1 - softmax over v of
     (e_u,v . e_i,v - e_u,v . e_j,v) is a constant of each interaction (u, i) and its negative j: a view that ranks it well counts for less.
-    + ``reg_weight`` * the sum over v of the mean square of the batch's P_v. A loss without negatives of its own takes as j another item of
-    the batch, drawn at random.
+    + ``reg_weight`` * the sum over v of the mean square of the batch's P_v. With a loss other than BPR, j is any of the items whose rows
+    the loss reads, drawn at random.
 
     Every epoch trains on a share of (1 - ``edge_dropout``) of the interactions, drawn like FREEDOM's. Evaluation uses all interactions.
 
