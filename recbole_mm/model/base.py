@@ -68,6 +68,11 @@ class MultiModalRecommender(OurModel, GeneralRecommender):
         """The factor of the recommender's learning rate in an epoch; 1 unless a model's paper has a schedule."""
         return 1.0
 
+    def require_features(self) -> None:
+        """Raises an InputError where there are no features from which items could be ranked that the model was not trained with."""
+        if self.item_features is None:
+            raise InputError(f"{type(self).__name__} without item features cannot rank items that it was not trained with")
+
     def forget_features(self) -> None:
         """Drops all that was computed from the item features outside of training, which somebody else has changed."""
 
@@ -172,8 +177,7 @@ class EmbeddingRecommender(MultiModalRecommender):
         Raises:
             InputError: the model reads no features when it scores.
         """
-        if self.item_features is None:
-            raise InputError(f"{type(self).__name__} without item features cannot rank items that it was not trained with")
+        self.require_features()
         return self.like_nearest(features, self.final_embeddings()[1])
 
     def like_nearest(self, features: Mapping[str, Tensor], vectors: Tensor) -> Tensor:

@@ -90,7 +90,11 @@ class SimilarityRecommender(MultiModalRecommender):
 
         Args:
             features: rows (n, width) of each modality.
+
+        Raises:
+            InputError: the model reads no features.
         """
+        self.require_features()
         return torch.cat([weight**0.5 * functional.normalize(features[m], dim=-1) for m, weight in self.modality_weights.items()], dim=-1)
 
     def item_contents(self) -> Tensor:

@@ -169,3 +169,10 @@ def test_what_goes_wrong_is_one_line(shops):
         built(shops.small, "EASEM", encoder_training="end2end")
     with pytest.raises(InputError, match=r"modality_weights {'c': 1}: the modalities are a, b"):
         built(shops.small, "EASEM", **FILES, modality_weights={"c": 1})
+
+
+@pytest.mark.parametrize("name", ["EASEM", "ItemKNNM"])
+def test_without_features_there_is_nothing_to_know_new_items_by(shops, name):
+    _, model, *_ = built(shops.small, name, modalities=[])
+    with pytest.raises(InputError, match=f"{name} without item features cannot rank items that it was not trained with"):
+        model.item_vectors({})
