@@ -18,6 +18,7 @@ from recbole_mm.config.evaluation_keys import settle_valid_metric
 from recbole_mm.config.keys import KEYS
 from recbole_mm.config.kinds import EVERY_MODEL, NAMES
 from recbole_mm.config.known_keys import DERIVED, check_keys, foreign_facts, foreign_keys, known_keys, our_keys
+from recbole_mm.config.loss_keys import unread_loss_keys
 from recbole_mm.config.model_keys import declared_keys
 from recbole_mm.config.negatives import WITHOUT_NEGATIVES, settle_negatives
 from recbole_mm.config.parse import parse_container, parse_scalar, parse_settings
@@ -265,6 +266,7 @@ class MultiModalConfig(Config):
             backend = str(self._defaults_below_data_set(self.model_class)["encoder"]).partition(":")[0]
             final["encoder"] = f"{backend}:{final['encoder']}"
         self.notices = [*self.notices, *settle_negatives(final, self.external_config_dict, self.model_class)]
+        self.notices = [*self.notices, *(unread_loss_keys(final, self.given_keys) if ours else [])]
         super()._set_default_parameters()
         if ours and final.get("loss_type") in WITHOUT_NEGATIVES:
             final["MODEL_INPUT_TYPE"] = InputType.POINTWISE
