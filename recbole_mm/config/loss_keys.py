@@ -1,6 +1,6 @@
 """The keys of the recommendation loss that the chosen ``loss_type`` does not read."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 
 SCORED = ("BPR", "SSM", "sampled_softmax")
 READ_BY = {
@@ -12,13 +12,13 @@ READ_BY = {
 }
 
 
-def unread_loss_keys(settings: Mapping, given: Iterable[str]) -> list[str]:
-    """What the log should say of the keys that somebody has given and that the loss does not read.
+def unread_loss_keys(settings: Mapping, defaults: Mapping) -> list[str]:
+    """What the log should say of the keys that somebody has set to another value and that the loss does not read.
 
     Args:
         settings: the merged settings.
-        given: the keys that somebody has set.
+        defaults: what they are where nobody sets them.
     """
     loss = settings.get("loss_type")
-    unread = [key for key, losses in READ_BY.items() if key in given and key in settings and loss not in losses]
+    unread = [key for key, losses in READ_BY.items() if settings.get(key) != defaults.get(key) and loss not in losses]
     return [f"loss_type {loss} does not read {', '.join(unread)}"] if unread else []

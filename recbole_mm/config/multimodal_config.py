@@ -266,7 +266,7 @@ class MultiModalConfig(Config):
             backend = str(self._defaults_below_data_set(self.model_class)["encoder"]).partition(":")[0]
             final["encoder"] = f"{backend}:{final['encoder']}"
         self.notices = [*self.notices, *settle_negatives(final, self.external_config_dict, self.model_class)]
-        self.notices = [*self.notices, *(unread_loss_keys(final, self.given_keys) if ours else [])]
+        self.notices = [*self.notices, *(unread_loss_keys(final, self.internal_config_dict) if ours else [])]
         super()._set_default_parameters()
         if ours and final.get("loss_type") in WITHOUT_NEGATIVES:
             final["MODEL_INPUT_TYPE"] = InputType.POINTWISE
