@@ -7,7 +7,6 @@ from copy import copy
 from pathlib import Path
 from types import MappingProxyType
 
-import yaml
 from recbole.config import Config
 from recbole.utils import EvaluatorType, InputType, ModelType
 
@@ -18,8 +17,8 @@ from recbole_mm.config.evaluation_keys import settle_valid_metric
 from recbole_mm.config.keys import KEYS
 from recbole_mm.config.kinds import EVERY_MODEL, NAMES
 from recbole_mm.config.known_keys import DERIVED, check_keys, foreign_facts, foreign_keys, known_keys, our_keys
+from recbole_mm.config.levels import data_set_file, has_preset, our_defaults, property_file, recboles_defaults
 from recbole_mm.config.loss_keys import unread_loss_keys
-from recbole_mm.config.model_keys import declared_keys
 from recbole_mm.config.negatives import WITHOUT_NEGATIVES, settle_negatives
 from recbole_mm.config.parse import parse_container, parse_scalar, parse_settings
 from recbole_mm.config.plugins import load_plugins, plugin_paths
@@ -28,8 +27,6 @@ from recbole_mm.config.registry import get_model, is_ours, require_dataset, requ
 from recbole_mm.errors import InputError, recbole_complaints
 from recbole_mm.parallel.device import choose_device
 
-NOT_IN_A_DATA_SET = {"model", "dataset", "data_path", "config_files", "plugins", "resume", "trust_remote_code", "nproc", "preset"}
-"""Keys that say what is run, or that run code, on which the data set does not decide."""
 ENUMS = {"MODEL_TYPE": ModelType, "MODEL_INPUT_TYPE": InputType, "eval_type": EvaluatorType}
 
 
@@ -176,40 +173,37 @@ class MultiModalConfig(Config):
         set's RecBole keys come on top; for one of ours, our overall and model files come below RecBole's data set file, and our data set's
         file on top."""
         super()._load_internal_config_dict(model, model_class, dataset)
-        internal, own_data = self.internal_config_dict, self._read_yaml(properties_dir() / "dataset" / f"{dataset}.yaml")
+        internal, loader = self.internal_config_dict, self.yaml_loader
+        own_data = property_file(properties_dir() / "dataset" / f"{dataset}.yaml", loader)
         if is_ours(model_class):
-            internal.update(self._defaults_below_data_set(model_class))
-            internal.update(self._preset(model_class))
-            internal.update(self._read_yaml(recbole_properties() / "dataset" / f"{dataset}.yaml"))
+            internal.update(our_defaults(model_class, self._preset(model_class), loader))
+            internal.update(property_file(recbole_properties() / "dataset" / f"{dataset}.yaml", loader))
             internal.update(own_data)
         else:
-            overall = self._read_yaml(properties_dir() / "overall.yaml")
+            overall = property_file(properties_dir() / "overall.yaml", loader)
             internal.update({name: overall[name] for name, key in KEYS.items() if key.belongs_to == EVERY_MODEL})
-            internal.update(self._defaults_of_bases(model_class))
+            internal.update(recboles_defaults(model_class, loader))
             internal.update({name: value for name, value in own_data.items() if name not in our_keys()})
         self.data_set_config_dict = self._read_data_set_file(model_class, dataset)
         internal.update(self.data_set_config_dict)
 
-    def _read_data_set_file(self, model_class: type, dataset: str) -> dict:
-        """What the file beside the data set's own says. It may serve many models, and decides on nothing but the data set."""
+    def _read_data_set_file(self, model_class: type, dataset: str) -> Mapping[str, object]:
         folder = self.external_config_dict.get("data_path", self.internal_config_dict["data_path"])
         path = Path(str(folder)) / dataset / f"{dataset}.yaml"
-        if not path.is_file():
-            return {}
-        content = {key: parse_container(key, value, self.yaml_loader) for key, value in self._load_config_files([path]).items()}
-        settings = {key: value for key, value in content.items() if key not in NOT_IN_A_DATA_SET}
-        try:
-            check_keys(settings, model_class)
-        except InputError as error:
-            raise InputError(f"{path}: {error}") from error
-        foreign = foreign_keys(settings, model_class)
-        used = {key: value for key, value in settings.items() if key not in foreign}
-        unused = [key for key in content if key not in used]
+        used, unused = data_set_file(path, model_class, self.yaml_loader)
         if unused:
             self.notices = [*self.notices, f"{path}: not used by {model_class.__name__}: {', '.join(unused)}"]
         if used:
             self.data_set_settings = f"{path}: {', '.join(used)}"
         return used
+
+    def _preset(self, model_class: type) -> str | None:
+        preset = self.external_config_dict.get("preset")
+        if preset is None:
+            return None
+        if not has_preset(model_class, str(preset), self.yaml_loader):
+            self.notices = [*self.notices, f"preset: {preset} has no other settings for {model_class.__name__} than its own"]
+        return str(preset)
 
     def _get_final_config_dict(self) -> dict:
         """``load_col`` follows the names of the fields, and a sequential model is split by time, unless somebody says otherwise."""
@@ -228,42 +222,12 @@ class MultiModalConfig(Config):
         """The keys that the user or the data set's own file has set, and not a property file."""
         return {*self.external_config_dict, *self.data_set_config_dict}
 
-    def _defaults_below_data_set(self, model_class: type) -> dict:
-        """What our overall file says, and then what a model's class and its bases declare and their property files say."""
-        defaults = self._read_yaml(properties_dir() / "overall.yaml")
-        for parent in reversed(model_class.__mro__):
-            defaults.update({name: key.default for name, key in vars(parent).get("keys", {}).items()})
-            defaults.update(self._read_yaml(properties_dir() / "model" / f"{parent.__name__}.yaml"))
-            defaults.update(vars(parent).get("default_settings", {}))
-        return defaults
-
-    def _preset(self, model_class: type) -> dict:
-        """What ``preset`` says of a model and its bases: the settings of their files in the folder of that name."""
-        preset = self.external_config_dict.get("preset")
-        if preset is None:
-            return {}
-        files = [properties_dir() / str(preset) / f"{parent.__name__}.yaml" for parent in reversed(model_class.__mro__)]
-        settings = {key: value for file in files for key, value in self._read_yaml(file).items()}
-        if not settings:
-            self.notices = [*self.notices, f"preset: {preset} has no other settings for {model_class.__name__} than its own"]
-        return settings
-
-    def _defaults_of_bases(self, model_class: type) -> dict:
-        """What RecBole's files say of the models that a user's class is built on, and what the class declares."""
-        defaults, users = {}, not model_class.__module__.startswith("recbole.")
-        for parent in reversed(model_class.__mro__[1:]) if users else ():
-            defaults.update(self._read_yaml(recbole_properties() / "model" / f"{parent.__name__}.yaml"))
-        return defaults | {name: key.default for name, key in declared_keys(model_class).items()}
-
-    def _read_yaml(self, file: Path) -> dict:
-        return (yaml.load(file.read_text(encoding="utf-8"), Loader=self.yaml_loader) or {}) if file.is_file() else {}
-
     def _set_default_parameters(self) -> None:
         final, ours = self.final_config_dict, is_ours(self.model_class)
         self.notices = [*self.notices, *settle_valid_metric(final, self.given_keys)]
         check_recboles_values(final, self.external_config_dict, self.internal_config_dict, self.model_class)
         if ours and final["encoder"] and ":" not in str(final["encoder"]):
-            backend = str(self._defaults_below_data_set(self.model_class)["encoder"]).partition(":")[0]
+            backend = str(our_defaults(self.model_class, None, self.yaml_loader)["encoder"]).partition(":")[0]
             final["encoder"] = f"{backend}:{final['encoder']}"
         self.notices = [*self.notices, *settle_negatives(final, self.external_config_dict, self.model_class)]
         self.notices = [*self.notices, *(unread_loss_keys(final, self.internal_config_dict) if ours else [])]

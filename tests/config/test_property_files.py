@@ -68,3 +68,11 @@ def test_a_preset_that_is_not_there():
 
     mine = MultiModalConfig(Mine, "demo", None, {"preset": "best"}, [])
     assert mine.notices == ["preset: best has no other settings for Mine than its own"]
+
+
+def test_a_class_of_ones_own_goes_before_the_preset_of_its_base():
+    class Mine(get_model("LATTICE")):
+        default_settings = {"loss_temperature": 0.5}
+
+    mine = MultiModalConfig(Mine, "demo", None, {"preset": "best"}, [])
+    assert (mine["loss_type"], mine["loss_temperature"]) == ("SSM", 0.5)
