@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.nn.modules.module import register_module_forward_pre_hook
 
 from recbole_mm.encoder.base import Inputs, ItemEncoder
+from recbole_mm.encoder.hooks import hooked
 from recbole_mm.encoder.patches import stack_pictures
 
 SHAPES = [(48, 64), (30, 200), (120, 40)]
@@ -27,6 +28,19 @@ def probe_inputs(encoder: ItemEncoder, modality: str, n: int = 3) -> Inputs:
     if modality != "image":
         made.append(encoder.tokenize(TEXTS[:n]).to(device))
     return tuple(made) if len(made) > 1 else made[0]
+
+
+@torch.no_grad()
+def called_modules(encoder: ItemEncoder, modality: str, modules: Iterable[nn.Module]) -> list[nn.Module]:
+    """Which of some modules a probe of the modality passes through, in order."""
+    called: list[nn.Module] = []
+    training = encoder.training
+    try:
+        with hooked(modules, lambda module, *_: called.append(module)):
+            encoder.eval()({modality: probe_inputs(encoder, modality, n=1)})
+    finally:
+        encoder.train(training)
+    return called
 
 
 def executed(run: Callable[[], object]) -> list[nn.Module]:

@@ -3,12 +3,10 @@
 from collections.abc import Sequence
 from typing import NamedTuple
 
-import torch
-from torch import Tensor, nn
+from torch import nn
 
 from recbole_mm.encoder.base import ItemEncoder
-from recbole_mm.encoder.hooks import hooked
-from recbole_mm.encoder.probe import probe_inputs
+from recbole_mm.encoder.probe import called_modules
 
 
 class FeedForward(NamedTuple):
@@ -31,7 +29,7 @@ def feed_forwards(encoder: ItemEncoder) -> dict[str, list[FeedForward]]:
     found: dict[str, dict[FeedForward, None]] = {names[block]: {} for block in encoder.layers()}
     passed = set()
     for modality in encoder.modalities:
-        called = _called(encoder, modality, list(owner))
+        called = called_modules(encoder, modality, owner)
         passed |= {owner[module] for module in called}
         linear = [module for module in called if isinstance(module, nn.Linear)]
         for place, last in enumerate(linear):
@@ -48,20 +46,3 @@ def _first(before: Sequence[nn.Linear], last: nn.Linear) -> nn.Linear | None:
     while run < len(before) and before[-1 - run].in_features == last.out_features and before[-1 - run].out_features in widths:
         run += 1
     return before[-run] if last.in_features > last.out_features and run in (1, 2) else None
-
-
-@torch.no_grad()
-def _called(encoder: ItemEncoder, modality: str, modules: list[nn.Module]) -> list[nn.Module]:
-    """Which of some modules a probe of the modality passes through, in order."""
-    called: list[nn.Module] = []
-
-    def note(module: nn.Module, inputs: tuple, output: Tensor) -> None:
-        called.append(module)
-
-    training = encoder.training
-    try:
-        with hooked(modules, note):
-            encoder.eval()({modality: probe_inputs(encoder, modality, n=1)})
-    finally:
-        encoder.train(training)
-    return called

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
 from recbole_mm.encoder.base import ItemEncoder
-from recbole_mm.encoder.probe import executed, probe_inputs
+from recbole_mm.encoder.probe import called_modules
 
 ATTENTION = {"": "in_proj_weight", "out_proj": "weight"}
 """Layer inside of nn.MultiheadAttention -> its weight."""
@@ -38,7 +38,7 @@ def add_lora(encoder: ItemEncoder, rank: int, alpha: float) -> None:
     that are called and only multiply by their weight, and as parametrisations to the others. The names of the new parameters contain
     "lora_"."""
     modules = {name: encoder.get_submodule(name) for name in encoder.linear_layers()}
-    called = _called(encoder)
+    called = {module for modality in encoder.modalities for module in called_modules(encoder, modality, modules.values())}
     plain = [name for name, module in modules.items() if type(module) in (nn.Linear, nn.Conv2d) and module in called]
     if plain:
         _inject(encoder, plain, rank, alpha)
@@ -70,16 +70,6 @@ def _unparametrise(module: nn.Module) -> None:
     del module.parametrizations
     for name, weight in merged.items():
         module.register_parameter(name, nn.Parameter(weight))
-
-
-def _called(encoder: ItemEncoder) -> set[nn.Module]:
-    """The modules that are called while the encoder runs."""
-    training = encoder.training
-    try:
-        with torch.no_grad():
-            return set(executed(lambda: encoder.eval()({m: probe_inputs(encoder, m, n=1) for m in encoder.modalities})))
-    finally:
-        encoder.train(training)
 
 
 def _inject(encoder: ItemEncoder, names: list[str], rank: int, alpha: float) -> None:
