@@ -17,6 +17,7 @@ from recbole_mm.encoder.beit3 import BEiT3, BEiT3Config
 from recbole_mm.encoder.vlmo import VLMo, VLMoConfig
 
 CLIP = ("ViT-B-32-quickgelu", "ViT-B-16-quickgelu", "ViT-L-14-quickgelu", "ViT-B-16-SigLIP")
+TIMM = ("tf_efficientnet_lite0", "resnet50", "convnext_tiny", "vit_small_patch14_dinov2", "vit_base_patch16_dinov3")
 MULTIWAY = [(VLMo, VLMoConfig.named(name), 40) for name in ("base", "base_plus", "large")]
 MULTIWAY += [(BEiT3, BEiT3Config.named(name), 64) for name in ("base", "large")]
 
@@ -89,9 +90,24 @@ def clip(checkpointing: bool) -> None:
         line(name, model, {"image": ("encode_image", (pixels,)), "text": ("encode_text", (ids,))})
 
 
+def timm(checkpointing: bool) -> None:
+    from recbole_mm.compat.libraries import fix_torchvision
+
+    fix_torchvision()
+    from timm import create_model
+
+    for name in TIMM:
+        with torch.device("meta"):
+            model = create_model(name, num_classes=0).train()
+            pixels = torch.randn(1, *model.pretrained_cfg["input_size"])
+        model.set_grad_checkpointing(checkpointing)
+        line(name, model, {"image": ("forward", (pixels,))})
+
+
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--checkpointing", action="store_true", help="recompute every block in the backward pass")
     checkpointing = parser.parse_args().checkpointing
     clip(checkpointing)
     multiway(checkpointing)
+    timm(checkpointing)
