@@ -1,19 +1,23 @@
 """CheckedFiles: how atomic files become the tables of one of RecBole's data sets."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 from recbole.utils import FeatureSource, FeatureType
 
 from recbole_mm.compat.list_columns import ListTable
-from recbole_mm.data.atomic_file import AtomicFile, read_atomic_file
+from recbole_mm.data.atomic_file import AtomicFile, read_atomic_file, read_kinds
 from recbole_mm.data.check_columns import OF_ROWS
+from recbole_mm.data.column_cache import quick_columns
 from recbole_mm.data.loaded_columns import columns_to_read, feature_type, filtered_columns, id_columns, needed_columns
 from recbole_mm.data.typed_cells import is_missing, line_numbers, number_lists, numbers, rows_with, token_lists, tokens
 from recbole_mm.errors import InputError
 
 INTERACTIONS = FeatureSource.INTERACTION.value
+OF_TOKENS = (INTERACTIONS, *OF_ROWS)
+"""The files whose columns of tokens may be Categoricals, as far as RecBole's code goes."""
 NEVER_LEFT_OUT = (INTERACTIONS, FeatureSource.KG.value, "link")
 """The files that a model which opens them cannot do without, whether ``load_col`` names them or not."""
 
@@ -40,28 +44,40 @@ class CheckedFiles:
         suffix = source.value if isinstance(source, FeatureSource) else source
         if load == set() and suffix not in NEVER_LEFT_OUT:
             return None
-        file = read_atomic_file(filepath, self.config["field_separator"], self.config["encoding"] or "utf-8")
-        reasons = columns_to_read(self.config, file.path, file.kinds, suffix, load, unload)
+        path, separator, encoding = Path(filepath), self.config["field_separator"], self.config["encoding"] or "utf-8"
+        kinds = read_kinds(path, separator, encoding)
+        reasons = columns_to_read(self.config, path, kinds, suffix, load, unload)
         if not reasons:
-            self.logger.warning(f"{file.path}: none of its columns is read (load_col)")
+            self.logger.warning(f"{path}: none of its columns is read (load_col)")
             return None
         needed = needed_columns(self.config, suffix)
-        types = {column: feature_type(file.path, column, file.kinds[column], needed.get(column)) for column in reasons}
+        types = {column: feature_type(path, column, kinds[column], needed.get(column)) for column in reasons}
         besides = [f"{column} (for {reason})" for column, reason in reasons.items() if reason != "load_col"]
         if besides:
-            self.logger.info(f"{file.path}: read besides load_col: {', '.join(besides)}")
-        ids = list(id_columns(self.config, suffix).values())
-        rows = self._rows_with_ids(file, ids)
-        repeated = len(rows) - len({file.columns[ids[0]][row] for row in rows}) if suffix in OF_ROWS else 0
-        if repeated:
-            self.logger.warning(f"{file.path}: {repeated:,} of {len(rows):,} rows repeat the {ids[0]} of an earlier one, which counts")
+            self.logger.info(f"{path}: read besides load_col: {', '.join(besides)}")
         if suffix == INTERACTIONS:
-            self.interaction_columns = frozenset(file.kinds)
+            self.interaction_columns = frozenset(kinds)
             self.read_for_filters = frozenset(column for column, reason in reasons.items() if reason == "val_interval")
+        ids = list(id_columns(self.config, suffix).values())
+        columns = quick_columns(self.config, path, {column: types.get(column) for column in kinds}, ids)
+        if columns is None:
+            columns = self._read_carefully(read_atomic_file(path, separator, encoding), types, ids, suffix, source, needed)
+        elif suffix not in OF_TOKENS:
+            columns = {column: np.asarray(values) for column, values in columns.items()}
+        if suffix in OF_ROWS:
+            self._say_what_is_repeated(path, columns[ids[0]], ids[0])
+        if source != "link":
+            for column, kind in types.items():
+                self._note(column, kind, source, columns[column])
+        return ListTable(columns)
+
+    def _read_carefully(
+        self, file: AtomicFile, types: Mapping[str, FeatureType], ids: Sequence[str], suffix: str, source, needed: Mapping[str, str]
+    ) -> dict[str, np.ndarray | pd.Series]:
+        rows = self._rows_with_ids(file, ids)
+        if suffix == INTERACTIONS:
             self._say_what_is_empty(file, [column for column, kind in types.items() if kind == FeatureType.FLOAT], rows)
-        return ListTable(
-            {column: self._read_column(file, column, kind, rows, source, needed.get(column)) for column, kind in types.items()}
-        )
+        return {column: self._read_column(file, column, kind, rows, needed.get(column)) for column, kind in types.items()}
 
     def _rows_with_ids(self, file: AtomicFile, fields: Sequence[str]) -> list[int]:
         rows, said = rows_with(file, fields)
@@ -70,6 +86,11 @@ class CheckedFiles:
         if said:
             self.logger.warning(said)
         return rows
+
+    def _say_what_is_repeated(self, path: Path, ids: Sequence[str], field: str) -> None:
+        repeated = len(ids) - pd.Series(ids).nunique()
+        if repeated:
+            self.logger.warning(f"{path}: {repeated:,} of {len(ids):,} rows repeat the {field} of an earlier one, which counts")
 
     def _say_what_is_empty(self, file: AtomicFile, columns: Sequence[str], rows: Sequence[int]) -> None:
         """RecBole takes the mean of the other rows for an empty number. Where it decides on a split or a label, that is worth a word."""
@@ -81,25 +102,21 @@ class CheckedFiles:
                                     f"{line_numbers(lines)}")  # fmt: skip
 
     def _read_column(
-        self, file: AtomicFile, column: str, kind: FeatureType, rows: Sequence[int], source: FeatureSource | str, key: str | None
+        self, file: AtomicFile, column: str, kind: FeatureType, rows: Sequence[int], key: str | None
     ) -> np.ndarray | pd.Series:
-        """The values of a column in the given rows, after its type, source and length are noted as RecBole notes them."""
-        separator, length = self.config["seq_separator"], 1
+        """The values of a column in the given rows."""
         if kind == FeatureType.FLOAT:
-            values = numbers(file, column, rows, key)
-        else:
-            cells = [file.columns[column][row] for row in rows]
-            if kind == FeatureType.TOKEN:
-                values = pd.Series(tokens(cells), dtype=object)
-            else:
-                lists = token_lists(cells, separator) if kind == FeatureType.TOKEN_SEQ else number_lists(file, column, rows, separator)
-                length, most = max(map(len, lists)), (self.config["seq_len"] or {}).get(column)
-                if most:
-                    lists, length = [values[:most] for values in lists], min(most, length)
-                values = pd.Series(lists, dtype=object)
-        if source == "link":
-            return values
+            return numbers(file, column, rows, key)
+        cells, separator = [file.columns[column][row] for row in rows], self.config["seq_separator"]
+        if kind == FeatureType.TOKEN:
+            return pd.Series(tokens(cells), dtype=object)
+        lists = token_lists(cells, separator) if kind == FeatureType.TOKEN_SEQ else number_lists(file, column, rows, separator)
+        most = (self.config["seq_len"] or {}).get(column)
+        return pd.Series([values[:most] for values in lists] if most else lists, dtype=object)
+
+    def _note(self, column: str, kind: FeatureType, source: FeatureSource | str, values: Sequence) -> None:
+        """Notes a column's type, source and length as RecBole does."""
+        length = 1 if kind in (FeatureType.TOKEN, FeatureType.FLOAT) else max(map(len, values))
         self.field2source[column], self.field2type[column], self.field2seqlen[column] = source, kind, length
         if kind in (FeatureType.FLOAT, FeatureType.FLOAT_SEQ):
             self.field2bucketnum[column] = 2
-        return values

@@ -9,6 +9,8 @@ from recbole.utils import ModelType
 from recbole_mm.data.checked_files import CheckedFiles
 from recbole_mm.data.checked_filters import CheckedFilters
 from recbole_mm.data.linked_vocabulary import KnownLinkedVocabulary
+from recbole_mm.data.quick_split import QuickSplit
+from recbole_mm.data.quick_tables import QuickTables
 from recbole_mm.data.time_order import TimeOrder
 from recbole_mm.data.vocabulary import KnownVocabulary
 
@@ -22,7 +24,7 @@ RECBOLE_DATASETS = {
 }
 
 
-class CheckedReading(KnownVocabulary, CheckedFiles, CheckedFilters, TimeOrder):
+class CheckedReading(KnownVocabulary, CheckedFiles, CheckedFilters, TimeOrder, QuickTables, QuickSplit):
     """A mixin that stands before one of RecBole's dataset classes. Its arguments are those of ``KnownVocabulary``."""
 
 

@@ -20,6 +20,7 @@ from recbole_mm.data.check_dataset import check_dataset
 from recbole_mm.data.dataset import MultiModalDataset
 from recbole_mm.data.demo import write_demo
 from recbole_mm.data.reading import recbole_dataset
+from recbole_mm.data.samplers import create_samplers
 from recbole_mm.errors import recbole_complaints, recboles_own_failures
 from recbole_mm.evaluation.protocol import PHASES, find_cold_items, hold_out, masked_by_training, training_items_sampler
 from recbole_mm.parallel.ranks import Ranks
@@ -76,7 +77,7 @@ def everything(config: MultiModalConfig, dataset) -> AbstractDataLoader:
     whole.cold_items = dataset.cold_items[:0]
     parts = [whole, nothing, nothing]
     with recboles_own_failures(), recbole_complaints():
-        return _training_loader(config, whole, parts, recbole_data.create_samplers(config, whole, parts)[0])
+        return _training_loader(config, whole, parts, create_samplers(config, whole, parts)[0])
 
 
 def training_dataset(config: MultiModalConfig) -> MultiModalDataset:
@@ -115,7 +116,7 @@ def _loaders(config: MultiModalConfig, dataset) -> tuple:
     parts = dataset.build()
     if len(dataset.cold_items):
         hold_out(parts[0], dataset.cold_items)
-    train_sampler, valid_sampler, test_sampler = recbole_data.create_samplers(config, dataset, parts)
+    train_sampler, valid_sampler, test_sampler = create_samplers(config, dataset, parts)
     valid, test = (recbole_data.get_dataloader(config, phase) for phase in PHASES[1:])
     _log_settings("Training", "train_batch_size", config["train_batch_size"] * Ranks.current().world, config, "train_neg_sample_args")
     _log_settings("Evaluation", "eval_batch_size", config["eval_batch_size"], config, "eval_args")
