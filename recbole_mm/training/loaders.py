@@ -6,12 +6,13 @@ from logging import getLogger
 from pathlib import Path
 
 import recbole.data.utils as recbole_data
+import torch
 from recbole.data.dataloader import FullSortEvalDataLoader, TrainDataLoader
 from recbole.data.dataloader.abstract_dataloader import AbstractDataLoader
 from recbole.model.abstract_recommender import AbstractRecommender
 from recbole.sampler import KGSampler
 from recbole.sampler.sampler import AbstractSampler
-from recbole.utils import ModelType, set_color
+from recbole.utils import InputType, ModelType, set_color
 
 from recbole_mm.config.data_fit import check_against_data, check_files
 from recbole_mm.config.multimodal_config import MultiModalConfig
@@ -21,9 +22,12 @@ from recbole_mm.data.dataset import MultiModalDataset
 from recbole_mm.data.demo import write_demo
 from recbole_mm.data.reading import recbole_dataset
 from recbole_mm.data.samplers import create_samplers
+from recbole_mm.data.tokens import user_tokens
 from recbole_mm.errors import recbole_complaints, recboles_own_failures
 from recbole_mm.evaluation.protocol import PHASES, find_cold_items, hold_out, masked_by_training, training_items_sampler
 from recbole_mm.parallel.ranks import Ranks
+from recbole_mm.training.batches import CommonBatches, QuickBatches
+from recbole_mm.training.negative_sampler import NegativeSampler, popularity_weights, uniform_weights
 
 SCORES_AT_ONCE = 2**24
 """How many scores of a user and an item an evaluation computes at once under ``eval_batch_size: auto``."""
@@ -101,15 +105,6 @@ def find_dataset(config: MultiModalConfig) -> None:
     check_files(config)
 
 
-class CommonBatches(TrainDataLoader):
-    """RecBole's TrainDataLoader, whose batches are those of all processes that train together: each of them adds ``train_batch_size``
-    interactions, and all of them have the same batches."""
-
-    def _init_batch_size_and_step(self) -> None:
-        self.step = max(self.config["train_batch_size"] * Ranks.current().world // self.times, 1)
-        self.set_batch_size(self.step * self.times)
-
-
 def _loaders(config: MultiModalConfig, dataset) -> tuple:
     """RecBole's loaders of freshly split parts, without the cold items' interactions in training and with our negatives. Nothing is read
     from or written to RecBole's pickled data sets and loaders, which would not notice other rows, pictures, texts or cold items."""
@@ -128,11 +123,47 @@ def _loaders(config: MultiModalConfig, dataset) -> tuple:
 
 
 def _training_loader(config: MultiModalConfig, dataset, parts: Sequence, sampler: AbstractSampler | None) -> AbstractDataLoader:
-    if sampler is not None and (config["negative_items"] == "training" or len(parts[0].cold_items)):
-        sampler = training_items_sampler(config, dataset, parts)
+    among_training = sampler is not None and (config["negative_items"] == "training" or len(parts[0].cold_items))
     loader = CommonBatches if is_ours(config.model_class) else recbole_data.get_dataloader(config, "train")
+    if config["fast_loop"] and _can_be_quick(config, loader):
+        return QuickBatches(config, parts[0], sampler and _negatives(config, dataset, parts, among_training), config["shuffle"])
+    if among_training:
+        sampler = training_items_sampler(config, dataset, parts)
     knowledge = [_triples_sampler(config, dataset)] if config["MODEL_TYPE"] == ModelType.KNOWLEDGE else []
     return loader(config, parts[0], sampler, *knowledge, shuffle=config["shuffle"] or bool(knowledge))
+
+
+def _can_be_quick(config: MultiModalConfig, loader: type[AbstractDataLoader]) -> bool:
+    """Whether QuickBatches has the batches that a loader of RecBole's would have. The log says where a setting is against it."""
+    if not (issubclass(loader, CommonBatches) or loader is TrainDataLoader and config["MODEL_TYPE"] == ModelType.GENERAL):
+        return False
+    reasons = {
+        "train_neg_sample_args: dynamic": config["train_neg_sample_args"].get("dynamic"), "repeatable: True": config["repeatable"],
+        "transform": config["transform"], "several processes": not config["single_spec"] and not is_ours(config.model_class),
+        "its input_type": config["MODEL_INPUT_TYPE"] not in (InputType.PAIRWISE, InputType.POINTWISE),
+    }  # fmt: skip
+    against = [reason for reason, holds in reasons.items() if holds]
+    if against:
+        getLogger().info(f"training batches are made by RecBole's loader ({', '.join(against)})")
+    elif config["worker"]:
+        getLogger().info(f"worker: {config['worker']} has no effect on training batches, which are made many at a time")
+    return not against
+
+
+def _negatives(config: MultiModalConfig, dataset, parts: Sequence, among_training: bool) -> NegativeSampler:
+    """RecBole's popularity of an item is its number of interactions in all parts."""
+    (users, items), arguments, n = _pairs(parts[0]), config["train_neg_sample_args"], dataset.item_num
+    if arguments["distribution"] == "popularity":
+        weights = popularity_weights(torch.cat([_pairs(part)[1] for part in parts]), n, dataset.user_num, arguments["alpha"])
+    else:
+        weights = uniform_weights(torch.arange(1, n), n)
+    if among_training:
+        weights *= uniform_weights(items, n)
+    return NegativeSampler(users, items, dataset.user_num, weights, user_tokens(dataset), config["device"])
+
+
+def _pairs(part) -> tuple[torch.Tensor, torch.Tensor]:
+    return part.inter_feat[part.uid_field], part.inter_feat[part.iid_field]
 
 
 def _triples_sampler(config: MultiModalConfig, dataset) -> KGSampler:
