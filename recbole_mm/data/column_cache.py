@@ -4,7 +4,7 @@ import json
 import zipfile
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from hashlib import blake2b
+from hashlib import sha256
 from logging import getLogger
 from pathlib import Path
 
@@ -13,7 +13,7 @@ import pandas as pd
 from recbole.utils import FeatureType
 
 from recbole_mm.data.content import writable_cache
-from recbole_mm.data.quick_file import Columns, Survey, read_quickly, survey
+from recbole_mm.data.quick_file import BLOCK, Columns, read_quickly
 from recbole_mm.disk import locked, write_whole
 from recbole_mm.errors import InputError
 
@@ -37,36 +37,45 @@ def quick_columns(config, path: Path, kinds: Mapping[str, FeatureType | None], i
     simple = set(kinds.values()) <= {FeatureType.TOKEN, FeatureType.FLOAT, None}
     if not config["fast_loop"] or not simple or (config["encoding"] or "utf-8").lower() not in ENCODINGS:
         return None
+    columns = None
+    with suppress(OSError):  # which the careful reader meets as well
+        if path.stat().st_size >= LARGE:
+            columns = _cached(config, path, kinds)
+    return columns if columns and all((columns[field].codes >= 0).all() for field in ids) else None
+
+
+def _cached(config, path: Path, kinds: Mapping[str, FeatureType | None]) -> Columns | None:
+    asked = json.dumps([FORMAT, config["field_separator"], {name: kind and kind.value for name, kind in kinds.items()}])
     try:
-        if path.stat().st_size < LARGE:
-            return None
-        found = survey(path)
-    except OSError:
-        return None
-    if found.lines is None:
-        return None
-    columns = _cached(config, path, kinds, found)
-    whole = columns is not None and all((columns[field].codes >= 0).all() for field in ids)
-    return columns if whole else None
-
-
-def _cached(config, path: Path, kinds: Mapping[str, FeatureType | None], found: Survey) -> Columns | None:
-    separator = config["field_separator"]
-    asked = json.dumps([FORMAT, separator, {name: kind and kind.value for name, kind in kinds.items()}])
-    with suppress(InputError, OSError):
         cache = Path(config["cache_dir"] or writable_cache(path.parent / ".recbole_mm")) / "columns"
         cache.mkdir(parents=True, exist_ok=True)
-        file = cache / f"{path.name}-{blake2b(asked.encode(), digest_size=8).hexdigest()}.npz"
-        with locked(file.with_suffix(".lock"), f"reading {path}"):
-            columns = _load(file, found.digest)
-            if columns is None:
-                columns = read_quickly(path, kinds, separator, found.lines)
-                if columns is not None and survey(path) == found:  # nobody has written to it meanwhile
-                    write_whole(file, lambda part: _save(part, columns, found.digest))
-            else:
-                logger.info(f"{path}: its columns are in {file}")
-        return columns
-    return read_quickly(path, kinds, separator, found.lines)
+        file = cache / f"{path.name}-{sha256(asked.encode()).hexdigest()[:16]}.npz"
+        return _through(file, path, kinds, config["field_separator"])
+    except (InputError, OSError):  # nowhere to keep them
+        return read_quickly(path, kinds, config["field_separator"])
+
+
+def _through(file: Path, path: Path, kinds: Mapping[str, FeatureType | None], separator: str) -> Columns | None:
+    """The columns that the cache ``file`` holds of ``path``, after they are put there if they are not."""
+    with locked(file.with_suffix(".lock"), f"reading {path}"):
+        stamp, digest = path.stat().st_mtime_ns, _digest(path)
+        columns = _load(file, digest)
+        if columns is None:
+            columns = read_quickly(path, kinds, separator)
+            if columns is not None and path.stat().st_mtime_ns == stamp:  # nobody has written to it meanwhile
+                with suppress(OSError):
+                    write_whole(file, lambda part: _save(part, columns, digest))
+        else:
+            logger.info(f"{path}: its columns come from {file}")
+    return columns
+
+
+def _digest(path: Path) -> str:
+    digest = sha256()
+    with open(path, "rb") as file:
+        while block := file.read(BLOCK):
+            digest.update(block)
+    return digest.hexdigest()
 
 
 def _save(file: Path, columns: Columns, digest: str) -> None:

@@ -5,8 +5,6 @@ Only files without anything odd are read in this way. All others are left to ``a
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
-from hashlib import blake2b
 from pathlib import Path
 
 import numpy as np
@@ -22,49 +20,41 @@ Columns = dict[str, pd.Categorical | np.ndarray]
 """Columns by their names: a Categorical for tokens, -1 being a missing one, and float64 (n,) for numbers."""
 
 
-@dataclass(frozen=True)
-class Survey:
-    """What one look at the bytes of a file tells.
-
-    Attributes:
-        digest: a hash of them.
-        lines: how many lines they are; None where lines end in several ways, or something stands in them that is no text.
-    """
-
-    digest: str
-    lines: int | None
-
-
-def survey(path: Path) -> Survey:
-    """Looks at a file.
+def count_lines(path: Path) -> int | None:
+    """How many lines a file has; None where they end in several ways, or something stands in them that is no text.
 
     Raises:
         OSError: it cannot be read.
     """
-    digest, feeds, returns, both, last, zeros = blake2b(digest_size=16), 0, 0, 0, b"", False
+    feeds, returns, both, last = 0, 0, 0, b""
     with open(path, "rb") as file:
         while block := file.read(BLOCK):
-            digest.update(block)
-            feeds, returns = feeds + block.count(b"\n"), returns + block.count(b"\r")
-            both += block.count(b"\r\n") + (last == b"\r" and block[:1] == b"\n")
-            last, zeros = block[-1:], zeros or b"\0" in block
-    odd = zeros or returns and not returns == both == feeds
-    return Survey(digest.hexdigest(), None if odd else feeds + (last != b"\n"))
+            if b"\0" in block:
+                return None
+            feeds += block.count(b"\n")
+            if b"\r" in block or last == b"\r":
+                returns += block.count(b"\r")
+                both += block.count(b"\r\n") + (last == b"\r" and block[:1] == b"\n")
+            last = block[-1:]
+    return None if returns and not returns == both == feeds else feeds + (last != b"\n")
 
 
-def read_quickly(path: Path, kinds: Mapping[str, FeatureType | None], separator: str, lines: int | None) -> Columns | None:
+def read_quickly(path: Path, kinds: Mapping[str, FeatureType | None], separator: str) -> Columns | None:
     """The columns of a file.
 
     Args:
         kinds: the columns in the order of the file, each with TOKEN or FLOAT, or None for one that is not read.
-        lines: see ``Survey``.
 
     Returns:
         None where the file must be read by ``read_atomic_file``: a line is blank or does not fit the header, a number is missing or is
         none, the text is not UTF-8, or there are no rows.
+
+    Raises:
+        OSError: the file cannot be read.
     """
     simple = len(kinds) > 1 and re.fullmatch(r"[\t,;|]", separator) and not any(letter in str(path) for letter in "*?[")
-    if not lines or lines < 2 or not simple:
+    lines = count_lines(path) if simple else None
+    if lines is None:
         return None
     import duckdb
 

@@ -58,7 +58,9 @@ class _Side:
     """
 
     def __init__(self, dataset, field: str, table: str, intervals: Sequence[tuple]) -> None:
-        self.codes, self.tokens = pd.factorize(dataset.inter_feat[field])
+        column = dataset.inter_feat[field]
+        known = isinstance(column.dtype, pd.CategoricalDtype)
+        self.codes, self.tokens = (column.cat.codes.to_numpy(), column.cat.categories) if known else pd.factorize(column)
         self.banned = np.zeros(len(self.tokens), dtype=bool)
         self.intervals, self.within, self.table, self.rows = intervals, dataset._within_intervals, table, None
         feat = getattr(dataset, table)

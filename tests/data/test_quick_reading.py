@@ -12,7 +12,7 @@ from recbole.utils import FeatureType
 
 from recbole_mm.data import column_cache
 from recbole_mm.data.atomic_file import read_atomic_file
-from recbole_mm.data.quick_file import read_quickly, survey
+from recbole_mm.data.quick_file import read_quickly
 from tests.data.tables import config, read, write
 
 KINDS = {"user_id": FeatureType.TOKEN, "item_id": FeatureType.TOKEN, "rating": FeatureType.FLOAT, "timestamp": FeatureType.FLOAT}
@@ -105,7 +105,7 @@ def test_a_file_is_read_as_by_the_careful_reader(tmp_path, lines, end):
     file = tmp_path / "shop.inter"
     for last in ("", end):
         file.write_bytes((end.join([HEAD, *lines]) + last).encode())
-        columns = read_quickly(file, KINDS, "\t", survey(file).lines)
+        columns = read_quickly(file, KINDS, "\t")
         careful = read_atomic_file(file)
         for name, kind in KINDS.items():
             cells = careful.columns[name]
@@ -125,8 +125,7 @@ def test_a_file_is_read_as_by_the_careful_reader(tmp_path, lines, end):
 def test_what_is_odd_is_left_to_the_careful_reader(tmp_path, odd):
     file = tmp_path / "shop.inter"
     file.write_bytes("\n".join([HEAD, *LINES, ""]).encode() + (odd if isinstance(odd, bytes) else odd.encode()) + b"\n" + LINES[0].encode())
-    lines = survey(file).lines
-    assert read_quickly(file, KINDS, "\t", lines) is None
+    assert read_quickly(file, KINDS, "\t") is None
 
 
 def test_what_is_wrong_is_said_as_ever(shop):
