@@ -10,6 +10,8 @@ import torch
 from recbole.evaluator.base_metric import TopkMetric
 from torch import Tensor
 
+from recbole_mm.evaluation.evaluator import RankingEvaluator, on_cpu
+
 RECOMMENDED = "rec.items"
 
 
@@ -41,7 +43,7 @@ def kept_per_user(trainer) -> Iterator[PerUser]:
 
     def evaluate_and_keep(struct):
         for name in evaluator.metrics:
-            found.metrics |= _values(evaluator.metric_class[name], struct)
+            found.metrics |= _values(evaluator, name, struct)
         found.recommended = struct.get(RECOMMENDED).cpu()
         if not needed(RECOMMENDED):
             del struct[RECOMMENDED]
@@ -55,8 +57,13 @@ def kept_per_user(trainer) -> Iterator[PerUser]:
         del evaluator.evaluate, collector.register.need
 
 
-def _values(metric, struct) -> Mapping[str, np.ndarray]:
+def _values(evaluator, name: str, struct) -> Mapping[str, np.ndarray]:
     """The values of a metric by row, of which RecBole reports the mean; {} for one that is no mean over users, such as coverage."""
+    if isinstance(evaluator, RankingEvaluator):
+        if evaluator.is_recboles(name):
+            return {at_k: values.cpu().numpy() for at_k, values in evaluator.per_row(name, struct).items()}
+        struct = on_cpu(struct)
+    metric = evaluator.metric_class[name]
     if not isinstance(metric, TopkMetric):
         return {}
     kept: dict[str, np.ndarray] = {}

@@ -13,6 +13,7 @@ from recbole.sampler import RepeatableSampler, Sampler
 
 from recbole_mm.data.tokens import item_tokens
 from recbole_mm.errors import InputError, listed
+from recbole_mm.evaluation.full_sort import full_sort_loader
 
 PARTS = ("warm", "cold")
 PHASES = ("train", "valid", "test")
@@ -140,7 +141,7 @@ def evaluate_parts(config, trainer, train_data, test_data) -> dict[str, dict]:
 
 
 def _full_sort(config, dataset, used: np.ndarray) -> FullSortEvalDataLoader:
-    return FullSortEvalDataLoader(config, dataset, SimpleNamespace(used_ids=used))
+    return full_sort_loader(config)(config, dataset, SimpleNamespace(used_ids=used))
 
 
 def _items_of_users(dataset) -> np.ndarray:

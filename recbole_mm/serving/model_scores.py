@@ -8,13 +8,13 @@ from recbole.utils import ModelType
 from torch import Tensor
 
 from recbole_mm.errors import InputError
+from recbole_mm.evaluation.chunks import SCORES_AT_ONCE
 from recbole_mm.model.base import EmbeddingRecommender
 from recbole_mm.parallel.ranks import Ranks
 from recbole_mm.serving.histories import Histories
 from recbole_mm.serving.product import factors_of
 from recbole_mm.serving.scores import Scores
 from recbole_mm.serving.similarities import ItemSimilarities
-from recbole_mm.training.loaders import SCORES_AT_ONCE
 
 PAIRS_AT_ONCE, FACTORED_AT_ONCE = 2**20, 4096
 

@@ -6,12 +6,12 @@ import torch
 from torch import Tensor
 
 from recbole_mm.errors import InputError
+from recbole_mm.evaluation.chunks import SCORES_AT_ONCE
 from recbole_mm.serving.exact import Found, best_products
 from recbole_mm.serving.index import VectorIndex
 from recbole_mm.serving.item_side import ItemSide
 from recbole_mm.serving.ranking import best
 from recbole_mm.serving.scores import Scores
-from recbole_mm.training.loaders import SCORES_AT_ONCE
 
 PRODUCTS_AT_ONCE = 4096
 

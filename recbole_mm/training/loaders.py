@@ -9,7 +9,6 @@ import recbole.data.utils as recbole_data
 import torch
 from recbole.data.dataloader import FullSortEvalDataLoader, TrainDataLoader
 from recbole.data.dataloader.abstract_dataloader import AbstractDataLoader
-from recbole.model.abstract_recommender import AbstractRecommender
 from recbole.sampler import KGSampler
 from recbole.sampler.sampler import AbstractSampler
 from recbole.utils import InputType, ModelType, set_color
@@ -24,15 +23,12 @@ from recbole_mm.data.reading import recbole_dataset
 from recbole_mm.data.samplers import create_samplers
 from recbole_mm.data.tokens import user_tokens
 from recbole_mm.errors import recbole_complaints, recboles_own_failures
+from recbole_mm.evaluation.chunks import auto_eval_batch_size
+from recbole_mm.evaluation.full_sort import full_sort_loader
 from recbole_mm.evaluation.protocol import PHASES, find_cold_items, hold_out, masked_by_training, training_items_sampler
 from recbole_mm.parallel.ranks import Ranks
 from recbole_mm.training.batches import CommonBatches, QuickBatches
 from recbole_mm.training.negative_sampler import NegativeSampler, popularity_weights, uniform_weights
-
-SCORES_AT_ONCE = 2**24
-"""How many scores of a user and an item an evaluation computes at once under ``eval_batch_size: auto``."""
-PAIRS_AT_ONCE = 2**16
-"""The same for models and protocols that score pairs of a user and an item one by one."""
 
 
 def create_dataset(config: MultiModalConfig, vocabulary: Mapping[str, Sequence[str]] | None = None):
@@ -64,7 +60,7 @@ def data_preparation(config: MultiModalConfig, dataset) -> tuple:
         InputError: the settings and the data allow no split, or the cold items cannot be had.
     """
     if config["eval_batch_size"] == "auto":
-        config["eval_batch_size"] = _auto_eval_batch_size(config, dataset.item_num)
+        config["eval_batch_size"] = auto_eval_batch_size(config, dataset.item_num)
     check_against_data(config, dataset)
     with recboles_own_failures(), recbole_complaints():
         dataset.cold_items = find_cold_items(config, dataset)
@@ -112,7 +108,7 @@ def _loaders(config: MultiModalConfig, dataset) -> tuple:
     if len(dataset.cold_items):
         hold_out(parts[0], dataset.cold_items)
     train_sampler, valid_sampler, test_sampler = create_samplers(config, dataset, parts)
-    valid, test = (recbole_data.get_dataloader(config, phase) for phase in PHASES[1:])
+    valid, test = (full_sort_loader(config, recbole_data.get_dataloader(config, phase)) for phase in PHASES[1:])
     _log_settings("Training", "train_batch_size", config["train_batch_size"] * Ranks.current().world, config, "train_neg_sample_args")
     _log_settings("Evaluation", "eval_batch_size", config["eval_batch_size"], config, "eval_args")
     return (
@@ -176,12 +172,3 @@ def _log_settings(phase: str, key: str, size: int, config: MultiModalConfig, oth
     parts = ((f"[{phase}]: ", "pink"), (key, "cyan"), (" = ", None), (f"[{size}]", "yellow"), (f" {other_key}", "cyan"), (": ", None),
              (f"[{config[other_key]}]", "yellow"))  # fmt: skip
     getLogger().info("".join(set_color(text, colour) if colour else text for text, colour in parts))
-
-
-def _auto_eval_batch_size(config: MultiModalConfig, n_items: int) -> int:
-    full_sort = config.model_class.full_sort_predict is not AbstractRecommender.full_sort_predict
-    if not full_sort or set(config["eval_args"]["mode"].values()) != {"full"}:
-        return min(PAIRS_AT_ONCE, max(4096, 100 * SCORES_AT_ONCE // n_items))
-    if config["MODEL_TYPE"] == ModelType.SEQUENTIAL:
-        return max(1, SCORES_AT_ONCE // n_items)
-    return max(SCORES_AT_ONCE, n_items)

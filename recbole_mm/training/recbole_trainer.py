@@ -11,6 +11,7 @@ from recbole.utils import ModelType, get_trainer
 
 from recbole_mm.checkpoint import fitting, load_checkpoint, plain, save_checkpoint
 from recbole_mm.errors import InputError
+from recbole_mm.evaluation.ranker import RanksQuickly
 from recbole_mm.training.epochs import TellsRecBolesEpochs
 from recbole_mm.training.trained_data import check_ids, check_resumable, describe, description
 
@@ -106,7 +107,8 @@ class RecBoleTraining:
 
 @lru_cache
 def _before(base: type[Trainer]) -> type[Trainer]:
-    return type(base.__name__, (TellsRecBolesEpochs, RecBoleTraining, base), {"__doc__": base.__doc__, "__module__": __name__})
+    before = (TellsRecBolesEpochs, RecBoleTraining, RanksQuickly)
+    return type(base.__name__, (*before, base), {"__doc__": base.__doc__, "__module__": __name__})
 
 
 def recbole_trainer(config, model: AbstractRecommender):

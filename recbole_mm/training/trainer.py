@@ -12,6 +12,7 @@ from recbole.utils import EvaluatorType
 from recbole_mm.checkpoint import load_checkpoint
 from recbole_mm.compat.recbole_modules import no_tensorboard
 from recbole_mm.errors import InputError
+from recbole_mm.evaluation.ranker import RanksQuickly
 from recbole_mm.model.base import MultiModalRecommender
 from recbole_mm.parallel.ranks import Ranks
 from recbole_mm.parallel.sharding import clip_gradients, total_norm
@@ -31,7 +32,7 @@ AUTO_AVERAGE = {True: 0.0, False: 0.98}
 """What ``weight_average: auto`` means for an encoder that starts from scratch (True) or from trained weights (False)."""
 
 
-class MultiModalTrainer(TellsEpochs, ResumableTrainer):
+class MultiModalTrainer(TellsEpochs, RanksQuickly, ResumableTrainer):
     """RecBole's Trainer for a MultiModalRecommender.
 
     The recommender and the encoder have learning rates, weight decay and schedules of their own (see ``optimiser``). During the first
@@ -205,7 +206,7 @@ class MultiModalTrainer(TellsEpochs, ResumableTrainer):
         users."""
         struct = self.eval_collector.get_data_struct()
         if shared:
-            everyone = self.ranks.collect({key: rows for key, rows in struct._data_dict.items() if key.startswith("rec.")})
+            everyone = self.ranks.collect({key: rows.cpu() for key, rows in struct._data_dict.items() if key.startswith("rec.")})
             for key in {key for own in everyone for key in own}:
                 struct.set(key, torch.cat([own[key] for own in everyone if key in own]))
         return struct

@@ -1,0 +1,54 @@
+"""How a trainer evaluates under ``fast_loop: True``, whether it is ours or RecBole's."""
+
+from recbole.trainer import Trainer
+from recbole.utils import EvaluatorType
+from torch import Tensor
+
+from recbole_mm.evaluation.chunks import scores_at_once
+from recbole_mm.evaluation.collector import RankingCollector
+from recbole_mm.evaluation.evaluator import RankingEvaluator
+from recbole_mm.evaluation.scores import Candidates, Products, WholeRows
+from recbole_mm.model.base import EmbeddingRecommender
+
+
+class RanksQuickly(Trainer):
+    """A mixin that stands before a Trainer: what it collects and computes of an evaluation. With ``fast_loop: False`` it changes nothing.
+
+    The rows of an evaluation are scored in the forms of ``evaluation.scores``, which RecBole's loop passes on to a ``RankingCollector``.
+    """
+
+    def __init__(self, config, model) -> None:
+        super().__init__(config, model)
+        self.room: Tensor | None = None
+        if config["fast_loop"]:
+            self.eval_collector, self.evaluator = RankingCollector(config), RankingEvaluator(config)
+
+    def _full_sort_batch_eval(self, batched_data: tuple) -> tuple:
+        if not self.config["fast_loop"]:
+            return super()._full_sort_batch_eval(batched_data)
+        if not multiplies(self.model):
+            interaction, scores, *positive = super()._full_sort_batch_eval(batched_data)
+            return interaction, WholeRows(scores), *positive
+        interaction, history, *positive = batched_data
+        users, items = self.model.final_embeddings()
+        if self.room is None or (self.room.dtype, self.room.device) != (users.dtype, users.device):
+            self.room = users.new_empty(scores_at_once(users.device))
+        masked = tuple(of.to(users.device) for of in history)
+        return interaction, Products(users[interaction[self.model.USER_ID].to(users.device)], items, masked, self.room), *positive
+
+    def _neg_sample_batch_eval(self, batched_data: tuple) -> tuple:
+        if not self.config["fast_loop"] or self.config["eval_type"] == EvaluatorType.VALUE:
+            return super()._neg_sample_batch_eval(batched_data)
+        interaction, rows, *positive = batched_data
+        if len(interaction) > self.test_batch_size:
+            scores = self._spilt_predict(interaction, len(interaction))
+        else:
+            scores = self.model.predict(interaction.to(self.device))
+        items = interaction[self.config["ITEM_ID_FIELD"]].to(self.device)
+        n = int(rows[-1]) + 1
+        return interaction, Candidates(rows.to(self.device), items, scores.view(-1), n, self.tot_item_num), *positive
+
+
+def multiplies(model) -> bool:
+    """Whether its scores are those of an ``EmbeddingRecommender``, and nobody has changed them (see ``never_recommend``)."""
+    return getattr(model.full_sort_predict, "__func__", None) is EmbeddingRecommender.full_sort_predict
