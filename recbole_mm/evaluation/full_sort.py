@@ -13,6 +13,7 @@ from recbole.utils import ModelType
 from torch import Tensor
 from torch.nn import functional
 
+from recbole_mm.data.samplers import UsedItems
 from recbole_mm.evaluation.scores import columns_of
 
 
@@ -57,13 +58,11 @@ class FullSort(FullSortEvalDataLoader):
         dataset.sort(by=self.uid_field, ascending=True)
         users, items, n_items = dataset.inter_feat[self.uid_field], dataset.inter_feat[self.iid_field], dataset.item_num
         self.uid_list = torch.unique_consecutive(users)
-        n = self.sample_size = len(self.uid_list)
-        own = [sampler.used_ids[user] for user in self.uid_list.tolist()]
-        places = torch.arange(n).repeat_interleave(torch.tensor([len(used) for used in own], dtype=torch.int64))
-        used = torch.unique(places * n_items + torch.tensor(list(chain.from_iterable(own)), dtype=torch.int64))
-        relevant = torch.unique(torch.searchsorted(self.uid_list, users) * n_items + items)
-        before = used[~torch.isin(used, relevant)]
-        self.relevant, self.history = Lists(relevant // n_items, relevant % n_items, n), Lists(before // n_items, before % n_items, n)
+        self.sample_size = len(self.uid_list)
+        relevant, used = torch.unique(users * n_items + items), used_pairs(sampler.used_ids, self.uid_list, n_items)
+        before = used[torch.isin(used // n_items, self.uid_list) & ~torch.isin(used, relevant)]
+        self.relevant, self.history = (Lists(torch.searchsorted(self.uid_list, pairs // n_items), pairs % n_items, self.sample_size)
+                                       for pairs in (relevant, before))  # fmt: skip
         self.uid2items_num = np.zeros(dataset.user_num, dtype=np.int64)
         self.uid2items_num[self.uid_list] = self.relevant.bounds.diff()
         self.user_df = dataset.join(Interaction({self.uid_field: self.uid_list}))
@@ -91,6 +90,15 @@ class FullSort(FullSortEvalDataLoader):
         for user, items in zip(self.uid_list.tolist(), lists.each(), strict=True):
             found[user] = items
         return found
+
+
+def used_pairs(used: UsedItems | np.ndarray, users: Tensor, n_items: int) -> Tensor:
+    """``user * n_items + item`` of what users had, or a set of items each, in ascending order."""
+    if isinstance(used, UsedItems):
+        return used.pairs
+    own = [used[user] for user in users.tolist()]
+    rows = users.repeat_interleave(torch.tensor([len(items) for items in own], dtype=torch.int64))
+    return torch.unique(rows * n_items + torch.tensor(list(chain.from_iterable(own)), dtype=torch.int64))
 
 
 def full_sort_loader(config, recboles: type = FullSortEvalDataLoader) -> type:

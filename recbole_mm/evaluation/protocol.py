@@ -11,6 +11,7 @@ from recbole.data.dataloader import FullSortEvalDataLoader
 from recbole.model.abstract_recommender import AbstractRecommender
 from recbole.sampler import RepeatableSampler, Sampler
 
+from recbole_mm.data.samplers import UsedItems
 from recbole_mm.data.tokens import item_tokens
 from recbole_mm.errors import InputError, listed
 from recbole_mm.evaluation.full_sort import full_sort_loader
@@ -93,7 +94,8 @@ def training_items_sampler(config, dataset, parts: Sequence) -> Sampler | Repeat
 
 def masked_by_training(config, train_data, test_data):
     """A test loader that masks the items of the training part alone, and not those of the validation part (``mask_valid_items: False``)."""
-    return _full_sort(config, test_data.dataset, _items_of_users(train_data._dataset))
+    interactions = train_data._dataset.inter_feat
+    return _full_sort(config, test_data.dataset, [(interactions[test_data.uid_field], interactions[test_data.iid_field])])
 
 
 def never_recommend(model: AbstractRecommender, items: torch.Tensor, field: str) -> None:
@@ -127,27 +129,18 @@ def evaluate_parts(config, trainer, train_data, test_data) -> dict[str, dict]:
     cold = getattr(train_data._dataset, "cold_items", torch.zeros(0))
     if not len(cold) or not isinstance(test_data, FullSortEvalDataLoader):
         return {}
-    results, whole = {}, test_data.dataset
+    results, whole, users = {}, test_data.dataset, test_data.uid_list
+    lists = [of_each[users] for of_each in (test_data.uid2history_item, test_data.uid2positive_item)]
+    used = [(users.repeat_interleave(torch.tensor(list(map(len, items)))), torch.cat(list(items))) for items in lists]
     for part in PARTS:
         is_cold = torch.isin(whole.inter_feat[whole.iid_field], cold)
         relevant = whole.copy(whole.inter_feat[is_cold if part == "cold" else ~is_cold])
         if len(relevant.inter_feat):
-            used = np.array([
-                set() if history is None else {*history.tolist(), *test_data.uid2positive_item[user].tolist()}
-                for user, history in enumerate(test_data.uid2history_item)
-            ], dtype=object)  # fmt: skip
             results[part] = trainer.evaluate(_full_sort(config, relevant, used), load_best_model=False)
     return results
 
 
-def _full_sort(config, dataset, used: np.ndarray) -> FullSortEvalDataLoader:
-    return full_sort_loader(config)(config, dataset, SimpleNamespace(used_ids=used))
-
-
-def _items_of_users(dataset) -> np.ndarray:
-    """user id -> the set of items in the data set's interactions."""
-    used = np.array([set() for _ in range(dataset.user_num)], dtype=object)
-    users, items = dataset.inter_feat[dataset.uid_field].tolist(), dataset.inter_feat[dataset.iid_field].tolist()
-    for user, item in zip(users, items, strict=True):
-        used[user].add(item)
-    return used
+def _full_sort(config, dataset, used: Sequence[tuple[torch.Tensor, torch.Tensor]]) -> FullSortEvalDataLoader:
+    """A loader of a part, which masks what is used: users and items, in several pieces."""
+    sampler = SimpleNamespace(used_ids=UsedItems(used, dataset.user_num, dataset.item_num))
+    return full_sort_loader(config)(config, dataset, sampler)
