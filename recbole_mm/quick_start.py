@@ -21,7 +21,7 @@ from recbole_mm.terminal import Bar, end_bars
 from recbole_mm.training.build import build_model, build_trainer
 from recbole_mm.training.cost import cost_line
 from recbole_mm.training.epochs import TellsEpochs
-from recbole_mm.training.loaders import create_dataset, data_preparation, everything, find_dataset
+from recbole_mm.training.loaders import create_dataset, data_preparation, everything, find_dataset, read_dataset
 from recbole_mm.training.log import release_notices, start_log, starting
 from recbole_mm.training.opening import tell_data, tell_model, tell_protocol, tell_run
 from recbole_mm.training.recbole_trainer import load_recbole_state
@@ -179,7 +179,7 @@ def _train_and_test(config: MultiModalConfig, saved: bool, verbose: bool, tested
             tell_run(config)
         before = trained_before(config)
         with Bar(desc=f"Reading {config['dataset']}", disable=not progress):
-            dataset = create_dataset(config, before.get(TOKENS))
+            dataset = read_dataset(config, before.get(TOKENS))
         log(str(dataset))
         if verbose:
             tell_data(dataset)

@@ -1,7 +1,10 @@
 """What a command of ``recbole-mm`` is."""
 
 import argparse
-from collections.abc import Callable, Mapping
+import gc
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from importlib import import_module
 
@@ -39,7 +42,8 @@ def later(module: str, name: str, extra: str | None = None) -> Function:
 
     def function(arguments: argparse.Namespace, rest: list[str]) -> int:
         try:
-            found = getattr(import_module(module), name)
+            with imports():
+                found = getattr(import_module(module), name)
         except ModuleNotFoundError as error:
             if extra is None:
                 raise
@@ -47,6 +51,21 @@ def later(module: str, name: str, extra: str | None = None) -> Function:
         return found(arguments, rest)
 
     return function
+
+
+@contextmanager
+def imports() -> Iterator[None]:
+    """A context for a command's imports, in a process that has not loaded torch yet. Python's garbage collector would look through what
+    they bring again and again, and finds nothing; nor will it look at that later."""
+    if "torch" in sys.modules:
+        yield
+        return
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.enable()
+        gc.freeze()
 
 
 CHECKPOINT = {"help": "the checkpoint of a run: saved/<model>-<dataset>-<time>-<process>.pth"}

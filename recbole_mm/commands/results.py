@@ -3,11 +3,12 @@
 import argparse
 from pathlib import Path
 
-from recbole_mm.commands.command import CHECKPOINT, PLUGINS, Command, later
+from recbole_mm.commands.command import CHECKPOINT, PLUGINS, Command, imports, later
 
 
 def _compare(arguments: argparse.Namespace, _: list[str]) -> int:
-    from recbole_mm.results.compare.compare import compare_and_tell
+    with imports():
+        from recbole_mm.results.compare.compare import compare_and_tell
 
     return 1 if compare_and_tell(arguments.grid, Path(arguments.output), arguments.executor, arguments.workers) else 0
 

@@ -2,13 +2,14 @@
 
 import argparse
 
-from recbole_mm.commands.command import Command
+from recbole_mm.commands.command import Command, imports
 
 
 def _run(arguments: argparse.Namespace, settings: list[str]) -> int:
-    from recbole_mm.parallel.ranks import Ranks
-    from recbole_mm.quick_start import run_command
-    from recbole_mm.terminal import labelled, say
+    with imports():
+        from recbole_mm.parallel.ranks import Ranks
+        from recbole_mm.quick_start import run_command
+        from recbole_mm.terminal import labelled, say
 
     screen = [f"--screen={arguments.screen}"] if arguments.screen else []
     result = run_command(arguments.model, arguments.dataset, arguments.config_files, [*settings, *screen])
@@ -20,12 +21,13 @@ def _run(arguments: argparse.Namespace, settings: list[str]) -> int:
 
 
 def _extract(arguments: argparse.Namespace, settings: list[str]) -> int:
-    from recbole_mm.config.catalogue_config import EXTRACTION, CatalogueConfig
-    from recbole_mm.feature.extract import extract
-    from recbole_mm.parallel.ranks import Ranks
-    from recbole_mm.quick_start import start
-    from recbole_mm.training.loaders import create_dataset, training_dataset
-    from recbole_mm.training.log import starting
+    with imports():
+        from recbole_mm.config.catalogue_config import EXTRACTION, CatalogueConfig
+        from recbole_mm.feature.extract import extract
+        from recbole_mm.parallel.ranks import Ranks
+        from recbole_mm.quick_start import start
+        from recbole_mm.training.loaders import create_dataset, training_dataset
+        from recbole_mm.training.log import starting
 
     config = CatalogueConfig(arguments.model, arguments.dataset, arguments.config_files, settings, EXTRACTION)
     finetuned = config["encoder_training"] == "finetuned"
@@ -37,12 +39,13 @@ def _extract(arguments: argparse.Namespace, settings: list[str]) -> int:
 
 
 def _finetune(arguments: argparse.Namespace, settings: list[str]) -> int:
-    from recbole_mm.config.catalogue_config import FINE_TUNING, CatalogueConfig
-    from recbole_mm.finetune.tune_and_export import tune_and_export
-    from recbole_mm.parallel.ranks import Ranks
-    from recbole_mm.quick_start import start
-    from recbole_mm.training.loaders import training_dataset
-    from recbole_mm.training.log import starting
+    with imports():
+        from recbole_mm.config.catalogue_config import FINE_TUNING, CatalogueConfig
+        from recbole_mm.finetune.tune_and_export import tune_and_export
+        from recbole_mm.parallel.ranks import Ranks
+        from recbole_mm.quick_start import start
+        from recbole_mm.training.loaders import training_dataset
+        from recbole_mm.training.log import starting
 
     config = CatalogueConfig(arguments.model, arguments.dataset, arguments.config_files, settings, FINE_TUNING)
     with starting():
@@ -53,13 +56,15 @@ def _finetune(arguments: argparse.Namespace, settings: list[str]) -> int:
 
 
 def _audit(arguments: argparse.Namespace, settings: list[str]) -> int:
-    from recbole_mm.audit.audit_command import main
+    with imports():
+        from recbole_mm.audit.audit_command import main
 
     return main(arguments.model, arguments.dataset, arguments.config_files, settings, arguments.json, arguments.shuffle_test)
 
 
 def _prepare(_: argparse.Namespace, rest: list[str]) -> int:
-    from recbole_mm.data.prepare.pipeline import main
+    with imports():
+        from recbole_mm.data.prepare.pipeline import main
 
     return main(rest)
 

@@ -4,11 +4,14 @@ import sys
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from functools import partial
 from importlib.abc import MetaPathFinder
 from importlib.machinery import ModuleSpec
 from types import ModuleType
 
+from recbole_mm.compat.late_imports import DYNAMO, SKLEARN, TIMM, TRANSFORMERS, late, tell_stand_ins
 from recbole_mm.compat.libraries import fix_libraries, fix_torchvision
+from recbole_mm.compat.optimizers import fix_optimizers
 from recbole_mm.compat.recbole_modules import fix_case_study, fix_collector, fix_quick_start, fix_trainer, keeping_anomaly_mode, without_ray
 from recbole_mm.errors import MissingPackage
 
@@ -34,15 +37,26 @@ class Shim:
     after: Callable[[ModuleType], None] = lambda module: None
 
 
+SKLEARN_LATE, TRANSFORMERS_LATE, TIMM_LATE, DYNAMO_LATE = (
+    Shim(during=partial(late, names), after=tell_stand_ins) for names in (SKLEARN, TRANSFORMERS, TIMM, DYNAMO)
+)
 SHIMS: Mapping[str, Shim] = {
     "recbole": Shim(before=fix_libraries),
+    "recbole.evaluator.metrics": SKLEARN_LATE,
+    "recbole.model.general_recommender.nceplrec": SKLEARN_LATE,
+    "recbole.model.general_recommender.slimelastic": SKLEARN_LATE,
     "recbole.model.sequential_recommender.sine": Shim(during=keeping_anomaly_mode),
     "recbole.data.dataset.dataset": Shim(after=_fix_dataset),
     "recbole.trainer.trainer": Shim(after=fix_trainer),
     "recbole.evaluator.collector": Shim(after=fix_collector),
     "recbole.utils.case_study": Shim(after=fix_case_study),
     "recbole.quick_start.quick_start": Shim(during=without_ray, after=fix_quick_start),
+    "torch.optim": Shim(after=fix_optimizers),
     "torchvision": Shim(before=fix_torchvision),
+    "torchvision.ops.roi_align": DYNAMO_LATE,
+    "open_clip.coca_model": TRANSFORMERS_LATE,
+    "open_clip.hf_model": TRANSFORMERS_LATE,
+    "open_clip.timm_model": TIMM_LATE,
 }
 
 

@@ -8,6 +8,12 @@ import yaml
 from recbole_mm.errors import InputError
 
 
+def over_libyaml(loader: type) -> type:
+    """RecBole's YAML loader over libyaml's parser, which is ten times faster than Python's, where PyYAML was built with it."""
+    resolvers = {"yaml_implicit_resolvers": loader.yaml_implicit_resolvers}
+    return type("Loader", (yaml.CFullLoader,), resolvers) if hasattr(yaml, "CFullLoader") else loader
+
+
 def read_config_files(files: Iterable[str], loader: type) -> dict:
     """The keys of some files, of which a later one goes before an earlier one.
 

@@ -11,7 +11,7 @@ from recbole.config import Config
 from recbole.utils import EvaluatorType, InputType, ModelType
 
 from recbole_mm.config.checks import PICKLES, check_recboles_values, check_values
-from recbole_mm.config.config_files import read_config_files
+from recbole_mm.config.config_files import over_libyaml, read_config_files
 from recbole_mm.config.data_keys import check_data_keys, default_columns, separators, sequential_order, with_features
 from recbole_mm.config.evaluation_keys import settle_valid_metric
 from recbole_mm.config.keys import KEYS
@@ -105,6 +105,9 @@ class MultiModalConfig(Config):
         other.model_class = self.model_class
         other.final_config_dict = {**self.final_config_dict, **values}
         return other
+
+    def _build_yaml_loader(self) -> type:
+        return over_libyaml(Config._build_yaml_loader(self))
 
     def _load_config_files(self, file_list: list[str] | None) -> dict:
         return read_config_files(file_list or [], self.yaml_loader)

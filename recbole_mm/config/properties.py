@@ -9,6 +9,10 @@ import yaml
 _PACKAGE = Path(__file__).resolve().parents[1]
 
 
+SAFE_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+"""libyaml's loader, ten times faster than Python's, where PyYAML was built with it."""
+
+
 @lru_cache
 def recbole_properties() -> Path:
     """RecBole's folder of property files, which lies beside its source. RecBole itself is not loaded.
@@ -27,7 +31,7 @@ def properties_dir() -> Path:
 
 def keys_of_file(file: Path) -> set[str]:
     """The keys of a property file; none where there is no such file."""
-    return set(yaml.safe_load(file.read_text(encoding="utf-8")) or {}) if file.is_file() else set()
+    return set(yaml.load(file.read_text(encoding="utf-8"), Loader=SAFE_LOADER) or {}) if file.is_file() else set()
 
 
 def model_keys_of(folder: Path) -> dict[str, list[str]]:

@@ -24,7 +24,7 @@ from recbole_mm.config.kinds import (
 )  # fmt: skip
 from recbole_mm.config.negatives import NEGATIVES
 from recbole_mm.config.parse import parse_scalar
-from recbole_mm.config.properties import recbole_properties
+from recbole_mm.config.properties import SAFE_LOADER, recbole_properties
 
 LEARNERS = ("adam", "adamw", "sgd", "adagrad", "rmsprop")
 STATES = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
@@ -108,7 +108,8 @@ def kinds_of_model(name: str) -> dict[str, Kind]:
     not agree with says nothing."""
     file = recbole_properties() / "model" / f"{name}.yaml"
     text = file.read_text(encoding="utf-8") if file.is_file() else ""
-    defaults = {key: parse_scalar(value) if isinstance(value, str) else value for key, value in (yaml.safe_load(text) or {}).items()}
+    content = yaml.load(text, Loader=SAFE_LOADER) or {}
+    defaults = {key: parse_scalar(value) if isinstance(value, str) else value for key, value in content.items()}
     found: dict[str, Kind] = {}
     for match in COMMENT.finditer(text):
         key, kind, listed = match[1], TYPES.get(match["type"].strip()), RANGE.search(match["rest"])

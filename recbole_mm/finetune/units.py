@@ -6,7 +6,6 @@ from typing import NamedTuple
 import numpy as np
 import torch
 from scipy.sparse import csr_matrix
-from scipy.sparse.csgraph import connected_components
 from torch import Generator, Tensor
 
 from recbole_mm.items.inputs import EncoderInputs
@@ -97,6 +96,8 @@ def _filled(family: Tensor, quota: int, generator: Generator) -> Tensor:
 
 def _families(units: Units) -> Tensor:
     """int64 (n,): the connected component of each unit in the graph of shared pictures and texts."""
+    from scipy.sparse.csgraph import connected_components  # which loads scipy.linalg
+
     n, edges, nodes = len(units), [], len(units)
     for groups in units.groups.values():
         here = (groups >= 0).nonzero().squeeze(1)

@@ -42,6 +42,11 @@ def create_dataset(config: MultiModalConfig, vocabulary: Mapping[str, Sequence[s
         InputError: a folder, file or column is not there.
     """
     find_dataset(config)
+    return read_dataset(config, vocabulary)
+
+
+def read_dataset(config: MultiModalConfig, vocabulary: Mapping[str, Sequence[str]] | None = None):
+    """``create_dataset``, where ``find_dataset`` has had its say already."""
     with recboles_own_failures(), recbole_complaints():
         if is_ours(config.model_class):
             return MultiModalDataset(config, vocabulary, new_items=config.model_class.ranks_new_items(config))

@@ -78,7 +78,7 @@ def test_recboles_models_get_recboles_configuration(model, dataset):
     stock = Config(model, dataset, config_dict={"use_gpu": False, "gpu_id": "", **extra}).final_config_dict
     ours = config(model, dataset, gpu_id="", **extra).final_config_dict
     neutral = {"mask_valid_items": True, "negative_items": "all", "cold_item_ratio": 0, "cold_items": None, "resume": None, "plugins": None,
-               "screen": "normal", "refit": False}  # fmt: skip
+               "screen": "normal", "refit": False, "fast_loop": True}  # fmt: skip
     if (model, dataset) == ("GRU4RecF", "other"):
         neutral["load_col"] = {**stock["load_col"], "item": ["item_id", *stock["selected_features"]]}
     assert {**ours, "eval_batch_size": None} == {**stock, **neutral, "eval_batch_size": None}
