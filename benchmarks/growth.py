@@ -10,7 +10,6 @@ when everything was imported.
 
 import argparse
 import json
-import resource
 import subprocess
 import sys
 import tempfile
@@ -19,9 +18,10 @@ from itertools import islice
 from pathlib import Path
 
 import torch
-from skewed import SIZES, draw
+from skewed import SIZES, draw_apart
 
 import recbole_mm  # noqa: F401, without which RecBole does not run on today's libraries
+from recbole_mm.parallel.memory import peak_resident_set
 
 WAYS = ("ours", "RecBole")
 BATCHES, SCORES, BEST = 200, 2**31, 2**20
@@ -65,11 +65,11 @@ def measure(way: str, size: str, folder: str, threads: str) -> None:
         config = MultiModalConfig("BPR", size, config_dict=keys)
     else:
         config = Config("BPR", size, config_dict={**keys, "eval_batch_size": max(BEST, SIZES[size][1])})
-    figures, before, start = {}, _peak(), time.process_time()
+    figures, before, start = {}, peak_resident_set(), time.process_time()
 
     def lap(name: str, factor: float = 1.0) -> None:
         nonlocal start
-        figures[name] = {"s": (time.process_time() - start) * factor, "MiB": _peak() - before}
+        figures[name] = {"s": (time.process_time() - start) * factor, "MiB": (peak_resident_set() - before) / 2**20}
         start = time.process_time()
 
     dataset = create_dataset(config)
@@ -91,10 +91,6 @@ def measure(way: str, size: str, folder: str, threads: str) -> None:
     trainer.evaluate(asked, load_best_model=False)
     lap("evaluation", 1e9 / (part.inter_feat[part.uid_field].unique().numel() * dataset.item_num))
     print(json.dumps(figures))
-
-
-def _peak() -> float:
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
 def line(way: str, size: str, folder: Path, threads: int) -> str:
@@ -119,7 +115,7 @@ def main() -> None:
     print("\n".join(table), flush=True)
     with tempfile.TemporaryDirectory() as folder:
         for size in given.sizes:
-            draw(Path(folder), size)
+            draw_apart(Path(folder), size)
             for way in given.ways:
                 table.append(line(way, size, Path(folder), given.threads))
                 print(table[-1], flush=True)

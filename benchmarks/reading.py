@@ -9,7 +9,6 @@ that would make it quicker. "first" reads the files and fills the cache, "cached
 
 import argparse
 import json
-import resource
 import shutil
 import subprocess
 import sys
@@ -18,9 +17,10 @@ import time
 from pathlib import Path
 from statistics import median
 
-from skewed import SIZES, draw
+from skewed import SIZES, draw_apart
 
 import recbole_mm  # noqa: F401, without which RecBole does not run on today's libraries
+from recbole_mm.parallel.memory import peak_resident_set
 
 FIELDS = ["user_id", "item_id", "rating", "timestamp"]
 WORK = {
@@ -47,17 +47,13 @@ def measure(way: str, size: str, folder: str, work: str) -> None:
         from recbole_mm.training.loaders import create_dataset, data_preparation
 
         config = MultiModalConfig("BPR", size, config_dict={**settings, "fast_loop": way != "careful"})
-    before, times = _peak(), [time.process_time()]
+    before, times = peak_resident_set(), [time.process_time()]
     dataset = create_dataset(config)
     times.append(time.process_time())
     loaders = data_preparation(config, dataset)
     times.append(time.process_time())
-    found = {"read": times[1] - times[0], "prepare": times[2] - times[1], "MiB": _peak() - before}
+    found = {"read": times[1] - times[0], "prepare": times[2] - times[1], "MiB": (peak_resident_set() - before) / 2**20}
     print(json.dumps({**found, "rows": [len(loader._dataset) for loader in loaders]}))
-
-
-def _peak() -> float:
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
 def in_a_process(way: str, size: str, folder: Path, work: str) -> dict:
@@ -92,7 +88,7 @@ def main() -> None:
     given = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         for size in given.sizes:
-            draw(Path(folder), size)
+            draw_apart(Path(folder), size)
             compare(size, Path(folder), given.rounds)
 
 

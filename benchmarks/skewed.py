@@ -1,5 +1,7 @@
 """Drawn interactions whose items are as unequally popular as in a real shop, in three sizes."""
 
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -36,3 +38,12 @@ def draw(folder: Path, size: str) -> None:
         file.write("user_id:token\titem_id:token\trating:float\ttimestamp:float\n")
         for part in np.array_split(np.stack(columns, axis=1), max(n // 100_000, 1)):
             file.writelines(f"A{user:08d}X\t{names[item]}\t{rating}.0\t{time}\n" for user, item, rating, time in part.tolist())
+
+
+def draw_apart(folder: Path, size: str) -> None:
+    """``draw`` in a process of its own, whose memory does not count in those that this one starts."""
+    subprocess.run([sys.executable, __file__, str(folder), size], check=True)
+
+
+if __name__ == "__main__":
+    draw(Path(sys.argv[1]), sys.argv[2])
