@@ -1,15 +1,24 @@
-"""How many times faster training is than in stock RecBole 1.2.1: ratios of CPU seconds of things done in turns in one process.
+"""How many times faster training is than in stock RecBole 1.2.1, or than in another version of this package.
 
-    python benchmarks/loop.py [--questions loader]
+    python benchmarks/loop.py [--questions loader bpr] [--before=FOLDER]
 
-loader: an epoch of batches without training, by RecBole's loader and by ours, on 30,000 users x 20,000 items x 250,000 interactions.
+Both sides train in processes of their own, an epoch each in turns. What counts is the median of their CPU seconds, and the peak of their
+memory.
+
+loader: batches without training, on 30,000 users x 20,000 items x 250,000 interactions.
+bpr: an epoch of BPR on the same data, with 64 numbers per user and item and batches of 2048, by learner.
+
+RecBole's side is ``fast_loop: False``, with which loader, trainer and optimiser are RecBole's. There are no settings of RecBole's that
+make them faster.
 """
 
 import argparse
+import json
+import os
+import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from statistics import median
 
@@ -17,66 +26,115 @@ import numpy as np
 import torch
 from clock import clock
 
-from recbole_mm.config.multimodal_config import MultiModalConfig
-from recbole_mm.training.loaders import create_dataset, data_preparation
-
-N_USERS, N_ITEMS, N_INTERACTIONS = 30_000, 20_000, 250_000
+HERE = Path(__file__).resolve().parent
 ROUNDS = 5
+SIZES = {"many": (30_000, 20_000, 250_000)}
+STOCK, OURS = {"fast_loop": False}, {}
 
 
-def in_turns(works: dict[str, Callable[[], object]], rounds: int = ROUNDS) -> dict[str, float]:
-    """The median seconds of each work, after a round that does not count."""
-    seconds: dict[str, list[float]] = {name: [] for name in works}
-    for _ in range(rounds + 1):
-        for name, work in works.items():
-            start = clock()
-            work()
-            seconds[name].append(clock() - start)
-    return {name: median(spent[1:]) for name, spent in seconds.items()}
-
-
-@contextmanager
-def drawn() -> Iterator[dict]:
-    """The settings of runs on interactions with a skewed popularity."""
+def draw(scratch: Path, name: str) -> None:
+    """Interactions with a skewed popularity."""
+    n_users, n_items, n = SIZES[name]
     rng = np.random.default_rng(0)
-    pairs = np.stack([rng.integers(0, N_USERS, N_INTERACTIONS), (rng.random(N_INTERACTIONS) ** 3 * N_ITEMS).astype(int)])
-    with tempfile.TemporaryDirectory() as scratch:
-        folder = Path(scratch) / "many"
-        folder.mkdir()
-        rows = [f"u{user}\ti{item}" for user, item in np.unique(pairs, axis=1).T.tolist()]
-        (folder / "many.inter").write_text("\n".join(["user_id:token\titem_id:token", *rows]) + "\n")
-        yield {"data_path": scratch, "train_batch_size": 2048, "use_gpu": False, "show_progress": False, "state": "ERROR"}
+    pairs = np.unique(np.stack([rng.integers(0, n_users, n), (rng.random(n) ** 3 * n_items).astype(int)]), axis=1)
+    (scratch / name).mkdir()
+    rows = [f"u{user}\ti{item}" for user, item in pairs.T.tolist()]
+    (scratch / name / f"{name}.inter").write_text("\n".join(["user_id:token\titem_id:token", *rows]) + "\n")
 
 
-def training_loader(model: str, keys: dict):
-    config = MultiModalConfig(model, "many", config_dict=keys)
-    return data_preparation(config, create_dataset(config))[0]
+def prepared(kind: str, scratch: str, name: str, model: str, keys: dict) -> Callable[[int], object]:
+    """What a side does in every round, which it is told the number of."""
+    from recbole_mm.config.multimodal_config import MultiModalConfig
+    from recbole_mm.quick_start import build_model, build_trainer
+    from recbole_mm.training.loaders import create_dataset, data_preparation
+
+    common = {"data_path": scratch, "train_batch_size": 2048, "use_gpu": False, "show_progress": False, "state": "ERROR"}
+    config = MultiModalConfig(model, name, config_dict=common | keys)
+    train, *_ = data_preparation(config, create_dataset(config))
+    if kind == "loader":
+        return lambda _: sum(map(len, train))
+    trainer = build_trainer(config, build_model(config, train))
+    return lambda epoch: trainer._train_epoch(train, epoch)
 
 
-def loader() -> None:
+def serve(given: str) -> None:
+    """One side: prints the CPU seconds and the peak memory in MiB of a round for every line that it is sent."""
+    from recbole_mm.parallel.memory import peak_resident_set
+
+    sys.argv = sys.argv[:1]
+    torch.set_num_threads(1)
+    work = prepared(**json.loads(given))
+    for number, _ in enumerate(sys.stdin):
+        start = clock()
+        work(number)
+        print(f"round {clock() - start} {peak_resident_set() / 2**20}", flush=True)
+
+
+class Side:
+    """A process that does rounds of work with the package of a folder."""
+
+    def __init__(self, folder: str | None, **work: object) -> None:
+        paths = [folder or str(HERE.parent), os.environ.get("PYTHONPATH", "")]
+        command = [sys.executable, __file__, "--serve", json.dumps(work)]
+        self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+                                        env=os.environ | {"PYTHONPATH": os.pathsep.join(paths)})  # fmt: skip
+        self.seconds: list[float] = []
+        self.peak = 0.0
+
+    def round(self) -> None:
+        print(file=self.process.stdin, flush=True)
+        told = next(line.split() for line in self.process.stdout if line.startswith("round"))
+        self.seconds.append(float(told[1]))
+        self.peak = float(told[2])
+
+
+def compare(label: str, slow: Side, fast: Side) -> None:
+    for _ in range(ROUNDS + 1):
+        slow.round()
+        fast.round()
+    before, now = (median(side.seconds[1:]) for side in (slow, fast))
+    print(
+        f"{label}: {before:.3f} s and {slow.peak:.0f} MiB, {now:.3f} s and {fast.peak:.0f} MiB: {before / now:.1f} times faster", flush=True
+    )
+    for side in (slow, fast):
+        side.process.stdin.close()
+        side.process.wait()
+
+
+def loader(scratch: str) -> None:
     cases = {
         "pairs": ("BPR", "uniform", 1), "points": ("NeuMF", "uniform", 1), "popularity": ("BPR", "popularity", 1),
         "four negatives": ("BPR", "uniform", 4),
     }  # fmt: skip
-    with drawn() as keys:
-        for name, (model, distribution, number) in cases.items():
-            given = {**keys, "train_neg_sample_args": {"distribution": distribution, "sample_num": number, "alpha": 0.75}}
-            loaders = {fast: training_loader(model, {**given, "fast_loop": fast}) for fast in (False, True)}
-            spent = in_turns({fast: lambda batches=batches: sum(map(len, batches)) for fast, batches in loaders.items()})
-            print(f"loader, {name}: {spent[False]:.3f} s, {spent[True]:.3f} s, {spent[False] / spent[True]:.1f} times faster", flush=True)
+    for label, (model, distribution, number) in cases.items():
+        keys = {"train_neg_sample_args": {"distribution": distribution, "sample_num": number, "alpha": 0.75}}
+        work = {"kind": "loader", "scratch": scratch, "name": "many", "model": model}
+        compare(f"loader, {label}", Side(None, keys=keys | STOCK, **work), Side(None, keys=keys | OURS, **work))
 
 
-QUESTIONS: dict[str, Callable[[], None]] = {"loader": loader}
+def bpr(scratch: str) -> None:
+    for learner in ("adam", "adagrad", "sgd"):
+        work = {"kind": "epoch", "scratch": scratch, "name": "many", "model": "BPR"}
+        keys = {"embedding_size": 64, "learner": learner}
+        compare(f"BPR, {learner}", Side(None, keys=keys | STOCK, **work), Side(None, keys=keys | OURS, **work))
+
+
+QUESTIONS: dict[str, Callable[[str], None]] = {"loader": loader, "bpr": bpr}
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--questions", nargs="+", default=list(QUESTIONS), choices=list(QUESTIONS))
+    parser.add_argument("--serve", help=argparse.SUPPRESS)
     given = parser.parse_args()
-    sys.argv = sys.argv[:1]
-    torch.set_num_threads(1)
-    for question in given.questions:
-        QUESTIONS[question]()
+    if given.serve:
+        serve(given.serve)
+        return
+    with tempfile.TemporaryDirectory() as scratch:
+        for name in SIZES:
+            draw(Path(scratch), name)
+        for question in given.questions:
+            QUESTIONS[question](scratch)
 
 
 if __name__ == "__main__":

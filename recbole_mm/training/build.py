@@ -12,6 +12,7 @@ from recbole_mm.config.registry import is_ours
 from recbole_mm.evaluation.popularity import Popularity
 from recbole_mm.evaluation.protocol import never_recommend
 from recbole_mm.model.similarity import SimilarityRecommender
+from recbole_mm.parallel.memory import keep_freed_memory
 from recbole_mm.parallel.ranks import Ranks
 from recbole_mm.training.closed_form import ClosedFormTrainer
 from recbole_mm.training.recbole_trainer import recbole_trainer
@@ -47,6 +48,8 @@ def model_over(config: MultiModalConfig, dataset) -> AbstractRecommender:
 def build_trainer(config: MultiModalConfig, model: AbstractRecommender):
     """Makes the trainer of a model: a MultiModalTrainer for our models, or a ClosedFormTrainer for those that are found at once, and
     RecBole's trainer for RecBole's models. Its ``saved_model_file`` is a name in ``checkpoint_dir`` that no other run has."""
+    if config["fast_loop"]:
+        keep_freed_memory()
     ours = ClosedFormTrainer if isinstance(model, SimilarityRecommender) else MultiModalTrainer
     trainer = (ours if is_ours(config.model_class) else recbole_trainer)(config, model)
     trainer.saved_model_file = Ranks.current().agree(checkpoint_name(config))

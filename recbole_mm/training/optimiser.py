@@ -42,6 +42,13 @@ def decay_weights(optimizer: Optimizer) -> None:
             torch._foreach_mul_(weights, 1 - group["lr"] * group["decay"])
 
 
+def fused(optimizer: Optimizer) -> Optimizer:
+    """Adam or AdamW of RecBole's making with torch's fused implementation; any other optimiser as it is."""
+    if type(optimizer) not in FUSED.values():
+        return optimizer
+    return type(optimizer)([{**group, "fused": True} for group in optimizer.param_groups])
+
+
 def fused_optimizer(learner: str, groups: list[dict], learning_rate: float, weight_decay: float) -> Optimizer | None:
     """Adam or AdamW with torch's fused implementation, one kernel per group; None for any other learner."""
     kind = FUSED.get(learner.lower())

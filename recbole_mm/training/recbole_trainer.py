@@ -13,6 +13,8 @@ from recbole_mm.checkpoint import fitting, load_checkpoint, plain, save_checkpoi
 from recbole_mm.errors import InputError
 from recbole_mm.evaluation.ranker import RanksQuickly
 from recbole_mm.training.epochs import TellsRecBolesEpochs
+from recbole_mm.training.optimiser import fused
+from recbole_mm.training.row_gradients import use_row_gradients
 from recbole_mm.training.trained_data import check_ids, check_resumable, describe, description
 
 FOUND = ("interaction_matrix", "item_similarity", "item_means", "w")
@@ -28,6 +30,12 @@ class RecBoleTraining:
         self.resumed: Mapping | None = None
         self.valid_result: Mapping[str, float] | None = None
         super().__init__(config, model)
+        if config["fast_loop"]:
+            use_row_gradients(config, model)
+
+    def _build_optimizer(self, **kwargs) -> torch.optim.Optimizer:
+        optimizer = super()._build_optimizer(**kwargs)
+        return fused(optimizer) if self.config["fast_loop"] else optimizer
 
     def fit(self, train_data, *args, **kwargs) -> tuple:
         """RecBole's ``fit``.

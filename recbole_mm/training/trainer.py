@@ -24,6 +24,7 @@ from recbole_mm.training.frozen_phase import FrozenPhase
 from recbole_mm.training.health import health_line, health_of
 from recbole_mm.training.optimiser import Schedule, decay_weights, fused_optimizer, role_groups
 from recbole_mm.training.resumable_trainer import ResumableTrainer
+from recbole_mm.training.row_gradients import use_row_gradients
 from recbole_mm.training.run_state import load_weights
 from recbole_mm.training.score_mix import check_mix, choose_mix
 from recbole_mm.training.trained_data import check_ids
@@ -49,6 +50,8 @@ class MultiModalTrainer(TellsEpochs, RanksQuickly, ResumableTrainer):
         with no_tensorboard() if Ranks.current().rank else nullcontext():
             super().__init__(config, model)
         check_mix(config, model)
+        if config["fast_loop"]:
+            use_row_gradients(config, model, spared=model.encoder_parameters() + model.cross_parameters())
         features = model.item_features
         self.frozen = self._frozen_phase(fixed=config["learning_rate_schedule"] == "cosine")
         self.schedule = Schedule(config, self.optimizer, self.epochs, self.frozen.epochs)
