@@ -1,4 +1,4 @@
-"""QuickSplit: RecBole's splits by ratio and leave-one-out, without a loop over users or rows. The rows and their order are the same."""
+"""QuickSplit: RecBole's splits by ratio, by time and leave-one-out, without a loop over users. The rows and their order are the same."""
 
 from collections.abc import Sequence
 
@@ -33,6 +33,17 @@ class QuickSplit:
         kept = before_end > np.minimum(left, sizes - 1).repeat(sizes)
         parts = np.where(kept, 0, 3 - before_end if leave_one_mode != "valid_only" else 1)
         return self._in_parts(rows, parts, 3)
+
+    def time_based_split(self, ratios: Sequence[float], group_by: str | None) -> list:
+        """The data sets of the parts: the test has what came after a moment that is the same for all groups."""
+        if not self.config["fast_loop"] or group_by is None or self.time_field not in self.inter_feat or len(ratios) != 3:
+            return super().time_based_split(ratios, group_by)
+        shares, times = [ratio / sum(ratios) for ratio in ratios], self.inter_feat[self.time_field].numpy()
+        early = times <= np.percentile(times, 100 * (1 - shares[-1]))
+        rows, sizes = _grouped(self.inter_feat[group_by])
+        before = np.add.reduceat(early[rows], sizes.cumsum() - sizes, dtype=np.int64)
+        ends = np.stack([(before * (shares[0] / (1 - shares[2]))).astype(np.int64), before], axis=1)
+        return self._in_parts(rows, (_places(sizes)[:, None] >= ends.repeat(sizes, axis=0)).sum(axis=1), 3)
 
     def _in_parts(self, rows: np.ndarray, parts: np.ndarray, n: int) -> list:
         """The data set as ``n`` ones.

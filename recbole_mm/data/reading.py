@@ -3,12 +3,13 @@
 import importlib
 from functools import lru_cache
 
-from recbole.data.dataset import Dataset, KnowledgeBasedDataset
+from recbole.data.dataset import Dataset, KnowledgeBasedDataset, SequentialDataset
 from recbole.utils import ModelType
 
 from recbole_mm.data.checked_files import CheckedFiles
 from recbole_mm.data.checked_filters import CheckedFilters
 from recbole_mm.data.linked_vocabulary import KnownLinkedVocabulary
+from recbole_mm.data.quick_sequences import QuickSequences
 from recbole_mm.data.quick_split import QuickSplit
 from recbole_mm.data.quick_tables import QuickTables
 from recbole_mm.data.time_order import TimeOrder
@@ -37,7 +38,11 @@ def recbole_dataset(model: str, model_type: ModelType) -> type[Dataset]:
 @lru_cache
 def checked(base: type[Dataset]) -> type[Dataset]:
     """A dataset class of RecBole's with ``CheckedReading`` before it, under the same name."""
-    mixins = (CheckedReading, KnownLinkedVocabulary) if issubclass(base, KnowledgeBasedDataset) else (CheckedReading,)
+    mixins = [CheckedReading]
+    if issubclass(base, KnowledgeBasedDataset):
+        mixins.append(KnownLinkedVocabulary)
+    if getattr(base, "data_augmentation", None) is SequentialDataset.data_augmentation:  # and not of a model of its own
+        mixins.append(QuickSequences)
     return type(base.__name__, (*mixins, base), {"__doc__": base.__doc__, "__module__": __name__})
 
 

@@ -74,6 +74,7 @@ SPLITS = [
     for split, group, order in [
         *product(({"RS": [0.8, 0.1, 0.1]}, {"RS": [3, 1, 1]}, {"RS": [0.9, 0.05, 0.05]}), ("user", "none"), ("RO",)),
         *product(({"LS": "valid_and_test"}, {"LS": "valid_only"}, {"LS": "test_only"}), ("user",), ("RO", "TO")),
+        ({"TS": [0.7, 0.1, 0.2]}, "user", "TO"),
     ]
 ]
 
@@ -85,11 +86,32 @@ def test_the_parts_have_the_rows_of_recboles_in_their_order(shop, how):
         dataset = read(shop, fast_loop=fast, eval_args=how, load_col={"inter": list(KINDS)})
         torch.manual_seed(7)
         parts.append(dataset.build())
-    for mine, theirs in zip(*parts, strict=True):
+    check_same_parts(*parts)
+    assert sum(map(len, parts[0])) == len(dataset.inter_feat)
+
+
+def check_same_parts(parts, others) -> None:
+    for mine, theirs in zip(parts, others, strict=True):
         assert [*mine.inter_feat.interaction] == [*theirs.inter_feat.interaction]
         for field, values in theirs.inter_feat.interaction.items():
-            assert torch.equal(mine.inter_feat[field], values), field
-    assert sum(map(len, parts[0])) == len(dataset.inter_feat)
+            assert mine.inter_feat[field].dtype == values.dtype and torch.equal(mine.inter_feat[field], values), field
+        assert mine.field2type == theirs.field2type and dict(mine.field2seqlen) == dict(theirs.field2seqlen)
+
+
+@pytest.mark.parametrize("longest", [3, 50])
+@pytest.mark.parametrize("numerical", [[], ["rating"]])
+def test_histories_are_recboles(shop, monkeypatch, longest, numerical):
+    """Of columns of every type: words, numbers in a list, numbers with a weight of their own."""
+    monkeypatch.setattr("recbole_mm.data.quick_sequences.ROWS_AT_ONCE", 64)
+    file = shop / "shop.inter"
+    head, *rows = file.read_text().splitlines()
+    rows = [f"{row}\t{' '.join('abc'[: n % 4])}\t{' '.join(map(str, range(n % 3)))}" for n, row in enumerate(rows)]
+    file.write_text("\n".join([head + "\twords:token_seq\tsizes:float_seq", *rows]))
+    keys = {
+        "model": "SASRec", "load_col": None, "MAX_ITEM_LIST_LENGTH": longest, "numerical_features": numerical,
+        "eval_args": {"split": {"LS": "valid_and_test"}, "order": "TO", "mode": "full"},
+    }  # fmt: skip
+    check_same_parts(*([read(shop, fast_loop=fast, **keys).build() for fast in (True, False)]))
 
 
 HEAD = "user_id:token\titem_id:token\trating:float\ttimestamp:float"
