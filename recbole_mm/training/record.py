@@ -5,7 +5,7 @@ import json
 import math
 import os
 import platform
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timezone
 from hashlib import blake2b
 from importlib.metadata import PackageNotFoundError, version
@@ -81,8 +81,15 @@ def users_table(model, loaders: tuple, per_user: PerUser) -> pd.DataFrame:
     by_user = pd.DataFrame({"user": names[users], "n_training": own[users], **per_user.metrics}).groupby("user", sort=False)
     metrics = by_user.mean().assign(rankings=by_user.size())
     metrics["n_training"] = metrics["n_training"].astype(np.int64)
-    found = pd.DataFrame({"user": names[users[rows]], **lists}).groupby("user", sort=False).agg(list)
-    return metrics.join(found).reset_index()
+    group, tested = pd.factorize(users[rows].numpy())
+    order, ends = np.argsort(group, kind="stable"), np.bincount(group).cumsum().tolist()
+    found = {name: _cut(values[order].tolist(), ends) for name, values in lists.items()}
+    return metrics.join(pd.DataFrame(found, index=names[tested])).reset_index(names="user")
+
+
+def _cut(values: list, ends: Sequence[int]) -> list[list]:
+    """A list as several ones, by the places at which each ends."""
+    return [values[start:end] for start, end in zip([0, *ends], ends, strict=False)]
 
 
 def _facts(config, loaders: tuple, result: Mapping[str, object], started: datetime) -> dict[str, object]:

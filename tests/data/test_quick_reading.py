@@ -14,6 +14,7 @@ from recbole_mm.data import column_cache
 from recbole_mm.data.atomic_file import read_atomic_file
 from recbole_mm.data.quick_file import read_quickly
 from tests.data.tables import config, read, write
+from tests.processes import together
 
 KINDS = {"user_id": FeatureType.TOKEN, "item_id": FeatureType.TOKEN, "rating": FeatureType.FLOAT, "timestamp": FeatureType.FLOAT}
 
@@ -161,8 +162,8 @@ def cached(folder):
     return sorted((folder / ".recbole_mm" / "columns").glob("*.npz"))
 
 
-def ratings(folder):
-    return read(folder, load_col={"inter": list(KINDS)}).inter_feat["rating"].tolist()
+def ratings(folder, model="BPR"):
+    return read(folder, model, load_col={"inter": list(KINDS)}).inter_feat["rating"].tolist()
 
 
 def test_a_changed_file_is_never_served_from_the_cache(shop):
@@ -192,6 +193,17 @@ def test_a_damaged_cache_is_made_anew(shop, caplog):
         caplog.clear()
         assert ratings(shop) == before
         assert file.read_bytes() == whole and "is damaged and made anew" in caplog.text
+
+
+def test_several_processes_share_the_cache(shop, monkeypatch):
+    def read_and_tell(path, *args):
+        with open(shop / "reads", "a") as file:
+            file.write("once ")
+        return read_quickly(path, *args)
+
+    monkeypatch.setattr(column_cache, "read_quickly", read_and_tell)
+    one, other = together(2, lambda: ratings(shop, "CLIPRec"))
+    assert one == other == ratings(shop) and (shop / "reads").read_text() == "once "
 
 
 def test_the_cache_holds_no_pickle(shop):
