@@ -36,7 +36,7 @@ class QuickTables:
         if not self.config["fast_loop"] or not remap_list:
             super()._remap(remap_list)
             return
-        coded = [pd.factorize(_flat(table[field], kind)) for table, field, kind in remap_list]
+        coded = [pd.factorize(flat_tokens(table[field], kind)) for table, field, kind in remap_list]
         places, tokens = pd.factorize(np.concatenate([np.asarray(distinct, dtype=object) for _, distinct in coded]))
         named = np.array(["[PAD]", *tokens])
         ids = {token: place for place, token in enumerate(named.tolist())}
@@ -86,5 +86,6 @@ class _Side:
             setattr(dataset, self.table, getattr(dataset, self.table)[~self.dropped])
 
 
-def _flat(column: pd.Series, kind: FeatureType) -> pd.Series | np.ndarray:
+def flat_tokens(column: pd.Series, kind: FeatureType) -> pd.Series | np.ndarray:
+    """The tokens of a column, row after row, where a row may have several."""
     return column if kind == FeatureType.TOKEN else np.concatenate(column.to_list())

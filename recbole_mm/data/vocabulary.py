@@ -8,6 +8,7 @@ import pandas as pd
 import torch
 from recbole.utils import FeatureType
 
+from recbole_mm.data.quick_tables import flat_tokens
 from recbole_mm.errors import InputError
 
 NAMED = 5
@@ -63,7 +64,8 @@ class KnownVocabulary:
         known, columns = self._known(fields), self._get_remap_list(fields)
         if known is None or not columns:
             return pd.Index([])
-        known, found = pd.Index(known, dtype=object), pd.Index(pd.unique(self._concat_remaped_tokens(columns)[0]), dtype=object).dropna()
+        tokens = np.concatenate([np.asarray(pd.unique(flat_tokens(table[field], kind)), dtype=object) for table, field, kind in columns])
+        known, found = pd.Index(known, dtype=object), pd.Index(pd.unique(tokens), dtype=object).dropna()
         new, gone = found[~found.isin(known)], ~known.isin(found)
         if name in OF_ENTITIES and gone.any():
             n, never = int(gone.sum()), f"; {_they(gone.sum())} never recommended" if name == "item_id" else ""
