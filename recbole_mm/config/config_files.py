@@ -8,10 +8,15 @@ import yaml
 from recbole_mm.errors import InputError
 
 
+class Loader(getattr(yaml, "CFullLoader", yaml.FullLoader)):
+    """RecBole's YAML loader over libyaml's parser, which is ten times faster than Python's, where PyYAML was built with it. It has a name
+    of its own, by which it is pickled with a configuration."""
+
+
 def over_libyaml(loader: type) -> type:
-    """RecBole's YAML loader over libyaml's parser, which is ten times faster than Python's, where PyYAML was built with it."""
-    resolvers = {"yaml_implicit_resolvers": loader.yaml_implicit_resolvers}
-    return type("Loader", (yaml.CFullLoader,), resolvers) if hasattr(yaml, "CFullLoader") else loader
+    """``Loader``, which reads as RecBole's ``loader`` does."""
+    Loader.yaml_implicit_resolvers = loader.yaml_implicit_resolvers
+    return Loader
 
 
 def read_config_files(files: Iterable[str], loader: type) -> dict:
