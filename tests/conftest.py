@@ -1,6 +1,7 @@
 """Fixtures: the planted shop; for every test a working directory of its own, no network, and one thread."""
 
 import copy
+import gc
 import io
 import json
 import logging
@@ -17,6 +18,8 @@ from recbole_mm.encoder.beit3 import config as beit3
 from recbole_mm.encoder.open_clip import source as open_clip
 from recbole_mm.encoder.vlmo import config as vlmo
 from recbole_mm.testing.planted import write_planted
+
+gc.disable()  # until all tests are collected: it would go through them again and again
 
 TINY = ("open_clip:tiny", "vlmo:tiny", "beit3:tiny")
 
@@ -138,6 +141,11 @@ def planted_missing(tmp_path_factory) -> Path:
 def _one_thread():
     """The models of these tests are too small for more, and several test processes may share the machine."""
     torch.set_num_threads(1)
+
+
+def pytest_collection_finish() -> None:
+    gc.enable()
+    gc.freeze()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

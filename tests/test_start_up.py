@@ -110,24 +110,24 @@ def test_what_is_loaded_already_is_imported_as_it_is():
 
 
 @pytest.mark.parametrize("name", ["SGD", "Adam", "Adagrad"])
-def test_an_optimiser_needs_no_compiler_and_is_compiled_as_before(name, monkeypatch):
+def test_an_optimiser_needs_no_compiler_and_is_compiled_as_before(name):
     """It steps as it does beside a compiler, with no gradient of its own, and a compiled step is one graph."""
     from torch._dynamo.testing import CompileCounter
 
     found, counter = {}, CompileCounter()
     for compiler in (False, True):
-        if not compiler:
-            monkeypatch.delitem(sys.modules, "torch._dynamo")
-        weight = torch.nn.Parameter(torch.tensor([1.0, -2.0]))
-        optimiser = getattr(torch.optim, name)([weight], lr=0.1)
-        for _ in range(3):
-            optimiser.zero_grad()
-            (weight**2).sum().backward()
-            optimiser.step()
-        optimiser.load_state_dict(optimiser.state_dict())
-        assert ("torch._dynamo" in sys.modules) == compiler
-        found[compiler] = weight.tolist()
-        monkeypatch.undo()
+        with pytest.MonkeyPatch.context() as patch:
+            if not compiler:
+                patch.delitem(sys.modules, "torch._dynamo")
+            weight = torch.nn.Parameter(torch.tensor([1.0, -2.0]))
+            optimiser = getattr(torch.optim, name)([weight], lr=0.1)
+            for _ in range(3):
+                optimiser.zero_grad()
+                (weight**2).sum().backward()
+                optimiser.step()
+            optimiser.load_state_dict(optimiser.state_dict())
+            assert ("torch._dynamo" in sys.modules) == compiler
+            found[compiler] = weight.tolist()
     assert found[False] == found[True] != [1.0, -2.0]
     if name == "SGD":
         torch.compile(lambda: optimiser.step(), backend=counter)()

@@ -21,6 +21,8 @@ class Mine(VBPR):
     keys = {"my_size": Key(3, COUNT, "A size of its own.")}
 """
 CHECK = """\
+import runpy
+runpy.run_module("recbole_mm.config.property_files", run_name="__main__")
 from recbole_mm.config.multimodal_config import MultiModalConfig
 from recbole_mm.errors import InputError
 config = MultiModalConfig("Mine", "demo", None, {"use_gpu": False})
@@ -68,6 +70,5 @@ def test_a_model_is_added_by_one_file_and_its_property_file(tmp_path):
         return subprocess.run(call, cwd=tmp_path, env={"PYTHONPATH": str(tmp_path)}, check=True, capture_output=True, text=True).stdout
 
     assert "Mine" in python("-m", "recbole_mm.cli", "run", "--help")
-    python("-m", "recbole_mm.config.property_files")
-    assert file.read_text() == "my_size: 3                      # (int) A size of its own.\n\nepochs: 7\n"
     python("-c", CHECK)
+    assert file.read_text() == "my_size: 3                      # (int) A size of its own.\n\nepochs: 7\n"

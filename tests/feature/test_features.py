@@ -207,7 +207,7 @@ def test_building_features_leaves_the_global_random_state_to_the_seed(planted):
     assert torch.equal(state, torch.get_rng_state())
 
 
-def test_compiled_blocks_give_the_same_rows_and_gradients(planted, monkeypatch):
+def test_compiled_blocks_give_the_same_rows_and_gradients(planted, monkeypatch, small_encoders):
     """Through torch.compile's tracing, not its code generation, which would take minutes here."""
     monkeypatch.setattr(compiled, "BACKEND", "aot_eager")
     ids, found = torch.arange(1, 9), []
@@ -222,7 +222,7 @@ def test_compiled_blocks_give_the_same_rows_and_gradients(planted, monkeypatch):
         torch.testing.assert_close(other, one, rtol=1e-4, atol=1e-6)
 
 
-def test_every_block_of_every_call_runs_compiled(planted, monkeypatch):
+def test_every_block_of_every_call_runs_compiled(planted, monkeypatch, small_encoders):
     """Whatever the modality, the mode, and the size of the batch."""
     runs = [0]
 
