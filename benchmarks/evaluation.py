@@ -26,7 +26,7 @@ from recbole_mm.config.registry import get_model, is_ours
 from recbole_mm.quick_start import build_model, build_trainer
 from recbole_mm.training.loaders import create_dataset, data_preparation
 
-KNOWING = [2**19, 2**20, 2**21, 2**22]
+KNOWING = [2**20, 2**21, 2**22]
 """How many scores at once a knowing user may try."""
 FORMER, DEFAULT, FAST = 2**24, 4096, "fast"
 """What ``eval_batch_size: auto`` is with ``fast_loop: False``; RecBole's default; and ``auto`` with ``fast_loop: True``."""

@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from recbole_mm.data.samplers import UsedItems
-from recbole_mm.evaluation.scores import columns_of
+from recbole_mm.evaluation.top import columns_of
 
 
 class Lists:

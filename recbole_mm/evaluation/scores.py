@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from recbole_mm.evaluation.top import best, top_k, with_ties
+from recbole_mm.evaluation.top import best, columns_of, top_k, with_ties
 
 FEW = 8
 """Up to how many items per row are ranked one by one; for more, rows are sorted."""
@@ -169,12 +169,6 @@ def _sorted_ranks(scores: Tensor, rows: Tensor, own: Tensor) -> Tensor:
     asked = own.new_zeros(len(scores), int(counts.max())).index_put((rows, columns), own)
     below, upto = (torch.searchsorted(ascending, asked, right=right)[rows, columns] for right in (False, True))
     return scores.shape[1] - upto + ((upto - below).double() + 1) / 2
-
-
-def columns_of(rows: Tensor, n: int) -> tuple[Tensor, Tensor]:
-    """The place of each of some things, which are in the order of n rows, in its row: int64 (m,); and how many each row has, (n,)."""
-    counts = torch.bincount(rows, minlength=n)
-    return torch.arange(len(rows), device=rows.device) - (counts.cumsum(0) - counts)[rows], counts
 
 
 def _sums(ranks: Tensor, rows: Tensor, n_open: Tensor) -> Tensor:

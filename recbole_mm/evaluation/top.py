@@ -1,7 +1,10 @@
 """The best k of each row of scores, found without ordering whole rows."""
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 BLOCK = 64
 """How many neighbouring columns are first represented by the best of them."""
@@ -22,7 +25,7 @@ def top_k(scores: Tensor, k: int) -> Tensor:
     return with_ties(values, ids, lambda rows: scores[rows].topk(k).indices)
 
 
-def with_ties(values: Tensor, ids: Tensor, again) -> Tensor:
+def with_ties(values: Tensor, ids: Tensor, again: Callable[[Tensor], Tensor]) -> Tensor:
     """The first k of k + 1 candidates per row, where no two scores are equal; where some are, what ``again`` gives for those rows.
 
     Args:
@@ -38,19 +41,30 @@ def best(scores: Tensor, k: int) -> tuple[Tensor, Tensor]:
     """The k highest scores of each row and their columns, (n, k) each, the best first; equal scores in any order. Rows that are too short
     for k give all they have.
 
-    Only those k blocks of columns are searched whose best scores are the highest: whatever is in another block is no better than k others.
+    Only those k blocks of columns are searched whose best scores are the highest, for scores that reach the lowest of these: whatever else
+    there is, is no better than k others.
     """
     n, width = scores.shape
     if not worth_blocks(scores, k):
         return scores.topk(min(k, width))
     n_blocks = width // BLOCK
-    blocks = scores[:, : n_blocks * BLOCK].view(n, n_blocks, BLOCK)
-    chosen = blocks.amax(-1).topk(k, sorted=False).indices.unsqueeze(-1)
-    columns = (chosen * BLOCK + torch.arange(BLOCK, device=scores.device)).view(n, -1)
-    rest = torch.arange(n_blocks * BLOCK, width, device=scores.device).expand(n, -1)
-    columns = torch.cat([columns, rest], 1)
-    found = scores.gather(1, columns).topk(k)
-    return found.values, columns.gather(1, found.indices)
+    blocks, rest = scores[:, : n_blocks * BLOCK].view(n, n_blocks, BLOCK), scores[:, n_blocks * BLOCK :]
+    chosen = blocks.amax(-1).topk(k, sorted=False)
+    searched = torch.cat([blocks[torch.arange(n).unsqueeze(1), chosen.indices].view(n, -1), rest], 1)
+    rows, places = (~(searched < chosen.values.amin(1, keepdim=True))).nonzero().unbind(1)
+    starts = functional.pad(chosen.indices, (0, 1), value=n_blocks) * BLOCK
+    columns, counts = columns_of(rows, n)
+    values, ids = scores.new_full((n, int(counts.max())), -torch.inf), places.new_zeros(n, int(counts.max()))
+    values[rows, columns] = searched[rows, places]
+    ids[rows, columns] = starts[rows, places // BLOCK] + places % BLOCK
+    found = values.topk(k)
+    return found.values, ids.gather(1, found.indices)
+
+
+def columns_of(rows: Tensor, n: int) -> tuple[Tensor, Tensor]:
+    """The place of each of some things, which are in the order of n rows, in its row, (m,); and how many each row has, (n,)."""
+    counts = torch.bincount(rows, minlength=n)
+    return torch.arange(len(rows), device=rows.device) - (counts.cumsum(0) - counts)[rows], counts
 
 
 def worth_blocks(scores: Tensor, k: int) -> bool:
