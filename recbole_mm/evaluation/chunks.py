@@ -7,7 +7,7 @@ from recbole.utils import ModelType
 from recbole_mm.evaluation.scores import IN_PARTS, WHOLE
 from recbole_mm.model.base import EmbeddingRecommender
 
-ON_CPU, ON_GPU = 2**22, 2**26
+ON_CPU, ON_GPU = 2**21, 2**26
 """How many scores of a row and an item are held at once. On a CPU, few enough to stay in its cache and in memory that is used again."""
 SCORES_AT_ONCE = 2**24
 """The same where the evaluation is RecBole's own, and how many a few rows of a large catalogue may be together."""

@@ -20,6 +20,7 @@ class RankingCollector(Collector):
         super().__init__(config)
         self.kept: dict[str, list[Tensor]] = defaultdict(list)
         self.waiting: list[tuple[Tensor, ...]] = []
+        self._room: Tensor | None = None
 
     def eval_batch_collect(
         self, scores_tensor: WholeRows | Products | Candidates | Tensor, interaction, positive_u: Tensor, positive_i: Tensor
@@ -41,6 +42,8 @@ class RankingCollector(Collector):
             self.kept["rec.score"].append(scores_tensor.detach().clone())
         if need("data.label"):
             self.kept["data.label"].append(interaction[self.config["LABEL_FIELD"]].to(self.device))
+        if isinstance(scores_tensor, WholeRows):
+            scores_tensor.release()
         if len(self.waiting) == TOGETHER:
             self._settle()
 
@@ -51,7 +54,14 @@ class RankingCollector(Collector):
         for key, value in {**self.data_struct._data_dict, **{key: torch.cat(parts) for key, parts in self.kept.items()}}.items():
             struct.set(key, value)
         self.kept.clear()
+        self._room = None
         return struct
+
+    def room(self, size: int, like: Tensor) -> Tensor:
+        """A buffer for numbers, (size,) at least, of the kind of a tensor, which the batches of an evaluation use one after the other."""
+        if self._room is None or len(self._room) < size:
+            self._room = like.new_empty(size)
+        return self._room
 
     def _settle(self) -> None:
         """Finds out which of the best items of some batches are relevant."""

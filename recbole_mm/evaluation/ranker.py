@@ -2,7 +2,6 @@
 
 from recbole.trainer import Trainer
 from recbole.utils import EvaluatorType
-from torch import Tensor
 
 from recbole_mm.evaluation.chunks import scores_at_once
 from recbole_mm.evaluation.collector import RankingCollector
@@ -19,7 +18,6 @@ class RanksQuickly(Trainer):
 
     def __init__(self, config, model) -> None:
         super().__init__(config, model)
-        self.room: Tensor | None = None
         if config["fast_loop"]:
             self.eval_collector, self.evaluator = RankingCollector(config), RankingEvaluator(config)
 
@@ -31,10 +29,9 @@ class RanksQuickly(Trainer):
             return interaction, WholeRows(scores), *positive
         interaction, history, *positive = batched_data
         users, items = self.model.final_embeddings()
-        if self.room is None or (self.room.dtype, self.room.device) != (users.dtype, users.device):
-            self.room = users.new_empty(scores_at_once(users.device))
-        masked = tuple(of.to(users.device) for of in history)
-        return interaction, Products(users[interaction[self.model.USER_ID].to(users.device)], items, masked, self.room), *positive
+        users, masked = users[interaction[self.model.USER_ID].to(users.device)], tuple(of.to(users.device) for of in history)
+        room = self.eval_collector.room(min(scores_at_once(users.device), len(users) * len(items)), users)
+        return interaction, Products(users, items, masked, room), *positive
 
     def _neg_sample_batch_eval(self, batched_data: tuple) -> tuple:
         if not self.config["fast_loop"] or self.config["eval_type"] == EvaluatorType.VALUE:

@@ -42,6 +42,10 @@ class WholeRows:
             ranks = torch.cat([_counted_ranks(self.scores[some], values) for some, values in zip(rows.split(n), own.split(n), strict=True)])
         return _sums(ranks, rows, (self.scores > -torch.inf).sum(1))
 
+    def release(self) -> None:
+        """Lets go of the scores, so that those of the next batch may lie in the same memory, which a CPU has in its cache."""
+        self.scores = None
+
 
 class Products:
     """Scores that are products of embeddings, of which no more are held at once than there is room for: those of some rows, and where the

@@ -22,7 +22,7 @@ def top_k(scores: Tensor, k: int) -> Tensor:
     if not worth_blocks(scores, k + 1):
         return scores.topk(k).indices
     values, ids = best(scores, k + 1)
-    return with_ties(values, ids, lambda rows: scores[rows].topk(k).indices)
+    return with_ties(values, ids, lambda rows: (scores[rows] if len(rows) < len(scores) else scores).topk(k).indices)
 
 
 def with_ties(values: Tensor, ids: Tensor, again: Callable[[Tensor], Tensor]) -> Tensor:
