@@ -1,9 +1,9 @@
 """How time and memory grow with a data set: reading, an epoch and an evaluation of BPR in three sizes, beside stock RecBole.
 
-    python benchmarks/growth.py [--sizes baby medium large] [--ways ours RecBole] [--threads 1] [--output growth.md]
+    python benchmarks/growth.py [--sizes baby medium large] [--ways ours RecBole] [--threads 1] [--batch 2048] [--output growth.md]
 
 The interactions are those of ``skewed``. Every line is of a process of its own, RecBole's with the evaluation batch that suits it best.
-Seconds are those of the CPU. An epoch is the time of at most BATCHES batches of 2048 interactions, taken for all of them, and an
+Seconds are those of the CPU. An epoch is the time of at most BATCHES batches, taken for all of them, and an
 evaluation that of at most SCORES scores of a user and an item, taken for 10^9. Memory is the process's peak up to then, less what it had
 when everything was imported.
 """
@@ -46,7 +46,7 @@ class First:
         return getattr(self.loader, name)
 
 
-def measure(way: str, size: str, folder: str, threads: str) -> None:
+def measure(way: str, size: str, folder: str, threads: str, batch: str) -> None:
     """Prints the figures of a line."""
     from recbole.config import Config
     from recbole.data import create_dataset, data_preparation
@@ -58,7 +58,8 @@ def measure(way: str, size: str, folder: str, threads: str) -> None:
     torch.set_num_threads(int(threads))
     sys.argv = sys.argv[:1]
     keys = {
-        "data_path": folder, "checkpoint_dir": folder, "use_gpu": False, "show_progress": False, "state": "ERROR", "train_batch_size": 2048,
+        "data_path": folder, "checkpoint_dir": folder, "use_gpu": False, "show_progress": False, "state": "ERROR",
+        "train_batch_size": int(batch),
     }  # fmt: skip
     if way == "ours":
         create_dataset, data_preparation = loaders.create_dataset, loaders.data_preparation
@@ -93,8 +94,8 @@ def measure(way: str, size: str, folder: str, threads: str) -> None:
     print(json.dumps(figures))
 
 
-def line(way: str, size: str, folder: Path, threads: int) -> str:
-    command = [sys.executable, __file__, "--measure", way, size, str(folder), str(threads)]
+def line(way: str, size: str, folder: Path, given: argparse.Namespace) -> str:
+    command = [sys.executable, __file__, "--measure", way, size, str(folder), str(given.threads), str(given.batch)]
     found = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout.splitlines()[-1])
     cells = [f"{found[stage][unit]:.{digits}f}" for stage in found for unit, digits in (("s", 1), ("MiB", 0))]
     each = ", ".join(f"{found[stage]['s'] / SIZES[size][2] * 1e6:.1f}" for stage in ("reading", "epoch"))
@@ -109,6 +110,7 @@ def main() -> None:
     parser.add_argument("--sizes", nargs="+", default=list(SIZES), choices=list(SIZES))
     parser.add_argument("--ways", nargs="+", default=list(WAYS), choices=list(WAYS))
     parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--batch", type=int, default=2048, help="interactions; every step of Adam goes over all users and items")
     parser.add_argument("--output", type=Path, help="a file for the table as well")
     given = parser.parse_args()
     table = ["| " + " | ".join(HEAD) + " |", "|---" * len(HEAD) + "|"]
@@ -117,7 +119,7 @@ def main() -> None:
         for size in given.sizes:
             draw_apart(Path(folder), size)
             for way in given.ways:
-                table.append(line(way, size, Path(folder), given.threads))
+                table.append(line(way, size, Path(folder), given))
                 print(table[-1], flush=True)
     if given.output:
         given.output.write_text("\n".join(table) + "\n", encoding="utf-8")
