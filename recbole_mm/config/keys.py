@@ -46,7 +46,7 @@ SECTIONS: dict[str, dict[str, Key]] = {
     "For every model, RecBole's own included": {
         "screen": Key("normal", choice("normal", "quiet", "verbose"), "What a run shows. quiet: the table of results alone. verbose: all "
                       "that the log file has.", EVERY_MODEL),
-        "eval_batch_size": Key("auto", or_auto(COUNT), "auto: as many users per batch as two million scores allow, or 64 million on a "
+        "eval_batch_size": Key("auto", or_auto(COUNT), "auto: as many users per batch as four million scores allow, or 64 million on a "
                                "GPU. RecBole's 4096 would mean a single user per batch with 20000 items.", EVERY_MODEL),
         "fast_loop": Key(True, SWITCH, "False: reading, batches, negatives, evaluation and optimiser are RecBole's own. True: the same, by "
                          "quicker ways; only the random draws differ.", EVERY_MODEL),

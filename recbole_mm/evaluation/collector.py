@@ -14,13 +14,18 @@ TOGETHER = 64
 
 
 class RankingCollector(Collector):
-    """RecBole's Collector, which puts batches together once, at the end, and takes scores in any of the forms of ``evaluation.scores``."""
+    """RecBole's Collector, which puts batches together once, at the end, and takes scores in any of the forms of ``evaluation.scores``.
+
+    Attributes:
+        are_products: whether the scores of this evaluation are products of two matrices and nothing else; None before the first batch.
+    """
 
     def __init__(self, config) -> None:
         super().__init__(config)
         self.kept: dict[str, list[Tensor]] = defaultdict(list)
         self.waiting: list[tuple[Tensor, ...]] = []
         self._room: Tensor | None = None
+        self.are_products: bool | None = None
 
     def eval_batch_collect(
         self, scores_tensor: WholeRows | Products | Candidates | Tensor, interaction, positive_u: Tensor, positive_i: Tensor
@@ -54,7 +59,7 @@ class RankingCollector(Collector):
         for key, value in {**self.data_struct._data_dict, **{key: torch.cat(parts) for key, parts in self.kept.items()}}.items():
             struct.set(key, value)
         self.kept.clear()
-        self._room = None
+        self._room = self.are_products = None
         return struct
 
     def room(self, size: int, like: Tensor) -> Tensor:

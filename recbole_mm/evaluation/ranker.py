@@ -1,12 +1,14 @@
 """How a trainer evaluates under ``fast_loop: True``, whether it is ours or RecBole's."""
 
+import torch
 from recbole.trainer import Trainer
 from recbole.utils import EvaluatorType
 
 from recbole_mm.evaluation.chunks import scores_at_once
 from recbole_mm.evaluation.collector import RankingCollector
 from recbole_mm.evaluation.evaluator import RankingEvaluator
-from recbole_mm.evaluation.scores import Candidates, Products, WholeRows
+from recbole_mm.evaluation.factors import Factors
+from recbole_mm.evaluation.scores import Candidates, Products, WholeRows, aligned
 from recbole_mm.model.base import EmbeddingRecommender
 
 
@@ -24,14 +26,27 @@ class RanksQuickly(Trainer):
     def _full_sort_batch_eval(self, batched_data: tuple) -> tuple:
         if not self.config["fast_loop"]:
             return super()._full_sort_batch_eval(batched_data)
-        if not multiplies(self.model):
-            interaction, scores, *positive = super()._full_sort_batch_eval(batched_data)
-            return interaction, WholeRows(scores), *positive
         interaction, history, *positive = batched_data
-        users, items = self.model.final_embeddings()
-        users, masked = users[interaction[self.model.USER_ID].to(users.device)], tuple(of.to(users.device) for of in history)
-        room = self.eval_collector.room(min(scores_at_once(users.device), len(users) * len(items)), users)
-        return interaction, Products(users, items, masked, room), *positive
+        collector, shape = self.eval_collector, (len(interaction), self.tot_item_num)
+        if collector.are_products is None and multiplies(self.model):
+            collector.are_products = True
+        try:
+            with Factors(shape, left_out=bool(collector.are_products)) as factors:
+                scores = self.model.full_sort_predict(interaction.to(self.device))
+        except NotImplementedError:
+            _, scores, *_ = super()._full_sort_batch_eval(batched_data)
+            return interaction, WholeRows(scores), *positive
+        if collector.are_products is None:
+            collector.are_products = factors.are_all_of(scores)
+        masked = tuple(of.to(self.device) for of in history or [torch.zeros(0, dtype=torch.int64)] * 2)
+        if scores.is_meta:
+            users, items = factors.found[-1]
+            room = collector.room(min(scores_at_once(users.device), len(users) * aligned(shape[1])), users)
+            return interaction, Products(users, items.T, masked, room), *positive
+        scores = scores.view(shape)
+        scores[:, 0] = -torch.inf
+        scores[masked] = -torch.inf
+        return interaction, WholeRows(scores), *positive
 
     def _neg_sample_batch_eval(self, batched_data: tuple) -> tuple:
         if not self.config["fast_loop"] or self.config["eval_type"] == EvaluatorType.VALUE:

@@ -19,6 +19,8 @@ FEW = 8
 """Up to how many items per row are ranked one by one; for more, rows are sorted."""
 IN_PARTS, WHOLE = 128, 16
 """How many rows are scored at once where there is no room for them: a part of the items at a time, or, for what needs them, all items."""
+ALIGNED = 16
+"""Rows of a buffer start at multiples of as many numbers, which makes a product of matrices up to twice as fast on a CPU."""
 
 
 class WholeRows:
@@ -60,7 +62,7 @@ class Products:
 
     def __init__(self, users: Tensor, items: Tensor, masked: tuple[Tensor, Tensor], room: Tensor) -> None:
         self.users, self.items, self.masked, self.room, self.n_items = users, items, masked, room, len(items)
-        self.fitting = room.numel() // len(items)
+        self.fitting = len(room) // aligned(len(items))
 
     def top(self, k: int) -> Tensor:
         n, at_once = len(self.users), self.fitting if self.fitting >= WHOLE else IN_PARTS
@@ -88,7 +90,7 @@ class Products:
 
     def _best(self, k: int) -> tuple[Tensor, Tensor]:
         """The k highest scores of each row and their items, (n, k) each, the best first, from one part of the items after the other."""
-        width = max(1, self.room.numel() // len(self.users))
+        width = max(1, len(self.room) // len(self.users) // ALIGNED) * ALIGNED
         parts = self.items.split(width)
         rows, ids = (of[self.masked[1].argsort()] for of in self.masked)
         bounds = torch.searchsorted(ids, torch.arange(len(parts) + 1, device=ids.device) * width).tolist()
@@ -103,8 +105,10 @@ class Products:
 
     def _masked(self, start: int, items: Tensor, rows: Tensor, ids: Tensor) -> Tensor:
         """The scores of a part of the items, whose ids begin at ``start``, in the buffer if there is room."""
-        n, shape = len(self.users) * len(items), (len(self.users), len(items))
-        scores = torch.mm(self.users, items.T, out=self.room[:n].view(shape) if n <= self.room.numel() else None)
+        n, columns = len(self.users), len(items)
+        width = aligned(columns)
+        room = self.room if n * width <= len(self.room) else self.users.new_empty(n * width)
+        scores = torch.mm(self.users, items.T, out=room[: n * width].view(n, width)[:, :columns])
         scores[rows, ids - start] = -torch.inf
         if start == 0:
             scores[:, 0] = -torch.inf
@@ -151,6 +155,11 @@ class Candidates:
         own, place = among(rows, self.rows, len(self.scores))
         scores = self.scores.new_full((len(rows), self.n_items), -torch.inf)
         return scores.index_put_((place, self.items[own]), self.values[own])
+
+
+def aligned(n: int) -> int:
+    """The length of a row of n numbers in a buffer."""
+    return -(-n // ALIGNED) * ALIGNED
 
 
 def among(rows: Tensor, of_pairs: Tensor, n: int) -> tuple[Tensor, Tensor]:
