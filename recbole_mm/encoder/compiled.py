@@ -1,5 +1,8 @@
 """torch.compile for the blocks of an encoder."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import torch
 from torch import Tensor
 
@@ -32,6 +35,19 @@ def compile_blocks(encoder: ItemEncoder, device: torch.device | str) -> None:
                          "compiler for a CPU, Triton for a GPU") from error  # fmt: skip
     for block in encoder.layers():
         block.compile(backend=BACKEND)
+
+
+@contextmanager
+def uncompiled(encoder: ItemEncoder) -> Iterator[None]:
+    """A context in which compiled blocks run as they are written. A probe would have each of them compiled, for itself alone."""
+    compiled = {module: module._compiled_call_impl for module in encoder.modules() if module._compiled_call_impl is not None}
+    for module in compiled:
+        module._compiled_call_impl = None
+    try:
+        yield
+    finally:
+        for module, call in compiled.items():
+            module._compiled_call_impl = call
 
 
 def _doubled(x: Tensor) -> Tensor:

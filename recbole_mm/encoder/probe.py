@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.nn.modules.module import register_module_forward_pre_hook
 
 from recbole_mm.encoder.base import Inputs, ItemEncoder
+from recbole_mm.encoder.compiled import uncompiled
 from recbole_mm.encoder.hooks import hooked
 from recbole_mm.encoder.patches import stack_pictures
 
@@ -36,7 +37,7 @@ def called_modules(encoder: ItemEncoder, modality: str, modules: Iterable[nn.Mod
     called: list[nn.Module] = []
     training = encoder.training
     try:
-        with hooked(modules, lambda module, *_: called.append(module)):
+        with uncompiled(encoder), hooked(modules, lambda module, *_: called.append(module)):
             encoder.eval()({modality: probe_inputs(encoder, modality, n=1)})
     finally:
         encoder.train(training)

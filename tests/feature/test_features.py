@@ -246,6 +246,16 @@ def test_every_block_of_every_call_runs_compiled(planted, monkeypatch, small_enc
     assert runs[0] == calls * len(features.dims) * len(features.encoder.layers())
 
 
+@pytest.mark.parametrize("tuning", ["lora", "adapter"])
+def test_looking_for_what_is_tuned_compiles_no_block(tuning, planted, monkeypatch, small_encoders):
+    graphs = []
+    monkeypatch.setattr(compiled, "BACKEND", lambda graph, inputs: graphs.append(graph) or graph.forward)
+    torch._dynamo.reset()
+    features = features_of(planted, encoder_compile=True, encoder_tuning=tuning)
+    assert len(graphs) == 1, "that of the trial whether anything can be compiled"
+    assert all(block._compiled_call_impl is not None for block in features.encoder.layers())
+
+
 def test_compiling_where_nothing_can_be_compiled_is_said_at_once(planted, monkeypatch):
     def unable(graph, inputs):
         raise OSError("no compiler")

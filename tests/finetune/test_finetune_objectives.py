@@ -13,6 +13,8 @@ from recbole_mm.finetune.units import generator_for
 from tests.finetune.shops import staged, tuned
 from tests.hf_folders import write_bert, write_vit
 
+pytestmark = pytest.mark.usefixtures("small_encoders")
+
 ONE = {"finetune_epochs": 10, "finetune_warmup_steps": 1, "finetune_learning_rate": 0.001}
 CASES = [("open_clip:tiny", "itc"), ("vlmo:tiny", "itc"), ("vlmo:tiny", "itm"), ("beit3:tiny", "itm"), ("vlmo:tiny", "mlm"),
          ("beit3:tiny", "mlm"), ("open_clip:tiny", "clce"), ("open_clip:tiny", "supcon"), ("open_clip:tiny", "interaction")]  # fmt: skip

@@ -4,6 +4,7 @@ import torch
 from torch import Tensor, nn
 
 from recbole_mm.encoder.base import ItemEncoder
+from recbole_mm.encoder.compiled import uncompiled
 from recbole_mm.encoder.hooks import hidden_of, hooked, with_hidden
 from recbole_mm.encoder.probe import probe_inputs
 
@@ -72,7 +73,7 @@ def output_shapes(encoder: ItemEncoder, sites: dict[str, nn.Module]) -> dict[str
 
     training = encoder.training
     try:
-        with torch.no_grad(), hooked(sites.values(), note):
+        with torch.no_grad(), uncompiled(encoder), hooked(sites.values(), note):
             encoder.eval()({m: probe_inputs(encoder, m, n=1) for m in encoder.modalities})
     finally:
         encoder.train(training)
