@@ -5,6 +5,7 @@ from collections.abc import Mapping
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from recbole_mm.config.modalities import CROSS
 from recbole_mm.encoder.losses import shared_pairs
@@ -111,6 +112,28 @@ class ItemFeatures(nn.Module):
             distinct, inverse = torch.unique(item_ids, return_inverse=True)
             rows |= {m: row[inverse] for m, row in self._encode_filled(distinct).items()}
         return self._with_learned(rows, item_ids)
+
+    def projected(self, maps: Mapping[str, tuple[Tensor, Tensor | None]], item_ids: Tensor | None = None,
+                  fresh_ids: Tensor | None = None) -> dict[str, Tensor]:  # fmt: skip
+        """Linear maps of features, each modality's by itself.
+
+        Args:
+            maps: {modality: (weight (size, d), bias (size,) or None)} of every modality.
+            item_ids: (n,), best without repetition; None for the whole catalogue.
+            fresh_ids: of the whole catalogue, those whose rows are encoded now: see ``table``.
+
+        Returns:
+            {modality: (n, size)}.
+        """
+        if self._anew:
+            rows = self.table(fresh_ids) if item_ids is None else self(item_ids)
+            return {m: functional.linear(rows[m], *maps[m]) for m in self.modalities}
+        tables = self._cached() if item_ids is None else {m: table.index_select(0, item_ids) for m, table in self._cached().items()}
+        rows = {m: functional.linear(table, *maps[m]) for m, table in tables.items()}
+        for m, vector in self.missing_vectors.items():  # the table's row is zero there
+            absent = ~self.present(m)[slice(None) if item_ids is None else item_ids]
+            rows[m] = rows[m] + absent.unsqueeze(1) * functional.linear(vector, maps[m][0])
+        return {m: rows[m] for m in self.modalities}
 
     def table(self, fresh_ids: Tensor | None = None) -> dict[str, Tensor]:
         """Features of the whole catalogue, {modality: (n_items, d)}, one row per internal item id.

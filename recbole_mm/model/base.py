@@ -216,6 +216,10 @@ class ModalityProjection(nn.Module):
     def forward(self, features: Mapping[str, Tensor]) -> dict[str, Tensor]:
         return {m: self.maps[m](rows) for m, rows in features.items()}
 
+    def of(self, features, item_ids: Tensor | None = None, fresh_ids: Tensor | None = None) -> dict[str, Tensor]:
+        """The maps of items' features, {m: (n, size)}: see ``ItemFeatures.projected``. ``features``: ItemFeatures, or TrainedFeatures."""
+        return features.projected({m: (linear.weight, linear.bias) for m, linear in self.maps.items()}, item_ids, fresh_ids)
+
 
 def xavier_embedding(n: int, size: int) -> nn.Embedding:
     """An id table (n, size), Xavier uniform as in the public code of most graph recommenders."""

@@ -72,10 +72,9 @@ class BM3(ObjectiveRecommender):
             main = self.distance(of_users, target_items) + self.distance(of_items, self.target(of_users))
         else:
             main = batch.loss(self.predictor(of_users), self.predictor(all_items[batch.items]))
-        alignment = sum(
-            self.distance(content, target_items) + self.distance(content, self.target(content))
-            for content in self.project((self.trained or self.item_features)(items)).values()
-        )
+        distinct, places = torch.unique(items, return_inverse=True)
+        contents = [rows[places] for rows in self.project.of(self.trained or self.item_features, distinct).values()]
+        alignment = sum(self.distance(rows, target_items) + self.distance(rows, self.target(rows)) for rows in contents)
         return main, self.cl_weight * alignment, self.reg_weight * table_norm(all_users, all_items)
 
     def embed(self, fresh_ids: Tensor | None = None) -> tuple[Tensor, Tensor]:

@@ -64,8 +64,9 @@ class FREEDOM(WeightedGraphRecommender):
     def calculate_loss(self, interaction) -> tuple[Tensor, ...]:
         batch = self.objective.batch(interaction)
         user_rows, item_rows = self.embed()
-        views = [item_rows[batch.items], *self.project((self.trained or self.item_features)(batch.items)).values()]
-        losses = [batch.loss(user_rows[batch.users], rows) for rows in views]
+        views = [item_rows.index_select(0, batch.items), *self.project.of(self.trained or self.item_features, batch.items).values()]
+        users = user_rows.index_select(0, batch.users)
+        losses = [batch.loss(users, rows) for rows in views]
         return losses[0], self.reg_weight * sum(losses[1:])
 
     def embed(self, fresh_ids: Tensor | None = None) -> tuple[Tensor, Tensor]:

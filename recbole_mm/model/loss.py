@@ -76,11 +76,14 @@ def info_nce(a: Tensor, b: Tensor, temperature: float, counts: Tensor | None = N
         counts: (n,), the number of times that each row is in a batch (with m = n). The loss is then that of the batch with all these
             repetitions, in which no row is a negative of its own copies.
     """
-    logits = functional.normalize(a, dim=-1) @ functional.normalize(b, dim=-1).T / temperature
-    logits, own = logits.to(torch.promote_types(a.dtype, torch.float32)), torch.arange(len(a), device=a.device)
+    a, b = functional.normalize(a, dim=-1) / temperature, functional.normalize(b, dim=-1)
+    logits, own = (a @ b.T).to(torch.promote_types(a.dtype, torch.float32)), torch.arange(len(a), device=a.device)
     if counts is None:
         return functional.cross_entropy(logits, own)
-    logits = logits + counts.to(logits.dtype).log().repeat(len(a), 1).fill_diagonal_(0)
+    repeated = counts.to(logits.dtype).log()
+    logits = logits + repeated
+    with torch.no_grad():  # a constant, which changes no gradient
+        logits.diagonal().sub_(repeated)
     return (functional.cross_entropy(logits, own, reduction="none") * counts).sum() / counts.sum()
 
 

@@ -44,11 +44,12 @@ class MGCN(TwoViewRecommender):
         self.gate = ModalityProjection(dict.fromkeys(modalities, size), size)
         self.fuser = BehaviourAwareFuser(modalities, size, config["legacy_fusion"]) if len(modalities) > 1 else None
 
-    def content(self, behaviour: Tensor, transformed: dict[str, Tensor]) -> Tensor:
+    def sides(self, transformed: dict[str, Tensor]) -> dict[str, Tensor]:
         ids = self.item_embedding.weight
-        gates = self.gate(transformed)
-        content = {m: self.spread(self.item_graph[m], ids * gate.sigmoid()) for m, gate in gates.items()}
-        return self.fuser(behaviour, content) if self.fuser else next(iter(content.values()))
+        return {m: self.spread(self.item_graph[m], ids * gate.sigmoid()) for m, gate in self.gate(transformed).items()}
+
+    def fuse(self, behaviour: Tensor, sides: dict[str, Tensor]) -> Tensor:
+        return self.fuser(behaviour, sides) if self.fuser else next(iter(sides.values()))
 
     def build_item_graph(self, features: dict[str, Tensor]) -> dict[str, SparseMatrix]:
         """The matrix S_m (n_items, n_items) of each modality."""

@@ -47,7 +47,8 @@ class Batch:
     def sides(self, items: Tensor) -> tuple[Tensor, ...]:
         """Of rows of ``self.items`` (c, d), those of the interactions' items (n, d), and with BPR those of their negatives (n, d)."""
         paired = self.negatives is not None and self.objective.loss_type == "BPR"
-        return (items[self.positives], items[self.negatives]) if paired else (items[self.positives],)
+        places = (self.positives, self.negatives) if paired else (self.positives,)
+        return tuple(items.index_select(0, place) for place in places)
 
 
 class Objective(nn.Module):
@@ -108,9 +109,9 @@ class Objective(nn.Module):
         if self.loss_type == "SSM":
             log_sampling = log_inclusion(self.popularity[batch.items], len(users))
             return sampled_softmax_loss(users @ items.T, batch.positives, log_sampling, self.known.among(batch.users, batch.items))
-        own = (users * items[batch.positives]).sum(-1)
+        own = (users * items.index_select(0, batch.positives)).sum(-1)
         if self.loss_type == "BPR":
-            return bpr_loss(own, (users * items[batch.negatives]).sum(-1))
+            return bpr_loss(own, (users * items.index_select(0, batch.negatives)).sum(-1))
         own_items = self.known.among(batch.users, batch.items)[:, batch.negatives]
         others = (users @ items[batch.negatives].T).masked_fill(own_items, float("-inf"))
         return (torch.logsumexp(torch.cat([own.unsqueeze(1), others], dim=1), dim=1) - own).mean()

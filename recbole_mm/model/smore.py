@@ -59,12 +59,14 @@ class SMORE(TwoViewRecommender):
         gates = {m: (nn.Linear(size, size), nn.Sigmoid(), nn.Dropout(config["dropout"])) for m in views}
         self.behaviour_gate = nn.ModuleDict({m: nn.Sequential(*layers) for m, layers in gates.items()})
 
-    def content(self, behaviour: Tensor, transformed: dict[str, Tensor]) -> Tensor:
+    def sides(self, transformed: dict[str, Tensor]) -> dict[str, Tensor]:
         ids = self.item_embedding.weight
         gates = self.gate(self.fusion(transformed, {m: self.item_features.present(m) for m in transformed}))
-        views = {m: self.spread(self.item_graph[m], ids * gate.sigmoid()) for m, gate in gates.items()}
-        weighed = {m: views[m] * preference(views[FUSED]) for m, preference in self.preference.items()}
-        return sum(rows * self.behaviour_gate[m](behaviour) for m, rows in {**views, **weighed}.items()) / len(views)
+        return {m: self.spread(self.item_graph[m], ids * gate.sigmoid()) for m, gate in gates.items()}
+
+    def fuse(self, behaviour: Tensor, sides: dict[str, Tensor]) -> Tensor:
+        weighed = {m: sides[m] * preference(sides[FUSED]) for m, preference in self.preference.items()}
+        return sum(rows * self.behaviour_gate[m](behaviour) for m, rows in {**sides, **weighed}.items()) / len(sides)
 
     def build_item_graph(self, features: dict[str, Tensor]) -> dict[str, SparseMatrix]:
         """The matrix S_m (n_items, n_items) of each modality, and S_f."""

@@ -1,8 +1,10 @@
 """TrainedFeatures: features that come from a frozen encoder or from files, as parameters that train with the recommender."""
 
+from collections.abc import Mapping
 from logging import getLogger
 
 from torch import Tensor, nn
+from torch.nn import functional
 
 from recbole_mm.feature import ItemFeatures
 
@@ -25,6 +27,11 @@ class TrainedFeatures(nn.Module):
 
     def forward(self, item_ids: Tensor) -> dict[str, Tensor]:
         return {m: rows[item_ids] for m, rows in self.rows.items()}
+
+    def projected(self, maps: Mapping[str, tuple[Tensor, Tensor | None]], item_ids: Tensor | None = None,
+                  fresh_ids: Tensor | None = None) -> dict[str, Tensor]:  # fmt: skip
+        rows = self.table(fresh_ids) if item_ids is None else self(item_ids)
+        return {m: functional.linear(rows[m], *maps[m]) for m in rows}
 
     def table(self, fresh_ids: Tensor | None = None) -> dict[str, Tensor]:
         return dict(self.rows.items())

@@ -30,7 +30,7 @@ class TwoViewRecommender(ItemGraphRecommender):
     Loss: recommendation loss + ``cl_weight`` * (InfoNCE of E_content and E_id over the batch's users + the same over its positive items,
     cosine, ``temperature``) + ``reg_weight`` * L2 of the batch's final embeddings. The learning rate falls by .96^(epoch / 50).
 
-    Subclasses implement ``content``, and ``build_item_graph`` by ``cosine_graphs``.
+    Subclasses implement ``sides`` and ``fuse``, and ``build_item_graph`` by ``cosine_graphs``.
     """
 
     loss_names = ("recommendation", "contrastive", "regularisation")
@@ -58,13 +58,16 @@ class TwoViewRecommender(ItemGraphRecommender):
         graph = InteractionGraph.from_dataset(dataset, config["device"])
         self.adjacency, self.user_item = graph.adjacency(), graph.user_item()
 
-    def content(self, behaviour: Tensor, transformed: dict[str, Tensor]) -> Tensor:
-        """E_content of users, then items: (n_users + n_items, d).
+    def sides(self, transformed: dict[str, Tensor]) -> dict[str, Tensor]:
+        """What ``fuse`` makes E_content of: rows of users, then items, (n_users + n_items, d) each, by name.
 
         Args:
-            behaviour: E_id, (n_users + n_items, d).
             transformed: W_m f_m + b_m of the items' features, {m: (n_items, d)}.
         """
+        raise NotImplementedError
+
+    def fuse(self, behaviour: Tensor, sides: dict[str, Tensor]) -> Tensor:
+        """E_content of users or items, (n, d), from the same rows of E_id and of ``sides``, (n, d) each."""
         raise NotImplementedError
 
     def learning_rate_factor(self, epoch: int) -> float:
@@ -72,21 +75,34 @@ class TwoViewRecommender(ItemGraphRecommender):
 
     def calculate_loss(self, interaction) -> tuple[Tensor, ...]:
         batch = self.objective.batch(interaction)
-        behaviour, content = self.views(batch.items)
-        item_nodes = batch.items + self.n_users
-        u, items = (behaviour[nodes] + content[nodes] for nodes in (batch.users, item_nodes))
-        distinct = (nodes.unique(return_counts=True) for nodes in (batch.users, item_nodes[batch.positives]))
-        contrast = sum(info_nce(content[n], behaviour[n], self.temperature, counts) for n, counts in distinct)
+        users, places, of_users = batch.users.unique(return_inverse=True, return_counts=True)
+        behaviour, content = self.views(batch.items, torch.cat([users, batch.items + self.n_users]))
+        u, items = (behaviour + content).split([len(users), len(batch.items)])
+        u = u.index_select(0, places)
+        positives, of_items = batch.positives.unique(return_counts=True)
+        pairs = zip(content.split([len(users), len(batch.items)]), behaviour.split([len(users), len(batch.items)]), strict=True)
+        (content_u, behaviour_u), item_views = pairs
+        content_i, behaviour_i = (rows.index_select(0, positives) for rows in item_views)
+        contrast = info_nce(content_u, behaviour_u, self.temperature, of_users)
+        contrast = contrast + info_nce(content_i, behaviour_i, self.temperature, of_items)
         return batch.loss(u, items), self.cl_weight * contrast, self.reg_weight * squared_norm(u, *batch.sides(items))
 
     def embed(self, fresh_ids: Tensor | None = None) -> tuple[Tensor, Tensor]:
         behaviour, content = self.views(fresh_ids)
         return (behaviour + content).split([self.n_users, self.n_items])
 
-    def views(self, fresh_ids: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """E_id and E_content of users, then items: (n_users + n_items, d) each."""
+    def views(self, fresh_ids: Tensor | None = None, nodes: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """E_id and E_content of users, then items, (n_users + n_items, d) each; or of some of them, (n, d).
+
+        Args:
+            fresh_ids: see ``ItemFeatures.table``.
+            nodes: (n,), ids of users, and of items with ``n_users`` added.
+        """
         behaviour = torch.cat(light_gcn(self.adjacency, self.user_embedding.weight, self.item_embedding.weight, self.n_layers))
-        return behaviour, self.content(behaviour, self.transform((self.trained or self.item_features).table(fresh_ids)))
+        sides = self.sides(self.transform.of(self.trained or self.item_features, fresh_ids=fresh_ids))
+        if nodes is not None:
+            behaviour, sides = behaviour.index_select(0, nodes), {m: rows.index_select(0, nodes) for m, rows in sides.items()}
+        return behaviour, self.fuse(behaviour, sides)
 
     def spread(self, graph: SparseMatrix, rows: Tensor) -> Tensor:
         """Of users, then items: rows of items (n_items, d) along the graph, and each user's sum of them, weighing 1 / sqrt(d_u d_i)."""

@@ -54,12 +54,12 @@ class VBPR(ObjectiveRecommender):
 
     def calculate_loss(self, interaction) -> tuple[Tensor, ...]:
         batch = self.objective.batch(interaction)
-        users, items = self.user_embedding(batch.users), self._items(batch.items, self.item_features(batch.items))
+        users, items = self.user_embedding(batch.users), self._items(batch.items)
         loss = batch.loss(*self._with_bias(users, *items))
         return loss, self.reg_weight * self.norm(users, *batch.sides(items[0]))
 
     def embed(self, fresh_ids: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        return self._with_bias(self.user_embedding.weight, *self._items(slice(None), self.item_features.table(fresh_ids)))
+        return self._with_bias(self.user_embedding.weight, *self._items(None, fresh_ids))
 
     @torch.no_grad()
     def item_vectors(self, features: Mapping[str, Tensor]) -> Tensor:
@@ -79,9 +79,22 @@ class VBPR(ObjectiveRecommender):
             return users, items
         return torch.cat([users, torch.ones_like(users[:, :1])], dim=-1), torch.cat([items, biases.unsqueeze(1)], dim=-1)
 
-    def _items(self, ids: Tensor | slice, features: dict[str, Tensor]) -> tuple[Tensor, Tensor | None]:
-        """The rows [q_i ; W f_i + b], (n, 2 * embedding_size), and the biases (n,) or None."""
-        content = torch.cat(list(features.values()), dim=-1)
-        rows = torch.cat([self.item_embedding.weight[ids], self.project(content)], dim=-1)
-        bias = (self.item_bias.weight[ids] + self.content_bias(content)).squeeze(1) if self.use_bias else None
-        return rows, bias
+    def _items(self, ids: Tensor | None, fresh_ids: Tensor | None = None) -> tuple[Tensor, Tensor | None]:
+        """The rows [q_i ; W f_i + b], (n, 2 * embedding_size), and the biases (n,) or None; of all items where ``ids`` is None."""
+        own = self.item_embedding.weight if ids is None else self.item_embedding(ids)
+        content = sum(self.item_features.projected(self._by_modality(self._maps()), ids, fresh_ids).values())
+        size = self.project.out_features
+        rows = torch.cat([own, content[:, :size] + self.project.bias], dim=-1)
+        if not self.use_bias:
+            return rows, None
+        bias = self.item_bias.weight if ids is None else self.item_bias(ids)
+        return rows, (bias + content[:, size:]).squeeze(1)
+
+    def _maps(self) -> Tensor:
+        """W, and below it v with ``use_bias``: the columns are those of the concatenated features."""
+        return torch.cat([self.project.weight, self.content_bias.weight]) if self.use_bias else self.project.weight
+
+    def _by_modality(self, weight: Tensor) -> dict[str, tuple[Tensor, None]]:
+        dims = self.item_features.dims
+        parts = weight.split([dims[m] for m in self.item_features.modalities], dim=1)
+        return {m: (part, None) for m, part in zip(self.item_features.modalities, parts, strict=True)}

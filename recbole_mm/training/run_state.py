@@ -23,7 +23,7 @@ logger = getLogger(__name__)
 MAY_CHANGE = {
     "resume", "epochs", "stopping_step", "data_path", "checkpoint_dir", "cache_dir", "device", "use_gpu", "gpu_id", "nproc", "local_rank",
     "world_size", "offset", "ip", "port", "group_offset", "worker", "show_progress", "state", "log_wandb", "wandb_project", "single_spec",
-    "dataloaders_save_path", "screen", "refit",
+    "dataloaders_save_path", "screen", "refit", "eval_batch_size",
 }  # fmt: skip
 """The settings that do not decide a run's numbers, so that a resumed run may have others without a warning."""
 

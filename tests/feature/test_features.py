@@ -292,3 +292,19 @@ def test_what_is_set_of_an_encoders_training_without_effect_is_told(planted, tmp
     features_of(planted, cache_dir=str(tmp_path), **keys)
     lines = [record.getMessage() for record in caplog.records if "not used" in record.getMessage()]
     assert lines == ([f"not used: {told}"] if told else [])
+
+
+@pytest.mark.parametrize("missing", ["learned", "mean", "zero"])
+def test_linear_maps_are_those_of_the_rows(planted_missing, missing):
+    """With their gradients, for some items and for all of them."""
+    _, model, *_ = built(planted_missing, "MGCN", encoder_training="pretrained", missing=missing)
+    features, project = model.item_features, model.transform
+    trained = [*project.parameters(), *features.missing_vectors.values()]
+    for ids in (torch.tensor([7, 1, 14, 5, 9]), None):
+        rows = features.table() if ids is None else features(ids)
+        gradients = []
+        for found in (project.of(features, ids), project(rows)):
+            gradients.append(torch.autograd.grad(sum(mapped.square().sum() for mapped in found.values()), trained))
+        for mapped, wanted in zip(project.of(features, ids).values(), project(rows).values(), strict=True):
+            torch.testing.assert_close(mapped, wanted)
+        torch.testing.assert_close(*gradients)

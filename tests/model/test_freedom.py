@@ -133,8 +133,8 @@ def test_everything_trains(planted, modalities, training):
 
 def test_a_step_reads_the_features_of_its_items_alone(planted):
     _, model, train, *_ = built(planted, "FREEDOM", encoder_training="pretrained", train_batch_size=5)
-    read, forward = [], model.item_features.forward
-    model.item_features.forward = lambda ids: read.append(len(ids)) or forward(ids)
+    read, projected = [], model.item_features.projected
+    model.item_features.projected = lambda maps, ids, *more: read.append(len(ids)) or projected(maps, ids, *more)
     batch = next(iter(train))
     model.calculate_loss(batch)
     assert read == [len(torch.cat([batch["item_id"], batch["neg_item_id"]]).unique())]

@@ -57,8 +57,8 @@ def test_score_and_loss_are_those_of_the_paper(planted_missing, training, use_bi
 def test_a_training_step_reads_the_features_of_the_batchs_items_alone(planted, monkeypatch):
     _, model, train, *_ = built(planted, "VBPR", train_batch_size=5)
     batch, asked = next(iter(train)), []
-    forward = model.item_features.forward
-    monkeypatch.setattr(model.item_features, "forward", lambda ids: asked.append(ids) or forward(ids))
+    projected = model.item_features.projected
+    monkeypatch.setattr(model.item_features, "projected", lambda maps, ids, *more: asked.append(ids) or projected(maps, ids, *more))
     monkeypatch.setattr(model.item_features, "table", lambda *_: pytest.fail("the whole catalogue"))
     sum(model.calculate_loss(batch)).backward()
     wanted = torch.cat([batch["item_id"], batch["neg_item_id"]]).unique()

@@ -54,7 +54,8 @@ def test_a_kept_checkpoint_loads_ranks_and_resumes(kept, model_name, caplog):
         with pytest.raises(InputError, match="other groups of parameters.*earlier version"):
             build_trainer(config, model).resume_checkpoint(str(file))
         return
-    keys = {**keys, "epochs": 4, "resume": str(file), "data_path": "data", "show_progress": False, "use_gpu": False, "state": "WARNING"}
+    keys = {**keys, "epochs": 4, "resume": str(file), "data_path": "data", "show_progress": False, "use_gpu": False, "state": "WARNING",
+            "fast_loop": False}  # fmt: skip
     result = run(model_name, "shop", config_dict=keys)
     assert "from here on with" not in caplog.text, "no setting is another one than then"
     assert result["test_result"] == pytest.approx(after_4["test"], abs=1e-4)
