@@ -84,6 +84,8 @@ SECTIONS: dict[str, dict[str, Key]] = {
                            "item token i). ~: a file of tokens beside them."),
         "missing": Key("learned", choice("learned", "mean", "zero", "neighbours"), "What stands for the features of an item without a "
                        "picture (or without a text)."),
+        "feature_rank": Key(None, COUNT, "Frozen features with more numbers per item are given by so many principal components; the log "
+                            "says how much they keep. ~: as they are."),
         "score_mix": Key(None, or_auto(FRACTION), "For models whose score is the sum of a part by ids and one by content: how much "
                          "content weighs, from 0 (ids alone) to 1 (content alone). auto: what is best on validation, once the model is "
                          "trained. ~: as they are, which ranks as 0.5 does."),

@@ -13,6 +13,7 @@ from recbole_mm.encoder.tuning.tunings import Side
 from recbole_mm.feature.features import ItemFeatures
 from recbole_mm.feature.files import read_tables
 from recbole_mm.feature.missing import Interactions
+from recbole_mm.feature.rank import reduced
 from recbole_mm.feature.row_faults import warn_of_faults
 from recbole_mm.feature.settings import FeatureSettings
 from recbole_mm.finetune.finetune_encoder import finetune_encoder
@@ -46,7 +47,7 @@ def build_features(config, dataset) -> ItemFeatures:
     settings = FeatureSettings.from_config(config)
     if dataset.ready_features is not None:
         return ItemFeatures(dataset.ready_features, **_missing(settings, dataset))
-    tables = file_tables(settings, dataset)
+    tables = _ranked(settings, file_tables(settings, dataset))
     if settings.unused:
         logger.warning(f"not used: {'; '.join(settings.unused)}")
     if not settings.encoder.needed:
@@ -58,6 +59,10 @@ def build_features(config, dataset) -> ItemFeatures:
     if settings.encoder.training == "end2end":
         say("encoder_learning_rate 0: the encoder stays as it is, as with encoder_training: pretrained")
     return _frozen_features(settings, dataset, tables)
+
+
+def _ranked(settings: FeatureSettings, tables: dict[str, Table]) -> dict[str, Table]:
+    return tables if settings.rank is None else {m: reduced(m, table, settings.rank) for m, table in tables.items()}
 
 
 def _trained_features(settings: FeatureSettings, dataset, tables: dict[str, Table]) -> ItemFeatures:
@@ -74,7 +79,7 @@ def _frozen_features(settings: FeatureSettings, dataset, tables: dict[str, Table
     encoder, tuned = frozen_encoder(settings, dataset)
     finetuning = time.perf_counter() - started if settings.encoder.finetuned else 0.0
     encoded = encode(settings.encoder, dataset, encoder, Ranks.current())
-    tables, cost = tables | encoded.tables, replace(encoded.cost, finetuning=finetuning)
+    tables, cost = tables | _ranked(settings, encoded.tables), replace(encoded.cost, finetuning=finetuning)
     tables = {m: tables[m] for m in settings.modalities or tables}
     items = None if settings.crossed is None else _token_items(settings, dataset, encoder, cost)
     return ItemFeatures(tables, items, cost=cost, tuned=tuned, **_missing(settings, dataset))

@@ -10,6 +10,7 @@ from torch.nn import functional
 from recbole_mm.config.modalities import CROSS
 from recbole_mm.encoder.losses import shared_pairs
 from recbole_mm.feature.missing import Interactions, fill_mean
+from recbole_mm.feature.projection import project_rows
 from recbole_mm.items.encoded_items import EncodedItems
 from recbole_mm.items.encoding_cost import EncodingCost
 from recbole_mm.items.feature_table import Table
@@ -128,8 +129,7 @@ class ItemFeatures(nn.Module):
         if self._anew:
             rows = self.table(fresh_ids) if item_ids is None else self(item_ids)
             return {m: functional.linear(rows[m], *maps[m]) for m in self.modalities}
-        tables = self._cached() if item_ids is None else {m: table.index_select(0, item_ids) for m, table in self._cached().items()}
-        rows = {m: functional.linear(table, *maps[m]) for m, table in tables.items()}
+        rows = {m: project_rows(table, item_ids, *maps[m]) for m, table in self._cached().items()}
         for m, vector in self.missing_vectors.items():  # the table's row is zero there
             absent = ~self.present(m)[slice(None) if item_ids is None else item_ids]
             rows[m] = rows[m] + absent.unsqueeze(1) * functional.linear(vector, maps[m][0])

@@ -18,6 +18,7 @@ class FeatureSettings:
         modalities: those in use, in their order; None for all there are.
         files: ``{modality: path}`` of the modalities that come from feature files.
         feature_ids: what names the rows of feature files: see ``read_tables``.
+        rank: how many principal components frozen features have at most; None for features as they are.
         missing: what stands in for a modality that an item lacks: see ``ItemFeatures``.
         encoder: the encoder that gives the other modalities.
         finetuning: how it is fine-tuned before, if it is.
@@ -28,6 +29,7 @@ class FeatureSettings:
     modalities: tuple[str, ...] | None
     files: Mapping[str, str]
     feature_ids: Mapping[str, str] | str | None
+    rank: int | None
     missing: str
     encoder: EncoderSettings
     finetuning: FinetuneSettings
@@ -42,6 +44,7 @@ class FeatureSettings:
             modalities=sources.in_use,
             files=sources.files,
             feature_ids=config["feature_ids"],
+            rank=config["feature_rank"],
             missing=config["missing"],
             encoder=encoder,
             finetuning=FinetuneSettings.from_config(config),

@@ -14,6 +14,7 @@ from recbole_mm.model.base import MultiModalRecommender
 from recbole_mm.serving.new_items import NewItemFeatures
 from recbole_mm.serving.queries import QueryEncoder, run_queries
 
+NO_COMPONENTS = "feature_rank {}: features are components of the items in training, which new ones do not have; train without feature_rank"
 NO_NEW_ITEMS = "{} without item features cannot rank items that it was not trained with"
 
 
@@ -87,6 +88,8 @@ class ModelSource:
     def _reader(self) -> NewItemFeatures:
         if self._features is None or not hasattr(self.model, "item_vectors"):
             raise InputError(NO_NEW_ITEMS.format(self.config["model"]))
+        if self.config["feature_rank"]:
+            raise InputError(NO_COMPONENTS.format(self.config["feature_rank"]))
         return NewItemFeatures(self.config, self._features, lambda: self.queries)
 
 
