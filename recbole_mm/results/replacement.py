@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from recbole_mm.feature import ItemFeatures
+from recbole_mm.feature.projection import project_rows
 from recbole_mm.model.base import MultiModalRecommender
 from recbole_mm.model.trained import TrainedFeatures
 
@@ -46,8 +47,12 @@ def replaced(model: MultiModalRecommender, modalities: Sequence[str], by: str, s
 
 def _giving(source: nn.Module, rows: Mapping[str, Tensor]):
     """Lets a source of features give these rows of the catalogue, {modality: (n_items, d)}."""
+
+    def projected(maps: Mapping[str, tuple], item_ids: Tensor | None = None, fresh_ids: Tensor | None = None) -> dict[str, Tensor]:
+        return {m: project_rows(table, item_ids, *maps[m]) for m, table in rows.items()}
+
     table, forward = (lambda fresh_ids=None: dict(rows)), (lambda item_ids: {m: table[item_ids] for m, table in rows.items()})
-    return _having(source, table=table, forward=forward)
+    return _having(source, table=table, forward=forward, projected=projected)
 
 
 @contextmanager

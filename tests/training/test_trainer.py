@@ -213,12 +213,23 @@ def test_a_catalogue_is_encoded_once_an_epoch(shop):
 
 
 def watch_linear_layers(module: nn.Module) -> set[torch.dtype]:
-    """The types in which linear layers compute from now on."""
+    """The types in which linear layers, and linear maps of features, compute from now on."""
     found: set[torch.dtype] = set()
     for layer in module.modules():
         if isinstance(layer, nn.Linear):
             layer.register_forward_hook(lambda _, inputs, output: found.add(output.dtype))
+        elif hasattr(layer, "projected"):
+            layer.projected = noting(layer.projected, found)
     return found
+
+
+def noting(projected, found: set[torch.dtype]):
+    def call(*arguments):
+        rows = projected(*arguments)
+        found.update(values.dtype for values in rows.values())
+        return rows
+
+    return call
 
 
 @pytest.mark.parametrize("model_name", ["MGCN", "LATTICE", "FREEDOM", "DRAGON", "SMORE"])
