@@ -79,9 +79,9 @@ class Side:
     """A process that does rounds of work with the package of a folder."""
 
     def __init__(self, folder: str | None, **work: object) -> None:
-        paths = [folder or str(HERE.parent), os.environ.get("PYTHONPATH", "")]
-        command = [sys.executable, __file__, "--serve", json.dumps(work)]
-        self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+        paths = [str(Path(folder).resolve() if folder else HERE.parent), os.environ.get("PYTHONPATH", "")]
+        command = [sys.executable, str(HERE / "loop.py"), "--serve", json.dumps(work)]
+        self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=str(work["scratch"]),
                                         env=os.environ | {"PYTHONPATH": os.pathsep.join(paths)})  # fmt: skip
         self.seconds: list[float] = []
         self.peak = 0.0

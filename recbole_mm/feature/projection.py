@@ -4,8 +4,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-ROWS_AT_ONCE = 128
-"""So many rows of 4096 numbers are still in a core's cache when they are multiplied."""
+GATHERED_AT_ONCE, MULTIPLIED_AT_ONCE = 128, 512
+"""So many rows of 4096 numbers are still in a core's cache when they are multiplied; and so many are multiplied quickest."""
 
 
 def project_rows(table: Tensor, ids: Tensor | None, weight: Tensor, bias: Tensor | None = None) -> Tensor:
@@ -19,26 +19,29 @@ def project_rows(table: Tensor, ids: Tensor | None, weight: Tensor, bias: Tensor
     Returns:
         (n, size).
     """
-    if ids is None:
-        return functional.linear(table, weight, bias)
     if table.device.type != "cpu" or torch.is_autocast_enabled("cpu") or table.dtype != weight.dtype:
-        return functional.linear(table.index_select(0, ids), weight, bias)
+        return functional.linear(table if ids is None else table.index_select(0, ids), weight, bias)
     rows = _ProjectedRows.apply(table, ids, weight)
     return rows if bias is None else rows + bias
 
 
 class _ProjectedRows(torch.autograd.Function):
-    """Each few rows are multiplied as soon as they are gathered, so that the product need not read them from memory again."""
+    """A few rows are multiplied at a time, as soon as they are gathered."""
 
     @staticmethod
-    def forward(ctx, table: Tensor, ids: Tensor, weight: Tensor) -> Tensor:
-        gathered, projected = table.new_empty(len(ids), table.shape[1]), weight.new_empty(len(ids), len(weight))
-        for some, rows, out in zip(*(all_of.split(ROWS_AT_ONCE) for all_of in (ids, gathered, projected)), strict=True):
-            torch.mm(torch.index_select(table, 0, some, out=rows), weight.T, out=out)
-        ctx.save_for_backward(gathered)
+    def forward(ctx, table: Tensor, ids: Tensor | None, weight: Tensor) -> Tensor:
+        rows = table if ids is None else table.new_empty(len(ids), table.shape[1])
+        projected = weight.new_empty(len(rows), len(weight))
+        n = MULTIPLIED_AT_ONCE if ids is None else GATHERED_AT_ONCE
+        for start in range(0, len(rows), n):
+            part = rows[start : start + n]
+            if ids is not None:
+                torch.index_select(table, 0, ids[start : start + n], out=part)
+            torch.mm(part, weight.T, out=projected[start : start + n])
+        ctx.save_for_backward(rows)
         return projected
 
     @staticmethod
     def backward(ctx, gradient: Tensor) -> tuple[None, None, Tensor]:
-        (gathered,) = ctx.saved_tensors
-        return None, None, gradient.T @ gathered
+        (rows,) = ctx.saved_tensors
+        return None, None, gradient.T @ rows

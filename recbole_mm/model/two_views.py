@@ -8,7 +8,7 @@ from torch import Tensor
 from recbole_mm.config.kinds import AMOUNT, COUNT, POSITIVE, SWITCH, Key, Kind
 from recbole_mm.data.dataset import MultiModalDataset
 from recbole_mm.model.base import ModalityProjection, xavier_embedding
-from recbole_mm.model.graph import InteractionGraph, ItemGraph, knn_graph, light_gcn, propagate
+from recbole_mm.model.graph import InteractionGraph, ItemGraph, knn_graph, propagate
 from recbole_mm.model.item_graph import ItemGraphRecommender
 from recbole_mm.model.loss import info_nce, squared_norm
 from recbole_mm.model.sparse import SparseMatrix
@@ -98,7 +98,7 @@ class TwoViewRecommender(ItemGraphRecommender):
             fresh_ids: see ``ItemFeatures.table``.
             nodes: (n,), ids of users, and of items with ``n_users`` added.
         """
-        behaviour = torch.cat(light_gcn(self.adjacency, self.user_embedding.weight, self.item_embedding.weight, self.n_layers))
+        behaviour = propagate(self.adjacency, torch.cat([self.user_embedding.weight, self.item_embedding.weight]), self.n_layers, "mean")
         sides = self.sides(self.transform.of(self.trained or self.item_features, fresh_ids=fresh_ids))
         if nodes is not None:
             behaviour, sides = behaviour.index_select(0, nodes), {m: rows.index_select(0, nodes) for m, rows in sides.items()}
