@@ -94,9 +94,9 @@ def run_queries(config, features: ItemFeatures | None, training_part) -> QueryEn
 
 def check_encodes(config, has_features: bool) -> None:
     """Raises InputError: the run has no encoder: its items have no features, or these come from files; or they are components."""
-    settings = FeatureSettings.from_config(config)
-    if settings.rank and not settings.encoder.trains:
+    settings = FeatureSettings.from_config(config) if has_features else None
+    if settings and settings.rank and not settings.encoder.trains:
         raise InputError(f"feature_rank {settings.rank}: the items' features are components of their own, which queries do not have; train "
                          "without feature_rank")  # fmt: skip
-    if not has_features or not settings.encoder.needed:
+    if settings is None or not settings.encoder.needed:
         raise InputError("this run has no encoder to read a query with: its items have no features, or these come from files")

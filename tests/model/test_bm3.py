@@ -102,7 +102,7 @@ def test_training_aligns_every_modality_with_the_interactions(planted):
 
     before = likeness()
     build_trainer(config, model).fit(train, None, verbose=False, saved=False)
-    assert (likeness() - before > 0.1).all()
+    assert (likeness() - before > torch.tensor([0.2, 0.2, 0.1])).all(), "c is noise"
 
 
 def test_it_finds_the_planted_preference(planted):
