@@ -4,28 +4,15 @@ python benchmarks/deduplication.py
 """
 
 import tempfile
-from collections.abc import Callable
 from pathlib import Path
 
-import numpy as np
 import torch
-from clock import DEVICE, clock
+from clock import DEVICE, fastest
 
 from recbole_mm.config.multimodal_config import MultiModalConfig
 from recbole_mm.data.demo import write_demo
 from recbole_mm.quick_start import build_model
 from recbole_mm.training.loaders import create_dataset, data_preparation
-
-
-def seconds(work: Callable[[], object], repeats: int = 3) -> float:
-    """The median of a few runs, after one that does not count."""
-    work()
-    times = []
-    for _ in range(repeats):
-        start = clock()
-        work()
-        times.append(clock() - start)
-    return float(np.median(times))
 
 
 def deduplication(folder: Path) -> None:
@@ -41,7 +28,7 @@ def deduplication(folder: Path) -> None:
     def distinct() -> None:
         sum(rows.sum() for rows in features(ids).values()).backward()
 
-    ratio = seconds(every_occurrence) / seconds(distinct)
+    ratio = fastest(every_occurrence) / fastest(distinct)
     print(f"de-duplication: {len(ids)} occurrences of {len(ids.unique())} items, {ratio:.2f} times faster", flush=True)
 
 
@@ -50,7 +37,7 @@ def _settings(folder: Path) -> dict:
 
 
 def main() -> None:
-    torch.set_num_threads(2)
+    torch.set_num_threads(1)
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch) / "demo"
         write_demo(folder)

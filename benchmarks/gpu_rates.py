@@ -1,11 +1,11 @@
 """The rates and the memory that ``gpu.py`` measures things by, without any data set."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import torch
 import torch.distributed as dist
-from clock import DEVICE, clock
+from clock import DEVICE, fastest
 from torch.utils.flop_counter import FlopCounterMode
 
 from recbole_mm.encoder import ItemEncoder, create_encoder
@@ -13,17 +13,6 @@ from recbole_mm.parallel.sharding import OLDEST_TORCH, OneByOne, shard
 from recbole_mm.training.cost import peak_memory
 
 WORDS = "a small red boat"
-
-
-def fastest(work: Callable[[], object], repeats: int = 5) -> float:
-    """Seconds of the fastest of a few runs, after one that does not count."""
-    work()
-    times = []
-    for _ in range(repeats):
-        start = clock()
-        work()
-        times.append(clock() - start)
-    return max(min(times), 1e-9)
 
 
 def rates(n: int) -> dict[str, str]:
