@@ -209,7 +209,7 @@ def test_a_random_user_and_more_recommendations(visit):
     assert page.url.endswith("?user=u0&k=29") and shown(page, "Recommended").count() == 27, "5 of 32 are in the history"
     while len(met) < 3:
         page.get_by_role("button", name="Random user").click()
-        page.wait_for_timeout(50)
+        page.wait_for_url(lambda url: "&k=" not in url)
         ready(page)
         met.add(page.url.rpartition("?user=")[2])
     assert met <= {f"u{i}" for i in range(12)}
