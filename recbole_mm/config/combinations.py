@@ -39,11 +39,13 @@ def check_refit(config: Mapping) -> None:
 def _check_loss(config: Mapping) -> None:
     if config["use_id"] is False and config["modalities"] == []:
         raise InputError("use_id: False and modalities: [] leave nothing to recommend by")
-    if config["loss_type"] == "BPR" and config["train_neg_sample_args"]["distribution"] == "none":
-        raise InputError(f"{config['model']} with loss_type: BPR needs negatives, and train_neg_sample_args gives none; leave it out, or "
-                         "use loss_type: SSM")  # fmt: skip
+    sequential = config["MODEL_TYPE"] == ModelType.SEQUENTIAL
+    drawing = "sampled_softmax" if sequential else "BPR"
+    if config["loss_type"] == drawing and config["train_neg_sample_args"]["distribution"] == "none":
+        raise InputError(f"{config['model']} with loss_type: {drawing} needs negatives, and train_neg_sample_args gives none; leave it "
+                         "out, or use loss_type: SSM")  # fmt: skip
     loss, pairs = config["loss_type"], config["train_batch_size"] * max(config["nproc"] or 1, Ranks.current().world)
-    if loss in ("SSM", "InfoNCE", "DirectAU") and pairs == 1:
+    if loss in ("SSM", "InfoNCE", "DirectAU") and pairs == 1 and not sequential:
         raise InputError(f"loss_type: {loss} compares the items of a batch, and train_batch_size 1 has but one; raise it, or set "
                          "loss_type: BPR")  # fmt: skip
     if ModalitySources.from_config(config).encoder_trains and config["train_neg_sample_args"].get("dynamic"):

@@ -74,7 +74,9 @@ def foreign_keys(keys: Mapping[str, object], model_class: type) -> dict[str, str
     for key in keys:
         if key in own or key in common_keys():
             continue
-        others = [m for m in model_keys().get(key, ()) if builtin or m in our_models()]
+        others = model_keys().get(key, ())
+        if not (builtin or all(m in our_models() for m in others)):
+            continue
         if key in KEYS:
             found[key] = OF_OURS
         elif others:

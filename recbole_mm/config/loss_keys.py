@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-SCORED = ("BPR", "SSM", "sampled_softmax")
+SCORED = ("BPR", "SSM", "sampled_softmax", "CE", "auto")
 READ_BY = {
     "loss_scores": SCORED,
     "loss_temperature": SCORED,

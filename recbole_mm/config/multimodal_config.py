@@ -19,7 +19,7 @@ from recbole_mm.config.kinds import EVERY_MODEL, NAMES
 from recbole_mm.config.known_keys import DERIVED, check_keys, foreign_facts, foreign_keys, known_keys, our_keys
 from recbole_mm.config.levels import data_set_file, has_preset, our_defaults, property_file, recboles_defaults
 from recbole_mm.config.loss_keys import unread_loss_keys
-from recbole_mm.config.negatives import WITHOUT_NEGATIVES, settle_negatives
+from recbole_mm.config.negatives import settle_negatives, takes_no_negatives
 from recbole_mm.config.parse import parse_container, parse_scalar, parse_settings
 from recbole_mm.config.plugins import load_plugins, plugin_paths
 from recbole_mm.config.properties import properties_dir, recbole_properties
@@ -235,7 +235,7 @@ class MultiModalConfig(Config):
         self.notices = [*self.notices, *settle_negatives(final, self.external_config_dict, self.model_class)]
         self.notices = [*self.notices, *(unread_loss_keys(final, self.internal_config_dict) if ours else [])]
         super()._set_default_parameters()
-        if ours and final.get("loss_type") in WITHOUT_NEGATIVES:
+        if takes_no_negatives(self.model_class, final.get("loss_type")):
             final["MODEL_INPUT_TYPE"] = InputType.POINTWISE
 
     def _init_device(self) -> None:

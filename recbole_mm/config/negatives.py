@@ -10,7 +10,9 @@ from recbole_mm.errors import InputError
 
 DISTRIBUTIONS = ("uniform", "popularity", "none", "None")
 WITHOUT_NEGATIVES = ("SSM", "sampled_softmax", "DirectAU", "InfoNCE", "bootstrap")
-"""The losses of our models that take no negatives of RecBole's samplers."""
+"""The losses of our general models that take no negatives of RecBole's samplers."""
+SEQUENCES_WITHOUT_NEGATIVES = ("auto", "CE", "SSM")
+"""The same of our sequence models."""
 NEGATIVES_HOLD = {
     "distribution": lambda v: v is None or v in DISTRIBUTIONS, "sample_num": lambda v: is_whole(v) and v > 0 or v == "none",
     "alpha": lambda v: is_amount(v) or v == "none", "dynamic": lambda v: isinstance(v, bool), "candidate_num": is_whole,
@@ -35,6 +37,13 @@ def wants_negatives(value: Mapping | str | None) -> bool:
     return value not in (None, "None") and value.get("distribution", "uniform") not in (None, "none", "None")
 
 
+def takes_no_negatives(model_class: type, loss: object) -> bool:
+    """Is it a loss of one of our models that takes no negatives of RecBole's samplers?"""
+    if not is_ours(model_class):
+        return False
+    return loss in (SEQUENCES_WITHOUT_NEGATIVES if model_class.type == ModelType.SEQUENTIAL else WITHOUT_NEGATIVES)
+
+
 def settle_negatives(settings: dict, given: Mapping, model_class: type) -> list[str]:
     """Leaves negatives out where the loss takes none.
 
@@ -50,7 +59,7 @@ def settle_negatives(settings: dict, given: Mapping, model_class: type) -> list[
     """
     loss, name = settings.get("loss_type"), model_class.__name__
     wanted = wants_negatives(settings["train_neg_sample_args"])
-    in_batch = is_ours(model_class) and loss in WITHOUT_NEGATIVES
+    in_batch = takes_no_negatives(model_class, loss)
     if not wanted or in_batch or _compares_with_all_items(model_class, loss):
         settings["train_neg_sample_args"] = None
     if not wanted or settings["train_neg_sample_args"] is not None:

@@ -13,7 +13,7 @@ from recbole_mm.compat.recbole_modules import no_tensorboard
 from recbole_mm.data.tokens import user_tokens
 from recbole_mm.errors import InputError
 from recbole_mm.evaluation.per_user import kept_per_user, rows_of
-from recbole_mm.model.base import MultiModalRecommender
+from recbole_mm.model.feature_model import FeatureModel
 from recbole_mm.parallel.randomness import random_state, set_random_state
 from recbole_mm.quick_start import load_data_and_model
 from recbole_mm.results.replacement import REPLACEMENTS, replaced
@@ -103,7 +103,7 @@ def knock_out(checkpoint: str | Path, part: str = "test", show_progress: bool = 
     if REFIT in load_checkpoint(checkpoint, pickled=True):
         logger.warning(f"{checkpoint} was trained on all interactions (refit: True): its metrics are too good, replaced or not")
     config, model, dataset, train_data, valid_data, test_data = load_data_and_model(checkpoint)
-    if not isinstance(model, MultiModalRecommender) or model.item_features is None:
+    if not isinstance(model, FeatureModel) or model.item_features is None:
         raise InputError(f"{config['model']} in {checkpoint} reads no item features: there is nothing to replace")
     data, modalities = {"valid": valid_data, "test": test_data}[part], model.item_features.modalities
     if not data:

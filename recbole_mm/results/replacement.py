@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from recbole_mm.feature import ItemFeatures
 from recbole_mm.feature.projection import project_rows
-from recbole_mm.model.base import MultiModalRecommender
+from recbole_mm.model.feature_model import FeatureModel
 from recbole_mm.model.trained import TrainedFeatures
 
 ZEROS, MEAN, ANOTHER = "zeros", "mean", "another item"
@@ -17,7 +17,7 @@ REPLACEMENTS = (ZEROS, MEAN, ANOTHER)
 
 
 @contextmanager
-def replaced(model: MultiModalRecommender, modalities: Sequence[str], by: str, seed: int = 0) -> Iterator[None]:
+def replaced(model: FeatureModel, modalities: Sequence[str], by: str, seed: int = 0) -> Iterator[None]:
     """Replaces features of a model, in evaluation mode, within a ``with``.
 
     What the encoder, the files or ``TrainedFeatures`` give is replaced, so the model itself does not notice. Graphs between items are made

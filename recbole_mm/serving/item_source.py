@@ -10,7 +10,7 @@ from torch import Tensor
 from recbole_mm.data.content_settings import ContentSettings
 from recbole_mm.errors import InputError
 from recbole_mm.feature.features import ItemFeatures
-from recbole_mm.model.base import MultiModalRecommender
+from recbole_mm.model.feature_model import FeatureModel
 from recbole_mm.serving.new_items import NewItemFeatures
 from recbole_mm.serving.queries import QueryEncoder, run_queries
 
@@ -107,4 +107,4 @@ class RunSource(ModelSource):
 
 def features_of(model) -> ItemFeatures | None:
     """The features of a model's items; None where they have none."""
-    return model.item_features if isinstance(model, MultiModalRecommender) else None
+    return model.item_features if isinstance(model, FeatureModel) else None

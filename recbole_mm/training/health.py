@@ -27,7 +27,7 @@ def health_of(model, gradient_norms: Sequence[Tensor] = ()) -> dict[str, object]
     """Measures a model that has just been evaluated.
 
     Args:
-        model: a MultiModalRecommender.
+        model: a FeatureModel.
         gradient_norms: the norm of the encoder's gradients in each step of the epoch, a scalar each.
 
     Returns:

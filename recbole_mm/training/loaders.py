@@ -21,6 +21,7 @@ from recbole_mm.data.dataset import MultiModalDataset
 from recbole_mm.data.demo import write_demo
 from recbole_mm.data.reading import recbole_dataset
 from recbole_mm.data.samplers import create_samplers
+from recbole_mm.data.sequential_dataset import our_dataset
 from recbole_mm.data.tokens import user_tokens
 from recbole_mm.errors import recbole_complaints, recboles_own_failures
 from recbole_mm.evaluation.chunks import auto_eval_batch_size
@@ -29,11 +30,12 @@ from recbole_mm.evaluation.protocol import PHASES, find_cold_items, hold_out, ma
 from recbole_mm.parallel.ranks import Ranks
 from recbole_mm.training.batches import CommonBatches, QuickBatches
 from recbole_mm.training.negative_sampler import NegativeSampler, popularity_weights, uniform_weights
+from recbole_mm.training.sequence_batches import SequenceBatches
 
 
 def create_dataset(config: MultiModalConfig, vocabulary: Mapping[str, Sequence[str]] | None = None):
-    """Reads the data set: a MultiModalDataset for our models, RecBole's own class for RecBole's models. The data set ``demo`` is drawn
-    where it does not exist yet. Nothing is ever downloaded.
+    """Reads the data set: for our models a MultiModalDataset or MultiModalSequentialDataset, for RecBole's models RecBole's own class. The
+    data set ``demo`` is drawn where it does not exist yet. Nothing is ever downloaded.
 
     Args:
         vocabulary: the tokens of a checkpoint by their ids, which the data set takes over (see ``KnownVocabulary``).
@@ -49,7 +51,8 @@ def read_dataset(config: MultiModalConfig, vocabulary: Mapping[str, Sequence[str
     """``create_dataset``, where ``find_dataset`` has had its say already."""
     with recboles_own_failures(), recbole_complaints():
         if is_ours(config.model_class):
-            return MultiModalDataset(config, vocabulary, new_items=config.model_class.ranks_new_items(config))
+            kind = our_dataset(config["MODEL_TYPE"])
+            return kind(config, vocabulary, new_items=config.model_class.ranks_new_items(config))
         return recbole_dataset(config["model"], config["MODEL_TYPE"])(config, vocabulary)
 
 
@@ -126,6 +129,8 @@ def _loaders(config: MultiModalConfig, dataset) -> tuple:
 def _training_loader(config: MultiModalConfig, dataset, parts: Sequence, sampler: AbstractSampler | None) -> AbstractDataLoader:
     among_training = sampler is not None and (config["negative_items"] == "training" or len(parts[0].cold_items))
     loader = CommonBatches if is_ours(config.model_class) else recbole_data.get_dataloader(config, "train")
+    if getattr(parts[0], "has_user_rows", False):
+        return SequenceBatches(config, parts[0], sampler and _negatives(config, dataset, parts, among_training), config["shuffle"])
     if config["fast_loop"] and _can_be_quick(config, loader):
         return QuickBatches(config, parts[0], sampler and _negatives(config, dataset, parts, among_training), config["shuffle"])
     if among_training:

@@ -6,12 +6,12 @@ import torch
 from torch.optim import Optimizer
 
 from recbole_mm.encoder.tuning.parameter_groups import auto_learning_rate, parameter_groups, schedule_factor
-from recbole_mm.model.base import MultiModalRecommender
+from recbole_mm.model.feature_model import FeatureModel
 
 FUSED = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}
 
 
-def role_groups(config, model: MultiModalRecommender) -> list[dict]:
+def role_groups(config, model: FeatureModel) -> list[dict]:
     """Sorts a model's trainable parameters into groups for an optimiser.
 
     Returns:

@@ -9,7 +9,7 @@ from recbole.trainer import Trainer
 from recbole_mm.checkpoint import load_checkpoint, save_checkpoint
 from recbole_mm.config.multimodal_config import MultiModalConfig
 from recbole_mm.config.registry import is_ours
-from recbole_mm.model.base import MultiModalRecommender
+from recbole_mm.model.feature_model import FeatureModel
 from recbole_mm.parallel.ranks import Ranks
 from recbole_mm.training.run_state import capture, restore, restore_loader
 from recbole_mm.training.trained_data import describe, description
@@ -27,7 +27,7 @@ class ResumableTrainer(Trainer):
     name ends in ``.last`` (see ``SAVE_SECONDS``). Where several processes train together, the first one writes.
     """
 
-    def __init__(self, config, model: MultiModalRecommender) -> None:
+    def __init__(self, config, model: FeatureModel) -> None:
         self.ranks, self.saving, self.saved_at = Ranks.current(), True, time.monotonic()
         self.train_data = self.valid_result = self.resumed = None
         self.trained_data: dict[str, object] = {}

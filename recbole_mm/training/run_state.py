@@ -10,7 +10,7 @@ from torch import Tensor
 from recbole_mm.checkpoint import fitting, plain
 from recbole_mm.errors import InputError
 from recbole_mm.feature.features import ItemFeatures
-from recbole_mm.model.base import MultiModalRecommender
+from recbole_mm.model.feature_model import FeatureModel
 from recbole_mm.parallel.randomness import random_state, set_random_state
 from recbole_mm.parallel.sharding import optimizer_shares, share_of, whole
 from recbole_mm.training.trained_data import check_resumable
@@ -122,7 +122,7 @@ def changed_settings(checkpoint: Mapping, trainer) -> list[str]:
     return [f"{key}: {now[key]} (until now {before[key]})" for key in keys]
 
 
-def load_weights(model: MultiModalRecommender, name: str, checkpoint: Mapping, file: str) -> None:
+def load_weights(model: FeatureModel, name: str, checkpoint: Mapping, file: str) -> None:
     """Loads a checkpoint's weights into a model called ``name``.
 
     Raises:
@@ -133,7 +133,7 @@ def load_weights(model: MultiModalRecommender, name: str, checkpoint: Mapping, f
     load_model_state(model, checkpoint, file)
 
 
-def load_model_state(model: MultiModalRecommender, checkpoint: Mapping, file: str) -> None:
+def load_model_state(model: FeatureModel, checkpoint: Mapping, file: str) -> None:
     """Loads a checkpoint's weights into a model.
 
     Raises:

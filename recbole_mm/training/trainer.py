@@ -13,7 +13,7 @@ from recbole_mm.checkpoint import load_checkpoint
 from recbole_mm.compat.recbole_modules import no_tensorboard
 from recbole_mm.errors import InputError
 from recbole_mm.evaluation.ranker import RanksQuickly
-from recbole_mm.model.base import MultiModalRecommender
+from recbole_mm.model.feature_model import FeatureModel
 from recbole_mm.parallel.ranks import Ranks
 from recbole_mm.parallel.sharding import clip_gradients, total_norm
 from recbole_mm.terminal import Bar
@@ -34,7 +34,7 @@ AUTO_AVERAGE = {True: 0.0, False: 0.98}
 
 
 class MultiModalTrainer(TellsEpochs, RanksQuickly, ResumableTrainer):
-    """RecBole's Trainer for a MultiModalRecommender.
+    """RecBole's Trainer for a FeatureModel.
 
     The recommender and the encoder have learning rates, weight decay and schedules of their own (see ``optimiser``). During the first
     epochs the encoder may stay as it is, and item features come from a table (see ``FrozenPhase``). While it trains, what is validated and
@@ -46,7 +46,7 @@ class MultiModalTrainer(TellsEpochs, RanksQuickly, ResumableTrainer):
         account, health: see ``TellsEpochs``.
     """
 
-    def __init__(self, config, model: MultiModalRecommender) -> None:
+    def __init__(self, config, model: FeatureModel) -> None:
         with no_tensorboard() if Ranks.current().rank else nullcontext():
             super().__init__(config, model)
         check_mix(config, model)

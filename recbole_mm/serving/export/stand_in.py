@@ -11,8 +11,8 @@ from recbole.utils import FeatureSource, FeatureType, ModelType
 from torch import Tensor
 
 from recbole_mm.config.registry import is_ours
-from recbole_mm.data.dataset import MultiModalDataset
 from recbole_mm.data.reading import recbole_dataset
+from recbole_mm.data.sequential_dataset import our_dataset
 from recbole_mm.items.feature_table import Table
 
 PARTS = {"inter": "inter_feat", "user": "user_feat", "item": "item_feat", "kg": "kg_feat"}
@@ -46,7 +46,7 @@ def stand_in(config, about: Mapping[str, object], tensors: Mapping[str, Tensor],
         features: by modality, the features (n_items, d) of the items, and which items have it: bool (n_items,).
     """
     ours = is_ours(config.model_class)
-    kind = MultiModalDataset if ours else recbole_dataset(config["model"], config["MODEL_TYPE"])
+    kind = our_dataset(config["MODEL_TYPE"]) if ours else recbole_dataset(config["model"], config["MODEL_TYPE"])
     dataset = kind.__new__(kind)
     dataset.config, dataset.dataset_name, dataset.logger = config, config["dataset"], getLogger()
     dataset._get_preset()

@@ -1,0 +1,207 @@
+"""SequenceRecommender: the base class of the recommenders over histories."""
+
+from collections.abc import Iterable, Mapping
+
+import numpy as np
+import torch
+from recbole.model.abstract_recommender import SequentialRecommender
+from recbole.utils import InputType
+from torch import Tensor, nn
+from torch.nn import functional
+
+from recbole_mm.config.kinds import AMOUNT, COUNT, POSITIVE, SWITCH, Key, choice
+from recbole_mm.data.sequential_dataset import MultiModalSequentialDataset, next_items
+from recbole_mm.errors import InputError
+from recbole_mm.model.base import ModalityProjection, tensor_versions
+from recbole_mm.model.feature_model import FeatureModel
+from recbole_mm.model.loss import log_inclusion, sampled_softmax_loss
+from recbole_mm.model.positives import UserPositives
+from recbole_mm.model.sequential.histories import Histories, NextItems
+from recbole_mm.model.sequential.loss import catalogue_loss, negatives_loss
+
+LOSS_TYPE = "CE: over the catalogue; SSM: over the batch; auto: SSM where an encoder trains, else CE; see docs/sequences.md."
+
+
+class SequenceRecommender(FeatureModel, SequentialRecommender):
+    """score(u, i) = h(u) . e_i, h(u) = encode(e_1 ... e_t), where 1 ... t is the user's history.
+
+    The row e_i of an item is the sum of an id embedding (``use_id``) and one linear map per modality of its features. The same rows are
+    read as the history and scored, as in SASRec. With ``use_id: False`` no parameter belongs to a single item, so items without
+    interactions are read and ranked like any other; users have no parameters at all.
+
+    Training has one row per user and a loss at every step of it, or RecBole's prefixes (``sequence_rows``); each distinct item of a batch
+    is encoded once. The losses:
+
+    - CE: -log softmax of the next item's score among all items, which needs features that are a table;
+    - SSM, debiased in-batch softmax: among the distinct items of the batch, less the logarithm of the probability that an item is in a
+      batch (Yi et al., RecSys 2019), without the user's own other items;
+    - sampled_softmax: among the item and ``sample_num`` negatives of RecBole's sampler (``train_neg_sample_args``), which the steps of a
+      history share. With one negative this is BPR.
+
+    Scores are dot products, or cosines (``loss_scores``), over ``loss_temperature``. Ranking follows ``loss_scores``.
+
+    Subclasses implement ``encode``, and call ``initialise`` at the end of ``__init__``.
+    """
+
+    input_type = InputType.PAIRWISE
+    loss_names = ("recommendation",)
+    keys = {
+        "hidden_size": Key(64, COUNT, "Size of the item rows, and of what stands for a user."),
+        "use_id": Key(True, SWITCH, "False: content only; items without interactions are then ranked like any other."),
+        "sequence_rows": Key("users", choice("users", "prefixes"), "Training rows: one per user, or RecBole's, one per interaction."),
+        "loss_type": Key("auto", choice("auto", "CE", "SSM", "sampled_softmax"), LOSS_TYPE),
+        "loss_scores": Key("dot", choice("dot", "cosine"), "What scores are, in the loss and in ranking."),
+        "loss_temperature": Key(1.0, POSITIVE, "What the loss divides scores by."),
+        "initializer_range": Key(0.02, AMOUNT, "Standard deviation of weights and embeddings at the start."),
+    }
+
+    def __init__(self, config, dataset: MultiModalSequentialDataset) -> None:
+        super().__init__(config, dataset)
+        size, features = config["hidden_size"], self.item_features
+        self.n_users, self.use_id, self.cosine = dataset.user_num, config["use_id"], config["loss_scores"] == "cosine"
+        self.temperature, self.initializer_range = config["loss_temperature"], config["initializer_range"]
+        live = features is not None and features.encoded_items is not None
+        self.loss_type = ("SSM" if live else "CE") if config["loss_type"] == "auto" else config["loss_type"]
+        if live and self.loss_type == "CE":
+            raise InputError("loss_type: CE compares with the whole catalogue, which an encoder that trains would have to encode in every "
+                             "step: set loss_type: SSM")  # fmt: skip
+        self.time_field = f"{dataset.time_field}{config['LIST_SUFFIX']}"
+        self.n_negatives = config["train_neg_sample_args"].get("sample_num", 1) if self.loss_type == "sampled_softmax" else 0
+        users, items = (np.asarray(dataset.inter_feat[field]) for field in (dataset.uid_field, dataset.iid_field))
+        shares = np.bincount(items, minlength=self.n_items) / max(len(items), 1)
+        self.register_buffer("popularity", torch.tensor(shares, dtype=torch.float32), persistent=False)
+        self.known = UserPositives(users, items, self.n_items)
+        if self.use_id:
+            self.item_embedding = nn.Embedding(self.n_items, size, padding_idx=0)
+        if features is not None:
+            self.content = self.content_map(features.dims, size)
+
+    @classmethod
+    def ranks_new_items(cls, config) -> bool:
+        return not config["use_id"]
+
+    def content_map(self, dims: Mapping[str, int], size: int) -> ModalityProjection:
+        """What makes the content part of item rows: ``of(item_features, item_ids)`` gives {modality: (n, size)}, which are added."""
+        return ModalityProjection(dims, size)
+
+    def initialise(self) -> None:
+        """Draws the weights of all linear layers and embeddings anew from a normal distribution, but for the encoder's."""
+        for name, part in self.named_children():
+            if name != "item_features":
+                part.apply(self._initialise)
+
+    def _initialise(self, part: nn.Module) -> None:
+        if isinstance(part, nn.Linear | nn.Embedding):
+            part.weight.data.normal_(std=self.initializer_range)
+        if isinstance(part, nn.LayerNorm):
+            nn.init.ones_(part.weight)
+        if isinstance(part, nn.Linear | nn.LayerNorm) and part.bias is not None:
+            nn.init.zeros_(part.bias)
+
+    def encode(self, rows: Tensor, histories: Histories) -> Tensor:
+        """What the users are after each item of their histories: (b, l, d) -> (b, l, d). No state depends on later items.
+
+        Args:
+            rows: of the items of the histories, zeros behind their ends.
+        """
+        raise NotImplementedError
+
+    def item_rows(self, item_ids: Tensor | None = None) -> Tensor:
+        """e_i of items (n,), best without repetition, or of the whole catalogue: (n, hidden_size)."""
+        parts: Iterable[Tensor] = ()
+        if self.item_features is not None:
+            parts = self.content.of(self.item_features, item_ids).values()
+        if self.use_id:
+            parts = (*parts, self.item_embedding.weight if item_ids is None else self.item_embedding(item_ids))
+        return sum(parts)
+
+    def scored(self, rows: Tensor) -> Tensor:
+        """States or item rows as scores take them."""
+        return functional.normalize(rows, dim=-1) if self.cosine else rows
+
+    def calculate_loss(self, interaction) -> Tensor:
+        return self.loss_of(self.next_items(interaction))
+
+    def loss_of(self, batch: NextItems) -> Tensor:
+        """The loss, a mean over the steps of a batch."""
+        histories, negatives = batch.histories, batch.negatives
+        if self.loss_type == "CE":
+            items, rows = None, self.item_rows()
+            places, targets = histories.items, batch.targets
+        else:
+            present = histories.items[histories.present]
+            wanted = [present, batch.targets] + ([] if negatives is None else [negatives.flatten()])
+            items, found = torch.unique(torch.cat(wanted), return_inverse=True)
+            own, targets, *others = found.split([len(part) for part in wanted])
+            rows, places = self.item_rows(items), torch.zeros_like(histories.items)
+            places[histories.present] = own
+        read = rows[places] * histories.present.unsqueeze(-1)
+        states = self.scored(self.encode(read, histories)[batch.rows, batch.steps]) / self.temperature
+        rows = self.scored(rows)
+        if self.loss_type == "CE":
+            return catalogue_loss(states, rows, targets)
+        if self.loss_type == "SSM":
+            log_sampling = log_inclusion(self.popularity[items], len(present) + len(batch.targets))
+            masked = self.known.among(batch.users, items)[batch.rows]
+            return sampled_softmax_loss(states @ rows.T, targets, log_sampling, masked)
+        return negatives_loss(states, rows[targets], rows[others[0].view_as(negatives)][batch.rows])
+
+    def next_items(self, interaction) -> NextItems:
+        """The histories of a training batch, and the steps that have a loss."""
+        histories, users = self.histories(interaction), interaction[self.USER_ID]
+        if (field := next_items(self.ITEM_ID)) in interaction:
+            rows, steps = histories.present.nonzero(as_tuple=True)
+            negatives = interaction[self.NEG_ITEM_ID] if self.n_negatives else None
+            return NextItems(histories, users, rows, steps, interaction[field][rows, steps], negatives)
+        targets, negatives = interaction[self.POS_ITEM_ID], None
+        if self.n_negatives:  # RecBole repeats the batch, once per negative
+            b = len(users) // self.n_negatives
+            negatives = interaction[self.NEG_ITEM_ID].view(self.n_negatives, b).T
+            times = None if histories.times is None else histories.times[:b]
+            histories, users, targets = Histories(histories.items[:b], histories.lengths[:b], times), users[:b], targets[:b]
+        return NextItems(histories, users, torch.arange(len(users), device=users.device), histories.lengths - 1, targets, negatives)
+
+    def histories(self, interaction) -> Histories:
+        """The histories in a batch of RecBole's."""
+        return Histories(interaction[self.ITEM_SEQ], interaction[self.ITEM_SEQ_LEN], optional(interaction, self.time_field))
+
+    def user_states(self, interaction) -> Tensor:
+        """h(u) for the histories in a batch, as scores take it: (b, hidden_size)."""
+        histories = self.histories(interaction).trimmed()
+        read = self.catalogue()[histories.items] * histories.present.unsqueeze(-1)
+        return self.scored(histories.last(self.encode(read, histories)))
+
+    def catalogue(self) -> Tensor:
+        """``item_rows()``, which are computed once per evaluation: (n_items, hidden_size)."""
+        if self.training or torch.is_grad_enabled():
+            return self.item_rows()
+        if self.item_features is not None:
+            self.item_features.table()  # which encodes the catalogue again where the encoder has changed
+        version = tensor_versions([*self.parameters(), *self.buffers()])
+        if self._catalogue is None or self._catalogue_version != version:
+            self._catalogue, self._catalogue_version = self.item_rows(), version
+        return self._catalogue
+
+    def predict(self, interaction) -> Tensor:
+        """Scores of histories and an item each: (b,)."""
+        return (self.user_states(interaction) * self.scored(self.catalogue())[interaction[self.ITEM_ID]]).sum(-1)
+
+    def full_sort_predict(self, interaction) -> Tensor:
+        """Scores of histories and the whole catalogue: (b, n_items)."""
+        return self.user_states(interaction) @ self.scored(self.catalogue()).T
+
+    def forget_features(self) -> None:
+        super().forget_features()
+        self._catalogue = None
+
+    def train(self, mode: bool = True) -> "SequenceRecommender":
+        self._catalogue = None
+        return super().train(mode)
+
+    _catalogue: Tensor | None = None
+    _catalogue_version: tuple | None = None
+
+
+def optional(interaction, field: str) -> Tensor | None:
+    """A column of a batch; None where it has no such column. An Interaction is no Mapping, and has no ``get``."""
+    return interaction[field] if field in interaction else None  # noqa: SIM401
