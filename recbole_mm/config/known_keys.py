@@ -74,9 +74,7 @@ def foreign_keys(keys: Mapping[str, object], model_class: type) -> dict[str, str
     for key in keys:
         if key in own or key in common_keys():
             continue
-        others = model_keys().get(key, ())
-        if not (builtin or all(m in our_models() for m in others)):
-            continue
+        others = [m for m in model_keys().get(key, ()) if builtin or m in our_models()]
         if key in KEYS:
             found[key] = OF_OURS
         elif others:

@@ -149,7 +149,7 @@ def test_a_model_of_the_users_may_have_keys_that_recboles_models_have(monkeypatc
     class NGCF(CLIPRec):
         pass
 
-    read = config(NGCF, node_dropout=0.3, hidden_size=32)
-    assert (read["node_dropout"], read["hidden_size"]) == (0.3, 32) and not read.notices
-    monkeypatch.setattr("sys.argv", ["x", "--hidden_size=16"])
-    assert config(NGCF)["hidden_size"] == 16
+    read = config(NGCF, node_dropout=0.3, low_rank=32)
+    assert (read["node_dropout"], read["low_rank"]) == (0.3, 32) and not read.notices
+    monkeypatch.setattr("sys.argv", ["x", "--low_rank=16"])
+    assert config(NGCF)["low_rank"] == 16
