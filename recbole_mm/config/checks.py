@@ -8,9 +8,9 @@ from recbole.utils import InputType
 from torch import nn
 
 from recbole_mm.config.combinations import check_combinations, check_refit
-from recbole_mm.config.evaluation_keys import check_eval_args, check_metrics, check_mode
+from recbole_mm.config.evaluation_keys import check_eval_args, check_masks, check_metrics, check_mode
 from recbole_mm.config.keys import KEYS
-from recbole_mm.config.kinds import EVERY_MODEL, Key
+from recbole_mm.config.kinds import EVERY_MODEL, SEQUENTIAL_MODELS, Key
 from recbole_mm.config.modalities import READABLE
 from recbole_mm.config.model_keys import declared_keys
 from recbole_mm.config.recbole_kinds import COMMON_KINDS, kinds_of_model
@@ -50,12 +50,13 @@ def check_values(config: Mapping) -> None:
         InputError: naming the keys and what they may be.
     """
     ours = is_ours(config.model_class)
-    keys = KEYS if ours else {name: key for name, key in KEYS.items() if key.belongs_to == EVERY_MODEL}
+    keys = KEYS if ours else {name: key for name, key in KEYS.items() if key.belongs_to in (EVERY_MODEL, SEQUENTIAL_MODELS)}
     keys = {**keys, **declared_keys(config.model_class)}
     _raise_all(_complaint(name, key, config[name], config.internal_config_dict.get(name)) for name, key in keys.items())
     if Path(config["checkpoint_dir"]).is_file():
         raise InputError(f"checkpoint_dir {config['checkpoint_dir']} is a file, not a folder")
     check_refit(config)
+    check_masks(config)
     if ours:
         _check_modalities(config)
         check_combinations(config)

@@ -4,7 +4,7 @@ import re
 from collections.abc import Collection, Mapping
 
 from recbole.evaluator.register import metric_information, metric_types, metrics_dict, smaller_metrics
-from recbole.utils import EvaluatorType
+from recbole.utils import EvaluatorType, ModelType
 
 from recbole_mm.config.kinds import is_amount
 from recbole_mm.errors import InputError, nearest
@@ -144,3 +144,19 @@ def check_mode(settings: Mapping) -> None:
     if of_values and "full" in modes:
         raise InputError(f"eval_args: mode full ranks all items, and metrics {', '.join(metrics)} compare scores with labels: set "
                          "mode: labeled, or metrics such as [Recall, NDCG] with a valid_metric among them")  # fmt: skip
+
+
+def check_masks(config: Mapping) -> None:
+    """Checks that a sequential model's ``mask_history: True`` can be done.
+
+    Raises:
+        InputError: naming the other key, and what to do.
+    """
+    if config["MODEL_TYPE"] != ModelType.SEQUENTIAL or not config["mask_history"]:
+        return
+    if "full" not in config["eval_args"]["mode"].values():
+        raise InputError("mask_history: True is for a ranking of all items (eval_args: {mode: full}), and sampled candidates are none "
+                         "that a user had before: leave it out")  # fmt: skip
+    if not config["mask_valid_items"]:
+        raise InputError("mask_history: True masks all that a user had before, the item of the validation as well, which mask_valid_items: "
+                         "False does not: leave one of the two out")  # fmt: skip

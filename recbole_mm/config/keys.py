@@ -13,6 +13,7 @@ from recbole_mm.config.kinds import (
     NAME,
     NAMES,
     PATH,
+    SEQUENTIAL_MODELS,
     SHARE,
     SWITCH,
     WHOLE,
@@ -58,6 +59,8 @@ SECTIONS: dict[str, dict[str, Key]] = {
                      "epochs, and that is the checkpoint. The results stay those of the split.", EVERY_MODEL),
         "mask_valid_items": Key(True, SWITCH, "False: the test masks only a user's training items, as in tables made with MMRec.",
                                 EVERY_MODEL),
+        "mask_history": Key(False, SWITCH, "For sequential models. True: what a user had before is not ranked. False: it is, as in "
+                            "RecBole's own evaluation of them. All other models never rank it.", SEQUENTIAL_MODELS),
         "negative_items": Key("all", choice("all", "training"), "Which items negatives are sampled from: all, or those that have "
                               "interactions in training.", EVERY_MODEL),
         "cold_item_ratio": Key(0, SHARE, "Share of the items that are kept out of training. The test result is then given for warm items, "

@@ -11,6 +11,8 @@ from recbole_mm.errors import nearest
 
 EVERY_MODEL = "every model"
 """A key belongs to every model, RecBole's included."""
+SEQUENTIAL_MODELS = "sequential models"
+"""A key belongs to every sequential model, RecBole's included."""
 OUR_MODELS = "our models"
 """A key belongs to recbole_mm's models, and to those that users build on its base classes."""
 
@@ -47,7 +49,7 @@ class Key:
         default: its value where nobody sets another one.
         kind: what its value must be.
         help: what it means, in whole sentences; the comment beside it in the property file.
-        belongs_to: ``EVERY_MODEL``, ``OUR_MODELS``, or the one ``encoder_tuning`` that reads it.
+        belongs_to: ``EVERY_MODEL``, ``SEQUENTIAL_MODELS``, ``OUR_MODELS``, or the one ``encoder_tuning`` that reads it.
         may_be_empty: whether ``~`` is a value too. It always is for a key whose default is ``~``.
     """
 

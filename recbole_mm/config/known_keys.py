@@ -3,8 +3,10 @@
 from collections.abc import Iterable, Mapping
 from functools import lru_cache
 
+from recbole.utils import ModelType
+
 from recbole_mm.config.keys import KEYS
-from recbole_mm.config.kinds import EVERY_MODEL
+from recbole_mm.config.kinds import EVERY_MODEL, SEQUENTIAL_MODELS
 from recbole_mm.config.model_keys import declared_keys
 from recbole_mm.config.properties import keys_of_file, model_keys_of, properties_dir, recbole_properties
 from recbole_mm.config.registry import is_ours, our_models
@@ -13,6 +15,7 @@ from recbole_mm.errors import InputError, nearest
 
 COMMAND_KEYS = {"model", "dataset", "config_files", "nproc", "ip", "port", "world_size", "group_offset"}
 OF_OURS = "recbole_mm's models"
+OF_SEQUENCES = f"{SEQUENTIAL_MODELS} (all others mask what a user had before)"
 MODELS_NAMED = 4
 """How many models a complaint names that have a key."""
 ABBREVIATIONS = {"lr": "learning_rate", "wd": "weight_decay"}
@@ -52,6 +55,12 @@ def common_keys() -> set[str]:
 
 
 @lru_cache
+def keys_of_sequences() -> set[str]:
+    """The keys that are read for sequential models alone."""
+    return {name for name, key in KEYS.items() if key.belongs_to == SEQUENTIAL_MODELS}
+
+
+@lru_cache
 def model_keys() -> dict[str, list[str]]:
     """The keys that only recommenders read, with the names of the models that have them: ours first, then RecBole's."""
     found: dict[str, list[str]] = {}
@@ -70,9 +79,10 @@ def foreign_keys(keys: Mapping[str, object], model_class: type) -> dict[str, str
     own = _own_keys(keys, model_class)
     if own is None:
         return {}
-    builtin, found = _is_built_in(model_class), {}
+    builtin = _is_built_in(model_class)
+    found = {} if is_sequential(model_class) else {key: OF_SEQUENCES for key in keys if key in keys_of_sequences()}
     for key in keys:
-        if key in own or key in common_keys():
+        if key in own or key in common_keys() or key in keys_of_sequences():
             continue
         others = [m for m in model_keys().get(key, ()) if builtin or m in our_models()]
         if key in KEYS:
@@ -132,6 +142,11 @@ def check_keys(keys: Iterable[object], model_class: type) -> None:
     told = [f"unknown key{'s' if len(unknown) > 1 else ''} {', '.join(unknown)}"] if unknown else []
     if told or derived:
         raise InputError("; ".join([*told, *derived]))
+
+
+def is_sequential(model_class: type) -> bool:
+    """Does a model read histories in the order of time?"""
+    return getattr(model_class, "type", None) == ModelType.SEQUENTIAL
 
 
 def _is_built_in(model_class: type) -> bool:

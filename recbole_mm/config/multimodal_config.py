@@ -15,7 +15,7 @@ from recbole_mm.config.config_files import over_libyaml, read_config_files
 from recbole_mm.config.data_keys import check_data_keys, default_columns, separators, sequential_order, with_features
 from recbole_mm.config.evaluation_keys import settle_valid_metric
 from recbole_mm.config.keys import KEYS
-from recbole_mm.config.kinds import EVERY_MODEL, NAMES
+from recbole_mm.config.kinds import EVERY_MODEL, NAMES, SEQUENTIAL_MODELS
 from recbole_mm.config.known_keys import DERIVED, check_keys, foreign_facts, foreign_keys, known_keys, our_keys
 from recbole_mm.config.levels import data_set_file, has_preset, our_defaults, property_file, recboles_defaults
 from recbole_mm.config.loss_keys import unread_loss_keys
@@ -184,7 +184,7 @@ class MultiModalConfig(Config):
             internal.update(own_data)
         else:
             overall = property_file(properties_dir() / "overall.yaml", loader)
-            internal.update({name: overall[name] for name, key in KEYS.items() if key.belongs_to == EVERY_MODEL})
+            internal.update({name: overall[name] for name, key in KEYS.items() if key.belongs_to in (EVERY_MODEL, SEQUENTIAL_MODELS)})
             internal.update(recboles_defaults(model_class, loader))
             internal.update({name: value for name, value in own_data.items() if name not in our_keys()})
         self.data_set_config_dict = self._read_data_set_file(model_class, dataset)
@@ -217,6 +217,8 @@ class MultiModalConfig(Config):
             final["load_col"] = with_features(default_columns(final["load_col"], final), final)
         if final["MODEL_TYPE"] == ModelType.SEQUENTIAL:
             final["eval_args"] = sequential_order(final, given)
+        else:
+            final["mask_history"] = True
         check_data_keys(final)
         return final
 

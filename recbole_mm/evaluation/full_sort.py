@@ -31,9 +31,9 @@ class Lists:
 
     def of(self, chosen: Tensor) -> tuple[Tensor, Tensor]:
         """The lists of some users: whose of them an entry is, by place in ``chosen``, and its item, (m,) each."""
-        first, last = int(chosen[0]), int(chosen[-1])
-        if last - first + 1 == len(chosen):  # in ascending order, as loaders give them
-            own = slice(*self.bounds[[first, last + 1]].tolist())
+        if (chosen.diff() == 1).all():  # neighbours, as loaders give them
+            first = int(chosen[0])
+            own = slice(*self.bounds[[first, first + len(chosen)]].tolist())
             return self.places[own] - first, self.items[own]
         rows = torch.arange(len(chosen)).repeat_interleave((self.bounds[1:] - self.bounds[:-1])[chosen])
         return rows, self.items[self.bounds[chosen][rows] + columns_of(rows, len(chosen))[0]]

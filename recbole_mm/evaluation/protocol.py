@@ -10,11 +10,14 @@ import torch
 from recbole.data.dataloader import FullSortEvalDataLoader
 from recbole.model.abstract_recommender import AbstractRecommender
 from recbole.sampler import RepeatableSampler, Sampler
+from recbole.utils import ModelType
 
 from recbole_mm.data.samplers import UsedItems
 from recbole_mm.data.tokens import item_tokens
 from recbole_mm.errors import InputError, listed
 from recbole_mm.evaluation.full_sort import full_sort_loader
+from recbole_mm.evaluation.histories import MaskedHistories, without_items
+from recbole_mm.evaluation.popularity import training_pairs
 
 PARTS = ("warm", "cold")
 PHASES = ("train", "valid", "test")
@@ -47,13 +50,17 @@ def find_cold_items(config, dataset) -> torch.Tensor:
 
 
 def hold_out(training, cold_items: torch.Tensor) -> None:
-    """Removes the interactions with cold items from the training part of a data set.
+    """Removes the interactions with cold items from the training part of a data set, and from the histories in it.
 
     Raises:
         InputError: there are no others.
     """
-    interactions = training.inter_feat
-    training.inter_feat = interactions[~torch.isin(interactions[training.iid_field], cold_items)]
+    interactions, lengths = training.inter_feat, getattr(training, "item_list_length_field", None)
+    if lengths in interactions:
+        suffix = training.config["LIST_SUFFIX"]
+        training.inter_feat = without_items(interactions, cold_items, training.iid_field, lengths, suffix)
+    else:
+        training.inter_feat = interactions[~torch.isin(interactions[training.iid_field], cold_items)]
     if not len(training.inter_feat):
         raise InputError(f"all interactions of the training part are with the {len(cold_items)} cold items")
 
@@ -98,6 +105,15 @@ def masked_by_training(config, train_data, test_data):
     return _full_sort(config, test_data.dataset, [(interactions[test_data.uid_field], interactions[test_data.iid_field])])
 
 
+def masked_by_history(config, train_data, valid_data, test_data) -> tuple:
+    """The loaders of the validation and of the test of a sequential model, which mask what a user had before (``mask_history: True``)."""
+    earlier, found = [training_pairs(train_data._dataset)], []
+    for loader in (valid_data, test_data):
+        found.append(_full_sort(config, loader.dataset, earlier) if isinstance(loader, FullSortEvalDataLoader) else loader)
+        earlier = [*earlier, training_pairs(loader.dataset)]
+    return tuple(found)
+
+
 def never_recommend(model: AbstractRecommender, items: torch.Tensor, field: str) -> None:
     """Lets a model score some items -inf, whoever asks: a trainer's evaluation or RecBole's ``full_sort_topk``.
 
@@ -129,9 +145,8 @@ def evaluate_parts(config, trainer, train_data, test_data) -> dict[str, dict]:
     cold = getattr(train_data._dataset, "cold_items", torch.zeros(0))
     if not len(cold) or not isinstance(test_data, FullSortEvalDataLoader):
         return {}
-    results, whole, users = {}, test_data.dataset, test_data.uid_list
-    lists = [of_each[users] for of_each in (test_data.uid2history_item, test_data.uid2positive_item)]
-    used = [(users.repeat_interleave(torch.tensor(list(map(len, items)))), torch.cat(list(items))) for items in lists]
+    results, whole = {}, test_data.dataset
+    used = _masked_pairs(test_data)
     for part in PARTS:
         is_cold = torch.isin(whole.inter_feat[whole.iid_field], cold)
         relevant = whole.copy(whole.inter_feat[is_cold if part == "cold" else ~is_cold])
@@ -140,7 +155,18 @@ def evaluate_parts(config, trainer, train_data, test_data) -> dict[str, dict]:
     return results
 
 
+def _masked_pairs(test_data: FullSortEvalDataLoader) -> list[tuple[torch.Tensor, torch.Tensor]]:
+    """The users and items, in pieces, that a test masks or counts as relevant; of sequences, what a user has in earlier parts."""
+    if test_data.is_sequential:
+        return [test_data.earlier] if isinstance(test_data, MaskedHistories) else []
+    users, lists = test_data.uid_list, (test_data.uid2history_item, test_data.uid2positive_item)
+    by_user = [list(of_each[users]) for of_each in lists]
+    return [(users.repeat_interleave(torch.tensor(list(map(len, items)))), torch.cat(items)) for items in by_user]
+
+
 def _full_sort(config, dataset, used: Sequence[tuple[torch.Tensor, torch.Tensor]]) -> FullSortEvalDataLoader:
-    """A loader of a part, which masks what is used: users and items, in several pieces."""
+    """A loader of a part, which masks what is used: users and items, in several pieces. Sequences ask ``mask_history`` whether it does."""
     sampler = SimpleNamespace(used_ids=UsedItems(used, dataset.user_num, dataset.item_num))
-    return full_sort_loader(config)(config, dataset, sampler)
+    sequences = config["MODEL_TYPE"] == ModelType.SEQUENTIAL
+    loader = (MaskedHistories if config["mask_history"] else FullSortEvalDataLoader) if sequences else full_sort_loader(config)
+    return loader(config, dataset, sampler)

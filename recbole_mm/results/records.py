@@ -95,6 +95,16 @@ class Record:
         return self.data["fingerprint"]
 
     @property
+    def is_sequential(self) -> bool:
+        """Does the model read histories?"""
+        return "SEQUENTIAL" in str(self.settings.get("MODEL_TYPE"))
+
+    @property
+    def masks_history(self) -> bool:
+        """Whether items that a user had before were left out of the rankings."""
+        return self.settings.get("mask_history", not self.is_sequential)
+
+    @property
     def encoder(self) -> str | None:
         """The encoder that read the items; None for feature files, models without features, and RecBole's own."""
         return self.settings["encoder"] if self._encodes else None

@@ -26,7 +26,8 @@ from recbole_mm.data.tokens import user_tokens
 from recbole_mm.errors import recbole_complaints, recboles_own_failures
 from recbole_mm.evaluation.chunks import auto_eval_batch_size
 from recbole_mm.evaluation.full_sort import full_sort_loader
-from recbole_mm.evaluation.protocol import PHASES, find_cold_items, hold_out, masked_by_training, training_items_sampler
+from recbole_mm.evaluation.histories import HISTORIES
+from recbole_mm.evaluation.protocol import PHASES, find_cold_items, hold_out, masked_by_history, masked_by_training, training_items_sampler
 from recbole_mm.parallel.ranks import Ranks
 from recbole_mm.training.batches import CommonBatches, QuickBatches
 from recbole_mm.training.negative_sampler import NegativeSampler, popularity_weights, uniform_weights
@@ -73,7 +74,13 @@ def data_preparation(config: MultiModalConfig, dataset) -> tuple:
     with recboles_own_failures(), recbole_complaints():
         dataset.cold_items = find_cold_items(config, dataset)
         train_data, valid_data, test_data = _loaders(config, dataset)
-        if config["mask_valid_items"] is False and isinstance(test_data, FullSortEvalDataLoader):
+        if config["MODEL_TYPE"] == ModelType.SEQUENTIAL:
+            masks = bool(config["mask_history"])  # which RecBole's own checkpoints lack
+            if isinstance(test_data, FullSortEvalDataLoader):
+                getLogger().info(f"evaluation of sequences: {HISTORIES[masks]} (mask_history: {masks})")
+            if masks:
+                valid_data, test_data = masked_by_history(config, train_data, valid_data, test_data)
+        elif config["mask_valid_items"] is False and isinstance(test_data, FullSortEvalDataLoader):
             test_data = masked_by_training(config, train_data, test_data)
     return train_data, valid_data, test_data
 

@@ -9,6 +9,7 @@ from rich.text import Text
 
 from recbole_mm.config.modalities import ModalitySources
 from recbole_mm.config.registry import is_ours
+from recbole_mm.evaluation.histories import HISTORIES
 from recbole_mm.parallel.ranks import Ranks
 from recbole_mm.terminal import LABEL, WIDTH, labelled, say
 
@@ -83,6 +84,8 @@ def _evaluation(config) -> str:
     modes = config["eval_args"]["mode"]
     modes = list(dict.fromkeys(modes.values())) if isinstance(modes, dict) else [modes]
     ranked = {"full": "all items are ranked for each user", "labeled": "each interaction is predicted", "none": "no validation"}
+    if config["MODEL_TYPE"] == ModelType.SEQUENTIAL:
+        ranked["full"] = f"all items are ranked, {HISTORIES[config['mask_history']]}"
     how = " / ".join(ranked.get(str(mode), f"ranked among sampled items ({mode})") for mode in modes)
     epochs = 1 if config["MODEL_TYPE"] == ModelType.TRADITIONAL else config["epochs"]
     return how if epochs == 1 else f"{how}; {str(config['valid_metric']).lower()} selects the epoch, of {epochs} at most"

@@ -6,7 +6,7 @@ import sys
 import pytest
 
 from recbole_mm.config.keys import KEYS, SECTIONS, TUNING_KEYS, TUNINGS
-from recbole_mm.config.kinds import EVERY_MODEL, OUR_MODELS
+from recbole_mm.config.kinds import EVERY_MODEL, OUR_MODELS, SEQUENTIAL_MODELS
 from recbole_mm.config.known_keys import recbole_keys
 from recbole_mm.config.model_keys import declared_keys
 from recbole_mm.model import OUR_MODELS as MODELS
@@ -27,8 +27,8 @@ def test_a_key_stands_in_one_section_and_is_none_of_recboles():
     assert KEYS.keys() & recbole_keys() == {"eval_batch_size"}, "whose default RecBole has too, and ours replaces"
 
 
-def test_a_key_belongs_to_every_model_to_ours_or_to_one_tuning():
-    assert {key.belongs_to for key in KEYS.values()} <= {EVERY_MODEL, OUR_MODELS, *TUNINGS}
+def test_a_key_belongs_to_every_model_to_ours_to_sequential_ones_or_to_one_tuning():
+    assert {key.belongs_to for key in KEYS.values()} <= {EVERY_MODEL, SEQUENTIAL_MODELS, OUR_MODELS, *TUNINGS}
     assert TUNING_KEYS == {
         "encoder_last_k": "last_k", "cache_hidden_states": "last_k", "lora_rank": "lora", "lora_alpha": "lora", "adapter_dim": "adapter",
         "multiway_dim": "multiway", "side_dim": "side", "side_noise": "side",

@@ -77,8 +77,9 @@ def test_recboles_models_get_recboles_configuration(model, dataset):
     extra = {"train_neg_sample_args": None} if model in ("SASRec", "GRU4RecF") else {}
     stock = Config(model, dataset, config_dict={"use_gpu": False, "gpu_id": "", **extra}).final_config_dict
     ours = config(model, dataset, gpu_id="", **extra).final_config_dict
+    masks = model not in ("SASRec", "GRU4RecF", "DIN")
     neutral = {"mask_valid_items": True, "negative_items": "all", "cold_item_ratio": 0, "cold_items": None, "resume": None, "plugins": None,
-               "screen": "normal", "refit": False, "fast_loop": True}  # fmt: skip
+               "screen": "normal", "refit": False, "fast_loop": True, "mask_history": masks}  # fmt: skip
     if (model, dataset) == ("GRU4RecF", "other"):
         neutral["load_col"] = {**stock["load_col"], "item": ["item_id", *stock["selected_features"]]}
     assert {**ours, "eval_batch_size": None} == {**stock, **neutral, "eval_batch_size": None}

@@ -60,7 +60,6 @@ class SequenceRecommender(FeatureModel, SequentialRecommender):
         size, features = config["hidden_size"], self.item_features
         self.n_users, self.use_id, self.cosine = dataset.user_num, config["use_id"], config["loss_scores"] == "cosine"
         self.temperature, self.initializer_range = config["loss_temperature"], config["initializer_range"]
-        self.recboles_rows = config["sequence_rows"] == "prefixes"
         live = features is not None and features.encoded_items is not None
         self.loss_type = ("SSM" if live else "CE") if config["loss_type"] == "auto" else config["loss_type"]
         if live and self.loss_type == "CE":
@@ -107,25 +106,6 @@ class SequenceRecommender(FeatureModel, SequentialRecommender):
         """
         raise NotImplementedError
 
-    def states(self, rows: Tensor, places: Tensor, histories: Histories) -> Tensor:
-        """``encode`` for histories of any lengths: (b, l, d), with zeros behind their ends. Those of about the same length are encoded
-        together, since most histories are much shorter than the longest one; but not in training with RecBole's rows, where dropout is to
-        be drawn as RecBole draws it.
-
-        Args:
-            rows: of items, (n, d).
-            places: of the histories' items in ``rows``, (b, l).
-        """
-        as_recbole = self.training and self.recboles_rows
-        groups = [torch.arange(len(places), device=places.device)] if as_recbole else histories.by_length()
-        found = rows.new_zeros(*places.shape, rows.shape[1])
-        for group in groups:
-            some = histories if as_recbole else histories.of(group)
-            width = some.items.shape[1]
-            read = rows[places[group, :width]] * some.present.unsqueeze(-1)
-            found = found.index_put((group.unsqueeze(1), torch.arange(width, device=group.device)), self.encode(read, some))
-        return found
-
     def item_rows(self, item_ids: Tensor | None = None) -> Tensor:
         """e_i of items (n,), best without repetition, or of the whole catalogue: (n, hidden_size)."""
         parts: Iterable[Tensor] = ()
@@ -155,8 +135,8 @@ class SequenceRecommender(FeatureModel, SequentialRecommender):
             own, targets, *others = found.split([len(part) for part in wanted])
             rows, places = self.item_rows(items), torch.zeros_like(histories.items)
             places[histories.present] = own
-        states = self.states(rows, places, histories)[batch.rows, batch.steps]
-        states = self.scored(states) / self.temperature
+        read = rows[places] * histories.present.unsqueeze(-1)
+        states = self.scored(self.encode(read, histories)[batch.rows, batch.steps]) / self.temperature
         rows = self.scored(rows)
         if self.loss_type == "CE":
             return catalogue_loss(states, rows, targets)
@@ -187,8 +167,9 @@ class SequenceRecommender(FeatureModel, SequentialRecommender):
 
     def user_states(self, interaction) -> Tensor:
         """h(u) for the histories in a batch, as scores take it: (b, hidden_size)."""
-        histories = self.histories(interaction)
-        return self.scored(histories.last(self.states(self.catalogue(), histories.items, histories)))
+        histories = self.histories(interaction).trimmed()
+        read = self.catalogue()[histories.items] * histories.present.unsqueeze(-1)
+        return self.scored(histories.last(self.encode(read, histories)))
 
     def catalogue(self) -> Tensor:
         """``item_rows()``, which are computed once per evaluation: (n_items, hidden_size)."""

@@ -11,6 +11,8 @@ from recbole_mm.results.slices import slices
 from recbole_mm.results.statistics import Comparison
 
 FLOOR = "Pop (floor)"
+MASKS = "mask_history"
+"""The column that leaderboards with sequential models have whether or not it varies."""
 COSTS = {"items_encoded": "items encoded", "peak_memory_mib": "peak MiB", "trainable_parameters": "parameters"}
 """The entries of a run's cost that have a column."""
 

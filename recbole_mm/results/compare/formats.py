@@ -11,7 +11,7 @@ from rich import box
 from rich.text import Text
 
 from recbole_mm.disk import write_whole
-from recbole_mm.results.compare.board import COSTS, FLOOR, Leaderboard, Row
+from recbole_mm.results.compare.board import COSTS, FLOOR, MASKS, Leaderboard, Row
 
 SPECIAL = {
     "\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_", "{": r"\{", "}": r"\}",
@@ -125,10 +125,12 @@ def caption(board: Leaderboard) -> str:
     """What the marks and columns of a leaderboard mean."""
     seeds = sorted({seed for row in board.rows for seed in row.records})
     chosen = [", ".join(filter(None, row.columns.values())) for row in board.rows if row.is_reference]
+    masks = f" {MASKS}: whether items that a user had before are masked; rows that differ in it are not compared."
     return (
         f"Means and standard deviations over seeds {', '.join(map(str, seeds))}. Bold: the best. Underlined: not significantly worse than "
         f"the best (paired t-tests over users, Holm-corrected, level .05). Difference: of {board.metric} to {'; '.join(chosen)}, with a "
         "95 % bootstrap interval over users, and Holm-corrected p-values of the paired t-test and of Wilcoxon's signed-rank test (W)."
+        + (masks if MASKS in board.columns else "")
     )
 
 

@@ -7,7 +7,8 @@ from statistics import mean, stdev
 import pandas as pd
 from recbole.evaluator.register import smaller_metrics
 
-from recbole_mm.results.compare.board import COSTS, FLOOR, Leaderboard, Row
+from recbole_mm.results.compare.board import COSTS, FLOOR, MASKS, Leaderboard, Row
+from recbole_mm.results.compare.cells import Cell
 from recbole_mm.results.compare.grid import Grid, written
 from recbole_mm.results.records import Record
 from recbole_mm.results.statistics import Comparison, compare_values, holm, p_of_t
@@ -21,18 +22,26 @@ def leaderboard(grid: Grid, records: Mapping[str, Record]) -> Leaderboard:
     Args:
         records: the key of a cell -> its record.
     """
-    rows, all_metrics = [], {}
+    rows, all_metrics, columns = [], {}, list(grid.columns)
+    if any(record.is_sequential for record in records.values()):
+        columns = list(dict.fromkeys([*columns, MASKS]))
     for cells in grid.groups().values():
         found = {cell.seed: records[cell.key] for cell in cells if cell.key in records}
         if found:
-            columns = {column: written(cells[0].value(column)) for column in grid.columns}
             results = [_results(record) for record in found.values()]
             all_metrics |= dict.fromkeys(name for result in results for name in result)
-            rows.append(Row(columns, found, _over_seeds(results), cost=_cost(list(found.values()))))
+            labels = labels_of(cells[0], next(iter(found.values())), columns)
+            rows.append(Row(labels, found, _over_seeds(results), cost=_cost(list(found.values()))))
     metrics = sorted(all_metrics, key=lambda name: (name != grid.metric, not name.startswith(f"{grid.metric} ")))
     reference = {key: written(value) for key, value in grid.reference.items()}
     ordered = [row for family in _families(rows) for row in _family(family, grid.metric, metrics, reference)]
-    return Leaderboard(grid.columns, grid.metric, metrics, ordered)
+    return Leaderboard(columns, grid.metric, metrics, ordered)
+
+
+def labels_of(cell: Cell, record: Record, columns: Sequence[str]) -> dict[str, str]:
+    """The columns that tell the runs of a cell apart from others, as they are shown. What is masked is said of models that have no such
+    key, too."""
+    return {column: written(record.masks_history if column == MASKS else cell.value(column)) for column in columns}
 
 
 def _results(record: Record) -> dict[str, float]:
@@ -61,10 +70,10 @@ def _cost(records: Sequence[Record]) -> dict[str, float | None]:
 
 
 def _families(rows: Sequence[Row]) -> list[list[Row]]:
-    """Rows that were tested on the same data and splits, as far as they have the same seeds."""
-    families: list[tuple[dict[tuple[str, int], str], list[Row]]] = []
+    """Rows that were tested on the same data and splits, as far as they have the same seeds, and with the same items masked."""
+    families: list[tuple[dict[tuple[str, int], tuple[str, bool]], list[Row]]] = []
     for row in rows:
-        splits = {(record.dataset, seed): record.fingerprint for seed, record in row.records.items()}
+        splits = {(record.dataset, seed): (record.fingerprint, record.masks_history) for seed, record in row.records.items()}
         for known, members in families:
             if known.keys() & splits and all(known[key] == splits[key] for key in known.keys() & splits):
                 known.update(splits)

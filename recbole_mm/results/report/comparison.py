@@ -9,7 +9,7 @@ import pandas as pd
 from recbole_mm.errors import InputError, one_line
 from recbole_mm.results.compare.cells import CELL, Cell, finished
 from recbole_mm.results.compare.compare import RUNS
-from recbole_mm.results.compare.grid import written
+from recbole_mm.results.compare.leaderboard import labels_of
 from recbole_mm.results.records import Record
 
 LEADERBOARD, SLICES = "leaderboard.csv", "slices.csv"
@@ -94,6 +94,6 @@ def _records(folder: Path, columns: Sequence[str]) -> dict[tuple[str, ...], list
     for file in sorted((folder / RUNS).glob(f"*/{CELL}")):
         record = finished(file.parent)
         if record is not None:
-            cell = Cell.read(file.parent)
-            found.setdefault(tuple(written(cell.value(column)) for column in columns), []).append(record)
+            labels = labels_of(Cell.read(file.parent), record, columns)
+            found.setdefault(tuple(labels.values()), []).append(record)
     return found

@@ -10,6 +10,7 @@ from recbole_mm import run
 from recbole_mm.errors import InputError
 from recbole_mm.results.compare import cells
 from recbole_mm.results.compare.compare import read_leaderboard
+from recbole_mm.results.report.comparison import read_comparison
 
 
 @pytest.fixture()
@@ -37,6 +38,24 @@ def test_a_comparison_has_the_numbers_of_single_runs_and_is_not_run_again(grid, 
     assert [row.columns["model"] for row in read_leaderboard("out").rows] == table["model"].tolist()
     assert len(counted) == 6 and Path("out/leaderboard.md").read_text() == before
     assert "6 cells: 6 have ended before, 0 to run" in capsys.readouterr().out
+
+
+def test_what_is_masked_is_a_column_and_rows_that_differ_in_it_are_not_compared(here, shop, capsys):
+    """A sequential model masks the history where it is told to, and others always do."""
+    settings = {"data_path": str(shop.parent), "topk": [5], "valid_metric": "Recall@5", "epochs": 1, "state": "WARNING", "use_gpu": False,
+                "eval_args": {"split": {"LS": "valid_and_test"}, "order": "TO"}}  # fmt: skip
+    asked = {"dataset": "shop", "model": ["BPR", "SASRec"], "seed": 1, "settings": settings}
+    asked["models"] = {"SASRec": {"train_neg_sample_args": None, "n_layers": 1, "hidden_size": 8}}
+    table = here({**asked, "mask_history": [False, True]}, "out").fillna("")
+    assert "BPR has no mask_history: 1 cells, not 2" in capsys.readouterr().out
+    rows = table[["model", "mask_history", "reference"]].astype(str).values.tolist()
+    (two,) = [[rows[place : place + 2]] for place in range(4) if rows[place][:2] == ["SASRec", "False"]]
+    assert two == [[["SASRec", "False", "True"], ["Pop (floor)", "", "False"]]], "with nothing to be compared with but its own floor"
+    assert sorted(row[:2] for row in rows if row[0] != "Pop (floor)") == [["BPR", "True"], ["SASRec", "False"], ["SASRec", "True"]]
+    assert "mask_history: whether items" in Path("out/leaderboard.md").read_text()
+    assert [len(entry.records) for entry in read_comparison(Path("out")).entries].count(1) == 3
+    alone = here({**asked, "model": "SASRec"}, "alone")
+    assert alone["mask_history"].astype(str)[0] == "False", "whether or not it varies"
 
 
 def test_a_killed_comparison_goes_on_also_inside_of_a_cell(grid, here, counted, monkeypatch):
