@@ -21,6 +21,7 @@ from recbole_mm.terminal import Bar, end_bars
 from recbole_mm.training.build import build_model, build_trainer
 from recbole_mm.training.cost import cost_line
 from recbole_mm.training.epochs import TellsEpochs
+from recbole_mm.training.init_from import read_source, start_from
 from recbole_mm.training.loaders import create_dataset, data_preparation, everything, find_dataset, read_dataset
 from recbole_mm.training.log import release_notices, start_log, starting
 from recbole_mm.training.opening import tell_data, tell_model, tell_protocol, tell_run
@@ -177,7 +178,7 @@ def _train_and_test(config: MultiModalConfig, saved: bool, verbose: bool, tested
         log(str(config))
         if verbose:
             tell_run(config)
-        before = trained_before(config)
+        before, source = trained_before(config), read_source(config)
         with Bar(desc=f"Reading {config['dataset']}", disable=not progress):
             dataset = read_dataset(config, before.get(TOKENS))
         log(str(dataset))
@@ -196,6 +197,8 @@ def _train_and_test(config: MultiModalConfig, saved: bool, verbose: bool, tested
         trainer = build_trainer(config, model)
         if config["resume"]:
             trainer.resume_checkpoint(config["resume"])
+        if source is not None:
+            trainer.init_from = start_from(model, config, source)
     try:
         best_valid_score, valid = trainer.fit(train_data, valid_data, verbose=verbose, saved=saved, show_progress=progress)
         if not tested:
@@ -217,6 +220,8 @@ def _train_and_test(config: MultiModalConfig, saved: bool, verbose: bool, tested
     if isinstance(trainer, TellsEpochs):
         result["cost"] = trainer.account.report(model, config["device"])
         log(cost_line(result["cost"]))
+    if getattr(trainer, "init_from", None):
+        result["init_from"] = trainer.init_from
     if verbose:
         results = Results(result["best_valid_result"], result["test_result"], parts, popularity_of(config, trainer, *loaders, drawn_from))
         log("The running environment of this training is as follows:\n" + get_environment(config).draw())

@@ -15,6 +15,7 @@ def check_combinations(config: Mapping) -> None:
     Raises:
         InputError: naming the keys and what to do.
     """
+    _check_init_from(config)
     _check_loss(config)
     _check_encoder_training(config)
     _check_fusion(config)
@@ -34,6 +35,15 @@ def check_refit(config: Mapping) -> None:
     if config["train_stage"] not in (None, "finetune"):
         raise InputError(f"refit: True is for the last stage of {config['model']}, not for train_stage: {config['train_stage']}, which has "
                          "no best epoch; leave it out")  # fmt: skip
+
+
+def _check_init_from(config: Mapping) -> None:
+    if not config["init_from"] or config["resume"]:
+        return
+    if config["MODEL_TYPE"] == ModelType.TRADITIONAL:
+        raise InputError(f"init_from: {config['model']} is solved at once, and starts from nothing; leave it out")
+    if config["modalities"] == []:
+        raise InputError("init_from takes what was learned about content, and modalities: [] has none; leave it out")
 
 
 def _check_loss(config: Mapping) -> None:

@@ -70,6 +70,8 @@ SECTIONS: dict[str, dict[str, Key]] = {
     "For our models": {
         "preset": Key(None, choice("best"), "best: the settings of properties/best/<model>.yaml, which validation chose, in place of the "
                       "published ones in properties/model."),
+        "init_from": Key(None, PATH, "A checkpoint of the same model on another catalogue, from which the run starts: all that belongs to "
+                         "no single user or item is taken. The features must be made by the same encoder."),
     },
     "The items' pictures and texts, read from <dataset>.item beside RecBole's columns": {
         "image_field": Key("image", NAME, "The column of picture paths, which are relative to image_dir.", may_be_empty=True),

@@ -12,7 +12,18 @@ from recbole_mm.config.parse import parse_container
 from recbole_mm.config.properties import properties_dir, recbole_properties
 from recbole_mm.errors import InputError
 
-NOT_IN_A_DATA_SET = {"model", "dataset", "data_path", "config_files", "plugins", "resume", "trust_remote_code", "nproc", "preset"}
+NOT_IN_A_DATA_SET = {
+    "model",
+    "dataset",
+    "data_path",
+    "config_files",
+    "plugins",
+    "resume",
+    "init_from",
+    "trust_remote_code",
+    "nproc",
+    "preset",
+}
 """Keys that say what is run, or that run code, on which the data set does not decide."""
 
 

@@ -112,6 +112,7 @@ def _facts(config, loaders: tuple, result: Mapping[str, object], started: dateti
         "parts": {name.removeprefix("test_result_"): found for name, found in result.items() if name.startswith("test_result_")},
         "popularity": result.get("popularity", {}),
         "cost": result.get("cost"),
+        "init_from": result.get("init_from"),
         "versions": _versions(),
         "machine": f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores, {config['device']}",
         "settings": {**config.final_config_dict, "data_path": os.path.abspath(config["data_path"])},

@@ -1,6 +1,6 @@
 """``refit: True``: once the best epoch is known, the model is trained anew on all interactions.
 
-The fine-tuned encoder of a run, and the first of two stages (S3Rec, RaCT), are taken as they are.
+The fine-tuned encoder of a run, the first of two stages (S3Rec, RaCT), and the checkpoint of ``init_from`` are taken as they are.
 """
 
 from recbole_mm.checkpoint import load_checkpoint
@@ -9,6 +9,7 @@ from recbole_mm.config.multimodal_config import MultiModalConfig
 from recbole_mm.terminal import end_bars, labelled, say
 from recbole_mm.training.build import build_model, build_trainer
 from recbole_mm.training.frozen_phase import FrozenPhase
+from recbole_mm.training.init_from import read_source, start_from
 from recbole_mm.training.loaders import everything
 from recbole_mm.training.trained_data import REFIT
 
@@ -31,6 +32,7 @@ def refit(config: MultiModalConfig, dataset, file: str, verbose: bool) -> dict[s
     best = load_checkpoint(file, pickled=True)
     found = {name: best[name] for name in ("best_valid_score", "best_valid_result")}
     best_epoch, frozen, tuned = best["epoch"] + 1, best.get("frozen_phase"), best.get("tuned_encoder")
+    started = best.get("init_from")
     if config["score_mix"] == "auto":
         config = config.changed(score_mix=best["other_parameter"]["score_mix"])
     left_out = frozen["epochs"] - frozen["kept"] if frozen and best_epoch > frozen["epochs"] else 0
@@ -46,6 +48,9 @@ def refit(config: MultiModalConfig, dataset, file: str, verbose: bool) -> dict[s
     model = build_model(config, train_data)
     with no_tensorboard():
         trainer = build_trainer(config, model)
+    if started:
+        config = config.changed(init_from=started["file"], resume=None)
+        trainer.init_from = start_from(model, config, read_source(config))
     trainer.wandblogger.log_wandb = False
     trainer.saved_model_file, trainer.epochs = file, epochs
     if frozen:

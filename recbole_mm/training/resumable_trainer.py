@@ -24,12 +24,13 @@ class ResumableTrainer(Trainer):
     """Writes the state of a run (see ``run_state``) and goes on from it.
 
     ``saved_model_file`` is the checkpoint of the best epoch. While the run goes on there may be one of the last epoch beside it, whose
-    name ends in ``.last`` (see ``SAVE_SECONDS``). Where several processes train together, the first one writes.
+    name ends in ``.last`` (see ``SAVE_SECONDS``). Where several processes train together, the first one writes. ``init_from`` is what
+    ``start_from`` said of the checkpoint that the run started from; None without one.
     """
 
     def __init__(self, config, model: FeatureModel) -> None:
         self.ranks, self.saving, self.saved_at = Ranks.current(), True, time.monotonic()
-        self.train_data = self.valid_result = self.resumed = None
+        self.train_data = self.valid_result = self.resumed = self.init_from = None
         self.trained_data: dict[str, object] = {}
         super().__init__(config, model)
 

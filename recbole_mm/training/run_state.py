@@ -21,9 +21,9 @@ UNMIXED = "unmixed"
 """The checkpoint's entry with the best validation score and result before the parts of the score were weighed (``score_mix: auto``)."""
 logger = getLogger(__name__)
 MAY_CHANGE = {
-    "resume", "epochs", "stopping_step", "data_path", "checkpoint_dir", "cache_dir", "device", "use_gpu", "gpu_id", "nproc", "local_rank",
-    "world_size", "offset", "ip", "port", "group_offset", "worker", "show_progress", "state", "log_wandb", "wandb_project", "single_spec",
-    "dataloaders_save_path", "screen", "refit", "eval_batch_size",
+    "resume", "init_from", "epochs", "stopping_step", "data_path", "checkpoint_dir", "cache_dir", "device", "use_gpu", "gpu_id", "nproc",
+    "local_rank", "world_size", "offset", "ip", "port", "group_offset", "worker", "show_progress", "state", "log_wandb", "wandb_project",
+    "single_spec", "dataloaders_save_path", "screen", "refit", "eval_batch_size",
 }  # fmt: skip
 """The settings that do not decide a run's numbers, so that a resumed run may have others without a warning."""
 
@@ -54,6 +54,8 @@ def capture(trainer, epoch: int, best: bool) -> dict:
         "row_codes": {} if features is None else features.row_codes,
         "made_by": None if features is None else features.made_by,
         "tuned_encoder": None if features is None else features.tuned,
+        "dims": {} if features is None else dict(features.dims),
+        "init_from": trainer.init_from,
         "epoch": epoch,
         "cur_step": trainer.cur_step,
         "best_valid_score": float(trainer.best_valid_score),
@@ -90,7 +92,7 @@ def restore(trainer, checkpoint: Mapping, file: str) -> None:
     changed = changed_settings(checkpoint, trainer)
     if changed:
         trainer.logger.warning(f"{file}: from here on with {', '.join(changed)}")
-    trainer.start_epoch = checkpoint["epoch"] + 1
+    trainer.start_epoch, trainer.init_from = checkpoint["epoch"] + 1, checkpoint.get("init_from")
     trainer.cur_step, trainer.schedule.steps = checkpoint["cur_step"], dict(checkpoint["steps"])
     trainer.average.load_state(checkpoint.get("unaveraged", {"steps": 0}), share_of)
     trainer.frozen.load_state(checkpoint.get("frozen_phase", trainer.frozen.state()))

@@ -114,7 +114,7 @@ def _near(case: Edited, draw: random.Random) -> None:
 EDITS_OF = (_other_value, _new_key, _on_the_command_line, _left_out, _misspelt, _inside, _of_nobody, _near)
 NEAR_WORDS = ("none", "sum", "mean", "relu", "BPR", "CE", "SSM", "cosine", "adagrad", "uni5", "MRR@3", "title", "rating", "timestamp")
 LEFT_ALONE = {
-    "model", "dataset", "data_path", "nproc", "resume", "cache_dir", "checkpoint_dir", "plugins", "epochs", "pretrain_epochs",
+    "model", "dataset", "data_path", "nproc", "resume", "init_from", "cache_dir", "checkpoint_dir", "plugins", "epochs", "pretrain_epochs",
     "finetune_epochs", "gpu_id", "local_rank", "worker", "device", "encoder_compile", "MODEL_TYPE", "MODEL_INPUT_TYPE", "eval_type",
 }  # fmt: skip
 

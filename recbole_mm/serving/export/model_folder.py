@@ -24,7 +24,7 @@ from recbole_mm.training.build import model_over
 
 ENCODERS, OTHER = ("item_features.encoder.", "item_features.cross."), "other/"
 SPARSE = ("data", "indices", "indptr")
-OF_A_MACHINE = {"device", "plugins", "nproc", "config_files", "resume", "trust_remote_code"}
+OF_A_MACHINE = {"device", "plugins", "nproc", "config_files", "resume", "init_from", "trust_remote_code"}
 """Settings that are another machine's, or run code that is no part of the folder."""
 PLACE = re.compile(r"(^|[=@:,])(?:~|[A-Za-z]:)?[/\\][^,@=]*[/\\]")
 """The folders before the name of a file, wherever in a setting it stands."""
