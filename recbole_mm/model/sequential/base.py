@@ -44,7 +44,6 @@ class SequenceRecommender(FeatureModel, SequentialRecommender):
     """
 
     input_type = InputType.PAIRWISE
-    loss_names = ("recommendation",)
     keys = {
         "hidden_size": Key(64, COUNT, "Size of the item rows, and of what stands for a user."),
         "use_id": Key(True, SWITCH, "False: content only; items without interactions are then ranked like any other."),
@@ -60,6 +59,7 @@ class SequenceRecommender(FeatureModel, SequentialRecommender):
         size, features = config["hidden_size"], self.item_features
         self.n_users, self.use_id, self.cosine = dataset.user_num, config["use_id"], config["loss_scores"] == "cosine"
         self.temperature, self.initializer_range = config["loss_temperature"], config["initializer_range"]
+        self.recboles_rows = config["sequence_rows"] == "prefixes"
         live = features is not None and features.encoded_items is not None
         self.loss_type = ("SSM" if live else "CE") if config["loss_type"] == "auto" else config["loss_type"]
         if live and self.loss_type == "CE":
@@ -74,15 +74,19 @@ class SequenceRecommender(FeatureModel, SequentialRecommender):
         if self.use_id:
             self.item_embedding = nn.Embedding(self.n_items, size, padding_idx=0)
         if features is not None:
-            self.content = self.content_map(features.dims, size)
+            self.content = self.content_map(config, features.dims)
 
     @classmethod
     def ranks_new_items(cls, config) -> bool:
         return not config["use_id"]
 
-    def content_map(self, dims: Mapping[str, int], size: int) -> ModalityProjection:
-        """What makes the content part of item rows: ``of(item_features, item_ids)`` gives {modality: (n, size)}, which are added."""
-        return ModalityProjection(dims, size)
+    def content_map(self, config, dims: Mapping[str, int]) -> nn.Module:
+        """What makes the content part of item rows: ``of(item_features, item_ids)`` gives {modality: (n, hidden_size)}, which are added.
+
+        Args:
+            dims: the width of each modality's features.
+        """
+        return ModalityProjection(dims, config["hidden_size"])
 
     def initialise(self) -> None:
         """Draws the weights of all linear layers and embeddings anew from a normal distribution, but for the encoder's."""
@@ -105,6 +109,25 @@ class SequenceRecommender(FeatureModel, SequentialRecommender):
             rows: of the items of the histories, zeros behind their ends.
         """
         raise NotImplementedError
+
+    def states(self, rows: Tensor, places: Tensor, histories: Histories) -> Tensor:
+        """``encode`` for histories of any lengths: (b, l, d), with zeros behind their ends. Those of about the same length are encoded
+        together, since most histories are much shorter than the longest one; but not in training with RecBole's rows, where dropout is to
+        be drawn as RecBole draws it.
+
+        Args:
+            rows: of items, (n, d).
+            places: of the histories' items in ``rows``, (b, l).
+        """
+        as_recbole = self.training and self.recboles_rows
+        groups = [torch.arange(len(places), device=places.device)] if as_recbole else histories.by_length()
+        found = rows.new_zeros(*places.shape, rows.shape[1])
+        for group in groups:
+            some = histories if as_recbole else histories.of(group)
+            width = some.items.shape[1]
+            read = rows[places[group, :width]] * some.present.unsqueeze(-1)
+            found = found.index_put((group.unsqueeze(1), torch.arange(width, device=group.device)), self.encode(read, some))
+        return found
 
     def item_rows(self, item_ids: Tensor | None = None) -> Tensor:
         """e_i of items (n,), best without repetition, or of the whole catalogue: (n, hidden_size)."""
@@ -135,8 +158,8 @@ class SequenceRecommender(FeatureModel, SequentialRecommender):
             own, targets, *others = found.split([len(part) for part in wanted])
             rows, places = self.item_rows(items), torch.zeros_like(histories.items)
             places[histories.present] = own
-        read = rows[places] * histories.present.unsqueeze(-1)
-        states = self.scored(self.encode(read, histories)[batch.rows, batch.steps]) / self.temperature
+        states = self.states(rows, places, histories)[batch.rows, batch.steps]
+        states = self.scored(states) / self.temperature
         rows = self.scored(rows)
         if self.loss_type == "CE":
             return catalogue_loss(states, rows, targets)
@@ -167,9 +190,8 @@ class SequenceRecommender(FeatureModel, SequentialRecommender):
 
     def user_states(self, interaction) -> Tensor:
         """h(u) for the histories in a batch, as scores take it: (b, hidden_size)."""
-        histories = self.histories(interaction).trimmed()
-        read = self.catalogue()[histories.items] * histories.present.unsqueeze(-1)
-        return self.scored(histories.last(self.encode(read, histories)))
+        histories = self.histories(interaction)
+        return self.scored(histories.last(self.states(self.catalogue(), histories.items, histories)))
 
     def catalogue(self) -> Tensor:
         """``item_rows()``, which are computed once per evaluation: (n_items, hidden_size)."""

@@ -6,6 +6,8 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
+SHORT = 8
+
 
 @dataclass(frozen=True)
 class Histories:
@@ -30,10 +32,17 @@ class Histories:
         """Of states (b, l, d), those at the end of each history: (b, d)."""
         return states[torch.arange(len(states), device=states.device), self.lengths - 1]
 
-    def trimmed(self) -> "Histories":
-        """The same, no wider than the longest of them."""
-        longest = int(self.lengths.max())
-        return Histories(self.items[:, :longest], self.lengths, None if self.times is None else self.times[:, :longest])
+    def of(self, places: Tensor) -> "Histories":
+        """Some of them, by their places (n,), no wider than the longest."""
+        lengths = self.lengths[places]
+        longest = int(lengths.max())
+        times = None if self.times is None else self.times[places, :longest]
+        return Histories(self.items[places, :longest], lengths, times)
+
+    def by_length(self) -> list[Tensor]:
+        """The places (n,) of histories that are about as long as each other: up to 8, 16, 32, ... items."""
+        sizes = self.lengths.clamp_min(SHORT).sub(1).log2().floor()
+        return [(sizes == size).nonzero().flatten() for size in sizes.unique()]
 
 
 @dataclass(frozen=True)
