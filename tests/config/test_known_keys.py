@@ -86,7 +86,7 @@ def test_keys_of_other_models_are_refused_with_the_model_and_else_left_aside(mod
         ("BPR", {"n_layers": 3}, "BPR has no n_layers, a key of BM3, "),
         ("LightGCN", {"mlp_hidden_size": [64]}, "LightGCN has no mlp_hidden_size, a key of AutoInt, DCN, DCNV2, DIEN and "),
         ("BPR", {"pretrain_epochs": 3}, "BPR has no pretrain_epochs, a key of RaCT, S3Rec"),
-        ("BPR", {"mask_ratio": 0.2}, "BPR has no mask_ratio, a key of BERT4Rec, S3Rec"),
+        ("BPR", {"mask_ratio": 0.2}, "BPR has no mask_ratio, a key of BERT4RecM, BERT4Rec, S3Rec"),
     ],
 )
 def test_for_recboles_models_too(model, keys, facts, tmp_path):

@@ -42,6 +42,11 @@ class SASRecM(SequenceRecommender):
         self.initialise()
 
     def encode(self, rows: Tensor, histories: Histories) -> Tensor:
+        return self.attend(rows, histories.items)
+
+    def attend(self, rows: Tensor, items: Tensor, bidirectional: bool = False) -> Tensor:
+        """The states of item rows (b, l, d), of which only those count where ``items`` (b, l) is not zero."""
         positions = self.position_embedding(torch.arange(rows.shape[1], device=rows.device))
         inputs = self.dropout(self.norm(rows + positions))
-        return self.transformer(inputs, self.get_attention_mask(histories.items), output_all_encoded_layers=True)[-1]
+        mask = self.get_attention_mask(items, bidirectional=bidirectional)
+        return self.transformer(inputs, mask, output_all_encoded_layers=True)[-1]
