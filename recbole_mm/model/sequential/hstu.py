@@ -90,9 +90,10 @@ class HSTU(SequenceRecommender):
 
     Deviations: histories are dense and padded, which is enough for hundreds of items; the paper's kernels are for thousands. The time
     between items i and j is t_i - t_j, where the public code takes t_i+1 - t_j: when one recommends, the time of the next item is not
-    known. There are no actions, only items. Of a data set without times, or of histories without them, rab has the positions alone. The
-    public code adds absolute positions to e, and ranks by cosines over a temperature of .05; here the last states pass a LayerNorm, and
-    ``loss_scores`` and ``loss_temperature`` say how items are ranked.
+    known. (RecBole reads times as float32, which tells seconds since 1970 apart by two minutes.) There are no actions, only items. Of a
+    data set without times, or of histories without them, rab has the positions alone. The public code adds absolute positions to e, and
+    ranks by cosines over a temperature of .05; here the last states pass a LayerNorm, and ``loss_scores`` and ``loss_temperature`` say
+    how items are ranked.
     """
 
     keys = {
