@@ -30,7 +30,19 @@ class CheckedFilters:
 
     def _benchmark_presets(self) -> None:
         self.item_id_list_field = list_column(self.config)
+        self._cut_histories(self.config["MAX_ITEM_LIST_LENGTH"], self.config["LIST_SUFFIX"])
         super()._benchmark_presets()
+
+    def _cut_histories(self, most: int, suffix: str) -> None:
+        """Leaves the last items of the histories in benchmark files, and what else they have a list of."""
+        longer = int((self.inter_feat[self.item_id_list_field].map(len) > most).sum())
+        if not longer:
+            return
+        for field in self.inter_feat:
+            if field.endswith(suffix) and field.removesuffix(suffix) in self.inter_feat:
+                self.inter_feat[field] = self.inter_feat[field].map(lambda values: values[-most:])
+                self.field2seqlen[field] = min(self.field2seqlen[field], most)
+        self.logger.info(f"the last {most} items of {longer:,} longer histories are read (MAX_ITEM_LIST_LENGTH)")
 
     def _data_processing(self) -> None:
         ignored = [key for key in FILTERS if self.benchmark_filename_list is not None and self.config[key] not in (None, "[0,inf)")]

@@ -7,15 +7,14 @@ import duckdb
 
 from recbole_mm.data.prepare import settings_file, sql
 from recbole_mm.data.prepare.columns import find_column, need_column
-from recbole_mm.data.prepare.files import find_files, find_folder
+from recbole_mm.data.prepare.files import find_files
+from recbole_mm.data.prepare.folder_items import write_folder_items
 from recbole_mm.data.prepare.input_table import InputTable
 from recbole_mm.data.prepare.interactions import write_interactions
-from recbole_mm.data.prepare.items import find_pictures, item_columns, load_items, write_items
 from recbole_mm.data.prepare.load import load
 from recbole_mm.data.prepare.numbers import number as number_in
 from recbole_mm.data.prepare.open_table import open_table
 from recbole_mm.data.prepare.options import Options
-from recbole_mm.data.prepare.pictures import Pictures
 from recbole_mm.data.prepare.ready_features import find_features, write_features
 from recbole_mm.data.prepare.source import SOURCES, Layout
 from recbole_mm.data.prepare.summary import Summary, Table
@@ -53,7 +52,7 @@ def prepare_mmrec(connection: duckdb.DuckDBPyConnection, options: Options, part:
     for label, split in enumerate(PARTS):
         write_interactions(connection, part / f"{name}.{split}.inter", "rating" in present, "time" in present, f"raw.label = {label}")
         summary.parts[split] = sql.count(connection, f"SELECT count(*) FROM raw WHERE label = {label}")
-    _write_items(connection, options, part / f"{name}.item", scratch, summary)
+    write_folder_items(connection, SOURCES["mmrec"], "itemID", options, part / f"{name}.item", scratch, summary)
     settings_file.write_settings(part / f"{name}.yaml", _settings(present, files, summary))
 
 
@@ -166,22 +165,3 @@ def _replace_numbers(connection: duckdb.DuckDBPyConnection, mapped: dict[str, in
     connection.execute("DROP TABLE raw")
     connection.execute("ALTER TABLE named RENAME TO raw")
     connection.execute("CREATE TABLE kept AS SELECT rowid AS r, time FROM raw")
-
-
-def _write_items(connection: duckdb.DuckDBPyConnection, options: Options, file: Path, scratch: Path, summary: Summary) -> None:
-    """Writes the item file: all items of the features, with the texts and pictures that the folder has."""
-    source, columns = SOURCES["mmrec"], None
-    items = find_files(options.input, source.items, options.items, "--items")
-    folder = find_folder(options.input, source.pictures, options.images)
-    if items is not None:
-        table = open_table(connection, *items, scratch, options.encoding)
-        columns = item_columns(connection, table, source, options, "itemID")
-        connection.execute("CREATE TABLE respelt (t VARCHAR, token VARCHAR)")
-        load_items(connection, table, columns, options, summary)
-    pictures = Pictures(folder, columns.image if columns else None) if folder else None
-    if pictures:
-        find_pictures(connection, pictures, columns, options)
-        summary.count_pictures(pictures)
-    write_items(connection, file, columns, source, options, pictures, summary)
-    if pictures:
-        pictures.bring(file.parent / "images", options.link)

@@ -25,7 +25,7 @@ from recbole_mm.data.prepare.source import Layout
 from recbole_mm.errors import InputError, listed, one_line
 
 KINDS = {
-    ".csv": "csv", ".txt": "csv", ".dat": "csv", ".tsv": "tsv", ".tab": "tsv", ".inter": "tsv", ".item": "tsv",
+    ".csv": "csv", ".txt": "csv", ".dat": "csv", ".tsv": "tsv", ".tab": "tsv", ".inter": "tsv", ".item": "tsv", ".text": "tsv",
     ".json": "jsonl", ".jsonl": "jsonl", ".ndjson": "jsonl", ".parquet": "parquet", ".pq": "parquet",
 }  # fmt: skip
 PACKED = (".gz", ".zst", ".zip", ".bz2", ".xz")

@@ -21,6 +21,7 @@ from recbole_mm.data.prepare.same_items import check_ids, create_macros, match_i
 from recbole_mm.data.prepare.screen import show
 from recbole_mm.data.prepare.source import SOURCES, Source
 from recbole_mm.data.prepare.summary import Summary
+from recbole_mm.data.prepare.unisrec import prepare_unisrec
 from recbole_mm.errors import InputError, listed
 
 WORK = ".work"
@@ -50,9 +51,12 @@ def prepare(options: Options) -> Summary:
     if folder is not None and folder.is_file():
         raise InputError(f"--input={folder} is a file; give the folder, or the file as --interactions")
     summary = Summary(options.source)
-    if options.source == "mmrec" or options.source == "amazon-2014" and is_mmrec(options):
+    whole_folder = {"mmrec": prepare_mmrec, "unisrec": prepare_unisrec}.get(options.source)
+    if options.source == "amazon-2014" and is_mmrec(options):
+        whole_folder = prepare_mmrec
+    if whole_folder is not None:
         with _making(options, summary, [folder] if folder else []) as (connection, part):
-            prepare_mmrec(connection, options, part, part / WORK, summary)
+            whole_folder(connection, options, part, part / WORK, summary)
         return summary
     interactions, items = _files(source, options)
     pictures = find_folder(folder, source.pictures, options.images)
@@ -136,6 +140,7 @@ def _settings(options: Options, columns: ItemColumns | None, summary: Summary) -
 def next_command(options: Options, summary: Summary) -> str:
     """The command that trains on the data set."""
     folder = options.output.absolute()
-    model = "CLIPRec" if summary.items_with_text or summary.items_with_picture or summary.features else "BPR"
+    content = summary.items_with_text or summary.items_with_picture or summary.features
+    model = "SASRecM" if summary.source == "unisrec" and content else "CLIPRec" if content else "BPR"
     words = ["recbole-mm", "run", f"--model={model}", f"--dataset={folder.name}", f"--data_path={options.output.parent}"]
     return " ".join(map(shlex.quote, words))

@@ -58,15 +58,23 @@ def write_features(found: dict[str, Path], target: Path, tokens: Sequence[str]) 
     Raises:
         InputError: a table has NaN or infinite values.
     """
-    for modality, file in found.items():
-        with np.errstate(over="ignore", invalid="ignore"):
-            table = np.ascontiguousarray(_open_array(file), dtype=np.float32)
-        broken = np.flatnonzero(~np.isfinite(table).all(axis=1))
-        if len(broken):
-            raise InputError(f"{file}: NaN or infinite values in {len(broken)} rows, of the items {listed(tokens[i] for i in broken[:5])}")
-        metadata = {"item_tokens": json.dumps(list(tokens), ensure_ascii=False)}
-        write_whole(target / f"{modality}.safetensors", partial(save_file, {"features": table}, metadata=metadata))
-    return {modality: f"{modality}.safetensors" for modality in found}
+    return {modality: write_table(file, _open_array(file), target / f"{modality}.safetensors", tokens) for modality, file in found.items()}
+
+
+def write_table(source: Path, table: np.ndarray, file: Path, tokens: Sequence[str]) -> str:
+    """Writes the features of some items, (n, width), as fp32, with their tokens. Returns the name of the file.
+
+    Raises:
+        InputError: there are NaN or infinite values in the ``source`` that they are from.
+    """
+    with np.errstate(over="ignore", invalid="ignore"):
+        table = np.ascontiguousarray(table, dtype=np.float32)
+    broken = np.flatnonzero(~np.isfinite(table).all(axis=1))
+    if len(broken):
+        raise InputError(f"{source}: NaN or infinite values in {len(broken)} rows, of the items {listed(tokens[i] for i in broken[:5])}")
+    metadata = {"item_tokens": json.dumps(list(tokens), ensure_ascii=False)}
+    write_whole(file, partial(save_file, {"features": table}, metadata=metadata))
+    return file.name
 
 
 def _open_array(file: Path) -> np.ndarray:

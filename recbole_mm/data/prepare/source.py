@@ -107,6 +107,13 @@ SOURCES: dict[str, Source] = {
         user="userID", item="itemID", rating="rating", time="timestamp",
         text=("title", "name", "brand", "categories", "tags", "description", "text"),
     ),
+    "unisrec": Source(
+        "a UniSRec or MISSRec folder: <name>.train.inter, .valid.inter, .test.inter with item_id_list, .text, .feat1CLS, .item2index",
+        _patterns("*.train.inter", delimiter="\t", quote=""),
+        _patterns("*.text", delimiter="\t", quote=""),
+        user="user_id", item="item_id", item_key="item_id",
+        text=("text",),
+    ),
     "movielens": Source(
         "MovieLens: ratings.csv, movies.csv (or ratings.dat, movies.dat), posters named by movieId",
         (
