@@ -17,13 +17,13 @@ from recbole_mm.model.feature_model import FeatureModel
 from recbole_mm.model.loss import log_inclusion, sampled_softmax_loss
 from recbole_mm.model.positives import UserPositives
 from recbole_mm.model.sequential.histories import Histories, NextItems
-from recbole_mm.model.sequential.loss import catalogue_loss, negatives_loss
+from recbole_mm.model.sequential.loss import catalogue_loss, negatives_loss, with_bias
 
 LOSS_TYPE = "CE: over the catalogue; SSM: over the batch; auto: SSM where an encoder trains, else CE; see docs/sequences.md."
 
 
 class SequenceRecommender(FeatureModel, SequentialRecommender):
-    """score(u, i) = h(u) . e_i, h(u) = encode(e_1 ... e_t), where 1 ... t is the user's history.
+    """score(u, i) = h(u) . e_i + r n_i, h(u) = encode(e_1 ... e_t), where 1 ... t is the user's history, and n_i how often i is in it.
 
     The row e_i of an item is the sum of an id embedding (``use_id``) and one linear map per modality of its features. The same rows are
     read as the history and scored, as in SASRec. With ``use_id: False`` no parameter belongs to a single item, so items without
@@ -38,7 +38,13 @@ class SequenceRecommender(FeatureModel, SequentialRecommender):
     - sampled_softmax: among the item and ``sample_num`` negatives of RecBole's sampler (``train_neg_sample_args``), which the steps of a
       history share. With one negative this is BPR.
 
-    Scores are dot products, or cosines (``loss_scores``), over ``loss_temperature``. Ranking follows ``loss_scores``.
+    h . e is a dot product, or a cosine (``loss_scores``), over ``loss_temperature``, in the loss and in ranking.
+
+    r is one learned number: how likely it is that somebody comes back to what they had (``repeat_bias``). Since rows are read and scored
+    alike, content finds that nothing is as much like the latest item as that item, and does not unlearn it: where nobody buys a thing
+    twice, recommendations would begin with what the user has. r starts at the logarithm of the share of such interactions in training.
+    Ids can learn this by themselves, so ``auto`` leaves r out without content, as in RecBole. With SSM and r, what a history holds is among
+    the negatives of its steps.
 
     Subclasses implement ``encode``, and call ``initialise`` at the end of ``__init__``.
     """
@@ -51,6 +57,7 @@ class SequenceRecommender(FeatureModel, SequentialRecommender):
         "loss_type": Key("auto", choice("auto", "CE", "SSM", "sampled_softmax"), LOSS_TYPE),
         "loss_scores": Key("dot", choice("dot", "cosine"), "What scores are, in the loss and in ranking."),
         "loss_temperature": Key(1.0, POSITIVE, "What the loss divides scores by."),
+        "repeat_bias": Key("auto", choice("auto", True, False), "Learn how likely an item comes again; auto: where there is content."),
         "initializer_range": Key(0.02, AMOUNT, "Standard deviation of weights and embeddings at the start."),
     }
 
@@ -71,6 +78,10 @@ class SequenceRecommender(FeatureModel, SequentialRecommender):
         shares = np.bincount(items, minlength=self.n_items) / max(len(items), 1)
         self.register_buffer("popularity", torch.tensor(shares, dtype=torch.float32), persistent=False)
         self.known = UserPositives(users, items, self.n_items)
+        wanted = config["repeat_bias"]
+        self.repeat_bias = (
+            nn.Parameter(repeat_rate(users, items).log()) if (not self.recboles_rows if wanted == "auto" else wanted) else None
+        )
         if self.use_id:
             self.item_embedding = nn.Embedding(self.n_items, size, padding_idx=0)
         if features is not None:
@@ -158,16 +169,22 @@ class SequenceRecommender(FeatureModel, SequentialRecommender):
             own, targets, *others = found.split([len(part) for part in wanted])
             rows, places = self.item_rows(items), torch.zeros_like(histories.items)
             places[histories.present] = own
-        states = self.states(rows, places, histories)[batch.rows, batch.steps]
-        states = self.scored(states) / self.temperature
-        rows = self.scored(rows)
+        states = self.scored(self.states(rows, places, histories)[batch.rows, batch.steps]) / self.temperature
+        rows, seen = self.scored(rows), (places[batch.rows], self.seen(batch))
         if self.loss_type == "CE":
-            return catalogue_loss(states, rows, targets)
+            return catalogue_loss(states, rows, targets, seen, self.repeat_bias)
         if self.loss_type == "SSM":
             log_sampling = log_inclusion(self.popularity[items], len(present) + len(batch.targets))
             masked = self.known.among(batch.users, items)[batch.rows]
-            return sampled_softmax_loss(states @ rows.T, targets, log_sampling, masked)
+            scores = with_bias(states @ rows.T, seen, self.repeat_bias)
+            if self.repeat_bias is not None:
+                masked = masked & (with_bias(torch.zeros_like(scores), seen, scores.new_ones(())) == 0)
+            return sampled_softmax_loss(scores, targets, log_sampling, masked)
         return negatives_loss(states, rows[targets], rows[others[0].view_as(negatives)][batch.rows])
+
+    def seen(self, batch: NextItems) -> Tensor:
+        """Which items of its history each step knows: bool (m, l)."""
+        return torch.arange(batch.histories.items.shape[1], device=batch.steps.device) <= batch.steps.unsqueeze(1)
 
     def next_items(self, interaction) -> NextItems:
         """The histories of a training batch, and the steps that have a loss."""
@@ -188,10 +205,10 @@ class SequenceRecommender(FeatureModel, SequentialRecommender):
         """The histories in a batch of RecBole's."""
         return Histories(interaction[self.ITEM_SEQ], interaction[self.ITEM_SEQ_LEN], optional(interaction, self.time_field))
 
-    def user_states(self, interaction) -> Tensor:
-        """h(u) for the histories in a batch, as scores take it: (b, hidden_size)."""
-        histories = self.histories(interaction)
-        return self.scored(histories.last(self.states(self.catalogue(), histories.items, histories)))
+    def user_states(self, histories: Histories) -> Tensor:
+        """h(u), as scores take it: (b, hidden_size)."""
+        states = histories.last(self.states(self.catalogue(), histories.items, histories))
+        return self.scored(states) / self.temperature
 
     def catalogue(self) -> Tensor:
         """``item_rows()``, which are computed once per evaluation: (n_items, hidden_size)."""
@@ -206,11 +223,16 @@ class SequenceRecommender(FeatureModel, SequentialRecommender):
 
     def predict(self, interaction) -> Tensor:
         """Scores of histories and an item each: (b,)."""
-        return (self.user_states(interaction) * self.scored(self.catalogue())[interaction[self.ITEM_ID]]).sum(-1)
+        histories, items = self.histories(interaction), interaction[self.ITEM_ID]
+        scores = (self.user_states(histories) * self.scored(self.catalogue())[items]).sum(-1)
+        again = (histories.items == items.unsqueeze(1)).sum(1)
+        return scores if self.repeat_bias is None else scores + self.repeat_bias * again
 
     def full_sort_predict(self, interaction) -> Tensor:
         """Scores of histories and the whole catalogue: (b, n_items)."""
-        return self.user_states(interaction) @ self.scored(self.catalogue()).T
+        histories = self.histories(interaction)
+        scores = self.user_states(histories) @ self.scored(self.catalogue()).T
+        return with_bias(scores, (histories.items, histories.present), self.repeat_bias)
 
     def forget_features(self) -> None:
         super().forget_features()
@@ -227,3 +249,9 @@ class SequenceRecommender(FeatureModel, SequentialRecommender):
 def optional(interaction, field: str) -> Tensor | None:
     """A column of a batch; None where it has no such column. An Interaction is no Mapping, and has no ``get``."""
     return interaction[field] if field in interaction else None  # noqa: SIM401
+
+
+def repeat_rate(users: np.ndarray, items: np.ndarray) -> Tensor:
+    """The share of interactions with an item that the user had before, estimated so that it is never 0 or 1: a scalar."""
+    repeats = len(users) - len(np.unique(np.stack([users, items]), axis=1).T)
+    return torch.tensor((repeats + 1) / (len(users) + 2), dtype=torch.float32)

@@ -63,6 +63,9 @@ class BERT4RecM(SASRecM):
         histories = Cloze(items, short.lengths + 1, hidden=hidden)
         return NextItems(histories, batch.users, *hidden.nonzero(as_tuple=True), items[hidden], batch.negatives)
 
+    def seen(self, batch: NextItems) -> Tensor:
+        return (batch.histories.present & ~batch.histories.hidden)[batch.rows]
+
     def draw_hidden(self, histories: Histories) -> Tensor:
         """Which items of histories to hide: bool (b, l), at least one of each."""
         b, device = len(histories.items), histories.items.device

@@ -51,11 +51,13 @@ def test_a_row_per_user_has_the_losses_of_its_prefixes(shop, keys):
     assert model.calculate_loss(batch).item() == pytest.approx(other.calculate_loss(prefixes).item(), rel=1e-12)
 
 
+@pytest.mark.parametrize("repeat_bias", [True, False])
 @pytest.mark.parametrize("loss_type", ["CE", "SSM", "sampled_softmax"])
-def test_losses_beside_slow_references_that_know_no_distinct_items(shop, loss_type):
+def test_losses_beside_slow_references_that_know_no_distinct_items(shop, loss_type, repeat_bias):
     """Every history and every target is encoded by itself."""
     arguments = {"distribution": "uniform", "sample_num": 5}
-    model, batch = float64(shop, encoder_training="pretrained", loss_type=loss_type, loss_temperature=0.5, train_neg_sample_args=arguments)
+    model, batch = float64(shop, encoder_training="pretrained", loss_type=loss_type, loss_temperature=0.5, repeat_bias=repeat_bias,
+                           train_neg_sample_args=arguments)  # fmt: skip
     with torch.no_grad():
         model.item_embedding.weight.mul_(20)
     found = model.calculate_loss(batch)
@@ -75,17 +77,18 @@ def test_losses_beside_slow_references_that_know_no_distinct_items(shop, loss_ty
             part = type(batch)({**part, "item_id_list": history[:, : step + 1], "item_length": torch.tensor([step + 1])})
             histories = model.histories(part)
             state = histories.last(model.encode(rows[history[:, : step + 1]], histories))[0] / 0.5
-            target = int(batch["next_item_ids"][place, step])
+            target, had = int(batch["next_item_ids"][place, step]), history[0, : step + 1].tolist()
             if loss_type == "CE":
-                losses.append(functional.cross_entropy((rows @ state)[None], torch.tensor([target])))
+                allowed, chance = list(range(model.n_items)), torch.ones(model.n_items)
             elif loss_type == "sampled_softmax":
-                scores = rows[[target, *batch["neg_item_id"][place].tolist()]] @ state
-                losses.append(functional.cross_entropy(scores[None], torch.tensor([0])))
+                allowed = [target, *batch["neg_item_id"][place].tolist()]
+                chance = torch.ones(len(allowed))
             else:
-                allowed = [item for item in candidates if item == target or item not in own[user]]
+                allowed = [item for item in candidates if item == target or item not in own[user] or (repeat_bias and item in had)]
                 chance = 1 - (1 - model.popularity[allowed]) ** len(every)
-                scores = rows[allowed] @ state - chance.log()
-                losses.append(functional.cross_entropy(scores[None], torch.tensor([allowed.index(target)])))
+            again = torch.tensor([had.count(item) for item in allowed]) * (model.repeat_bias if repeat_bias else 0.0)
+            scores = rows[allowed] @ state + again - chance.log()
+            losses.append(functional.cross_entropy(scores[None], torch.tensor([allowed.index(target)])))
     assert found.item() == pytest.approx(torch.stack(losses).mean().item(), rel=1e-9)
 
 
