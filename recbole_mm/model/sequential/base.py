@@ -78,10 +78,8 @@ class SequenceRecommender(FeatureModel, SequentialRecommender):
         shares = np.bincount(items, minlength=self.n_items) / max(len(items), 1)
         self.register_buffer("popularity", torch.tensor(shares, dtype=torch.float32), persistent=False)
         self.known = UserPositives(users, items, self.n_items)
-        wanted = config["repeat_bias"]
-        self.repeat_bias = (
-            nn.Parameter(repeat_rate(users, items).log()) if (not self.recboles_rows if wanted == "auto" else wanted) else None
-        )
+        learns = features is not None if config["repeat_bias"] == "auto" else config["repeat_bias"]
+        self.repeat_bias = nn.Parameter(repeat_rate(users, items).log()) if learns else None
         if self.use_id:
             self.item_embedding = nn.Embedding(self.n_items, size, padding_idx=0)
         if features is not None:

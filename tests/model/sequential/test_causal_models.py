@@ -102,7 +102,7 @@ def test_one_row_per_user_has_the_losses_of_the_prefixes(name, shop):
 @pytest.mark.parametrize("name", ["SASRecM", "HSTU"])
 def test_encoding_each_item_once_changes_nothing(name, shop, small_encoders):
     """The in-batch loss and the encoder's gradient, where every place of every history encodes its item by itself."""
-    keys = {"feature_files": None, "encoder_training": "end2end", "loss_type": "SSM", "hidden_size": 8}
+    keys = {"feature_files": None, "encoder_training": "end2end", "loss_type": "SSM", "hidden_size": 8, "repeat_bias": False}
     model, train = causal(shop, name, **keys)
     batch = next(iter(train))
     fast = model.calculate_loss(batch)
