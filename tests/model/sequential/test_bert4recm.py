@@ -70,10 +70,11 @@ def test_users_are_the_state_of_a_mask_behind_their_history(shop):
         torch.testing.assert_close(state, wanted[0, -1])
 
 
+@pytest.mark.parametrize("repeat_bias", [True, False])
 @pytest.mark.parametrize("loss_type", ["CE", "sampled_softmax", "SSM"])
-def test_the_loss_is_a_mean_over_what_is_hidden(shop, loss_type):
+def test_the_loss_is_a_mean_over_what_is_hidden(shop, loss_type, repeat_bias):
     keys = {"train_neg_sample_args": {"distribution": "uniform", "sample_num": 3}} if loss_type == "sampled_softmax" else {}
-    model, batch = cloze(shop, loss_type=loss_type, mask_ratio=0.3, **keys)
+    model, batch = cloze(shop, loss_type=loss_type, mask_ratio=0.3, repeat_bias=repeat_bias, **keys)
     torch.manual_seed(4)
     ours = model.calculate_loss(batch)
     torch.manual_seed(4)
@@ -83,17 +84,18 @@ def test_the_loss_is_a_mean_over_what_is_hidden(shop, loss_type):
     n_read = int(found.histories.present.sum()) + len(found.targets)
     for row, step, target in zip(found.rows.tolist(), found.steps.tolist(), found.targets.tolist(), strict=True):
         n = int(found.histories.lengths[row])
-        one = Cloze(*(part[row : row + 1, :n] for part in (found.histories.items,)), found.histories.lengths[row : row + 1],
-                    hidden=found.histories.hidden[row : row + 1, :n])  # fmt: skip
+        one = Cloze(found.histories.items[[row], :n], torch.tensor([n]), hidden=found.histories.hidden[[row], :n])
         state = model.encode(rows[one.items], one)[0, step]
+        shown = one.items[0][~one.hidden[0]].tolist()
         if loss_type == "CE":
-            candidates, shift = list(range(model.n_items)), 0
+            candidates, chance = list(range(model.n_items)), 1
         elif loss_type == "sampled_softmax":
-            candidates, shift = [target, *found.negatives[row].tolist()], 0
+            candidates, chance = [target, *found.negatives[row].tolist()], 1
         else:
-            own = {*one.items[0].tolist()}
-            candidates = [item for item in read if item == target or item not in own]
-            shift = torch.log(1 - (1 - model.popularity[candidates].double()) ** n_read)
-        logits = rows[candidates] @ state - shift
+            others = {*one.items[0].tolist()} - {target, *(shown if repeat_bias else ())}
+            candidates = [item for item in read if item not in others]
+            chance = 1 - (1 - model.popularity[candidates].double()) ** n_read
+        again = torch.tensor([shown.count(item) for item in candidates]) * (model.repeat_bias if repeat_bias else 0)
+        logits = rows[candidates] @ state + again - torch.as_tensor(chance).log()
         losses.append(functional.cross_entropy(logits.unsqueeze(0), torch.tensor([candidates.index(target)])))
     assert ours.item() == pytest.approx(torch.stack(losses).mean().item(), rel=1e-6)
