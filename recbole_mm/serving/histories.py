@@ -14,19 +14,20 @@ class Histories:
     Args:
         users, items: int64 (n,) internal ids of the interactions, in the order of time.
         n_users: the number of users, padding included.
+        times: of the interactions (n,), as a model reads them; None where they are not known.
     """
 
-    def __init__(self, users: Tensor, items: Tensor, n_users: int) -> None:
+    def __init__(self, users: Tensor, items: Tensor, n_users: int, times: Tensor | None = None) -> None:
         order = torch.argsort(users, stable=True)
-        self.items = items[order]
+        self.items, self.times = items[order], None if times is None else times[order]
         self.starts = torch.zeros(n_users + 1, dtype=torch.int64)
         torch.cumsum(torch.bincount(users, minlength=n_users), 0, out=self.starts[1:])
 
     @classmethod
-    def of_parts(cls, starts: Tensor, items: Tensor) -> "Histories":
+    def of_parts(cls, starts: Tensor, items: Tensor, times: Tensor | None = None) -> "Histories":
         """Those whose attributes these are: user u has ``items[starts[u] : starts[u + 1]]``."""
         made = cls.__new__(cls)
-        made.starts, made.items = starts, items
+        made.starts, made.items, made.times = starts, items, times
         return made
 
     @classmethod
@@ -34,16 +35,24 @@ class Histories:
         """Those of a RecBole data set, whether its parts have been built or not, by the exact times where it has kept them (see
         ``TimeOrder``)."""
         if getattr(dataset, "in_order", None) is not None:
-            return cls(*dataset.in_order, dataset.user_num)
+            users, items, times = dataset.in_order
+            return cls(users, items, dataset.user_num, times)
         rows, fields = dataset.inter_feat, (dataset.uid_field, dataset.iid_field)
         users, items = (torch.as_tensor(np.asarray(rows[field])).long() for field in fields)
         times = np.asarray(rows[dataset.time_field]) if dataset.time_field in rows else np.arange(len(users))
         users, items, times = _with_lists(dataset, users, items, times)
         order = torch.from_numpy(np.argsort(times, kind="stable"))
-        return cls(users[order], items[order], dataset.user_num)
+        known = dataset.time_field in rows and np.isfinite(times).all()
+        return cls(users[order], items[order], dataset.user_num, torch.from_numpy(times).float()[order] if known else None)
 
     def __getitem__(self, user: int) -> Tensor:
         return self.items[self.starts[user] : self.starts[user + 1]]
+
+    def times_of(self, users: Tensor) -> list[Tensor] | None:
+        """The times of each of some users' items; None where they are not known."""
+        if self.times is None:
+            return None
+        return [self.times[self.starts[user] : self.starts[user + 1]] for user in users.tolist()]
 
     def of(self, users: Tensor) -> tuple[Tensor, Tensor]:
         """All (place, item) pairs of several users: the user's place among ``users``, and an item that the user has. int64 (m,) each."""

@@ -153,28 +153,35 @@ class Recommender:
 
     def _of_users(self, ids: Tensor, k: int, exclude_seen: bool, allowed: Tensor) -> Found:
         places, seen = self.scores.histories.of(ids if exclude_seen else ids[:0])
-        return self._ranker.of_users(ids, k, allowed, (places, self._served.current(seen)))
+        return self._ranker.of_users(ids, k, allowed, (places, self._served.current(seen)), exclude_seen)
 
     @up_to_date
     def recommend_for(
-        self, history: Sequence[str], k: int = 10, exclude_seen: bool = True, candidates: Iterable[str] | None = None
-    ) -> pd.DataFrame:
+        self, history: Sequence[str], k: int = 10, exclude_seen: bool = True, candidates: Iterable[str] | None = None,
+        times: Sequence[float] | None = None,
+    ) -> pd.DataFrame:  # fmt: skip
         """The best items for anybody who has the items of ``history``, the oldest first: new and anonymous users.
 
         A sequential model reads the history itself, and so do models of item similarities (EASE, ItemKNN) and autoencoders. For a model
         with vectors of users, theirs is found from the items' vectors (see ``UserMap``).
 
+        Args:
+            times: when each item of the history was taken, in the units of the data set; HSTU reads them. None where they are not known.
+
         Returns:
             The columns ``item, rank, score``.
 
         Raises:
-            InputError: an empty history, an unknown item, or a model that cannot score for users it was not trained with.
+            InputError: an empty history, an unknown item, times that are not one per item, or a model that cannot score for users it was
+                not trained with.
         """
         own = self._served.rows(history)
         if not len(own):
             raise InputError("an empty history: name at least one item")
-        allowed = self._served.among(candidates)
-        return self._table(self._ranker.of_history(own, _checked(k), allowed, own if exclude_seen else own[:0]))
+        if times is not None and len(times) != len(own):
+            raise InputError(f"{len(times)} times of {len(own)} items of the history: give one for each, or none")
+        when, allowed = None if times is None else torch.tensor(times, dtype=torch.float32), self._served.among(candidates)
+        return self._table(self._ranker.of_history(own, _checked(k), allowed, own if exclude_seen else own[:0], when))
 
     @up_to_date
     def similar(self, item: str, k: int = 10, by: str = "model") -> pd.DataFrame:

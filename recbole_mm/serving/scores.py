@@ -30,8 +30,11 @@ class Scores:
     def of_users(self, users: Tensor) -> Tensor:
         """Scores of known users (n,) and the catalogue: (n, n_items), on the CPU. A sequential model reads all that a user has."""
 
-    def of_histories(self, histories: Sequence[Tensor]) -> Tensor:
+    def of_histories(self, histories: Sequence[Tensor], times: Sequence[Tensor] | None = None) -> Tensor:
         """Scores of anybody who has these items, the oldest first: (n, n_items), on the CPU.
+
+        Args:
+            times: of the items, for a sequential model; None where they are not known.
 
         Raises:
             InputError: the model has no way to score for users that it was not trained with.
@@ -39,7 +42,7 @@ class Scores:
         if self.similarities is not None:
             return self.similarities.of_histories(histories)
         if self.reads_histories:
-            return self._read(histories)
+            return self._read(histories, times)
         items = self.vectors()[1]
         return self.user_vectors(histories, items) @ items.T
 
@@ -53,8 +56,13 @@ class Scores:
     def are_products(self) -> bool:
         """Whether the scores of users are known to be the product of ``vectors()``, so that the model need not be asked."""
 
+    @property
+    @abstractmethod
+    def has_repeat_bias(self) -> bool:
+        """Whether the score of an item that a user has already is the product of ``vectors()`` and a bias."""
+
     def vectors(self) -> tuple[Tensor, Tensor]:
-        """The vectors of users (n_users, d) and items (n_items, d) whose dot product is the score, on the CPU.
+        """The vectors of users (n_users, d) and items (n_items, d) whose dot product is the score, on the CPU (see ``has_repeat_bias``).
 
         Raises:
             InputError: the model's score is no dot product.
@@ -74,8 +82,8 @@ class Scores:
             return False
         return True
 
-    def user_vectors(self, histories: Sequence[Tensor], items: Tensor) -> Tensor:
-        """Vectors (n, d) of anybody who has these items, which are rows of ``items`` (m, d).
+    def user_vectors(self, histories: Sequence[Tensor], items: Tensor, times: Sequence[Tensor] | None = None) -> Tensor:
+        """Vectors (n, d) of anybody who has these items, which are rows of ``items`` (m, d), as ``of_histories`` takes them.
 
         Raises:
             InputError: the model's score is no dot product.
@@ -89,5 +97,5 @@ class Scores:
         """What ``vectors`` returns; None for a model whose score is no dot product."""
 
     @abstractmethod
-    def _read(self, histories: Sequence[Tensor]) -> Tensor:
+    def _read(self, histories: Sequence[Tensor], times: Sequence[Tensor] | None) -> Tensor:
         """What ``of_histories`` returns, of a model that reads histories itself."""

@@ -62,10 +62,12 @@ def full_sort(net, dataset, folder: Path) -> pd.DataFrame:
     users, items = (dataset.field2id_token[field][1:] for field in ("user_id", "item_id"))
     columns = {"user_id": torch.arange(1, len(users) + 1)}
     if hasattr(net, "ITEM_SEQ"):
-        histories = rows.sort_values("timestamp").groupby("user_id")["item_id"].agg(list)
-        own = [[dataset.token2id("item_id", item) for item in histories[user]] for user in users]
+        histories = rows.sort_values("timestamp").groupby("user_id")[["item_id", "timestamp"]].agg(list)
+        own = [[dataset.token2id("item_id", item) for item in histories.loc[user, "item_id"]] for user in users]
+        times = [histories.loc[user, "timestamp"] for user in users]
         longest = dataset.config["MAX_ITEM_LIST_LENGTH"]
-        columns[net.ITEM_SEQ] = torch.tensor([some + [0] * (longest - len(some)) for some in own])
+        for name, lists in ((net.ITEM_SEQ, own), ("timestamp_list", times)):
+            columns[name] = torch.tensor([some + [0] * (longest - len(some)) for some in lists])
         columns[net.ITEM_SEQ_LEN] = torch.tensor([len(some) for some in own])
     with torch.no_grad():
         scores = net.full_sort_predict(Interaction(columns)).view(len(users), -1)[:, 1:]

@@ -12,7 +12,7 @@ from torch.nn import functional
 from recbole_mm.config.kinds import AMOUNT, COUNT, POSITIVE, SWITCH, Key, choice
 from recbole_mm.data.sequential_dataset import MultiModalSequentialDataset, next_items
 from recbole_mm.errors import InputError
-from recbole_mm.model.base import ModalityProjection, tensor_versions
+from recbole_mm.model.base import ModalityProjection, nearest_mean, tensor_versions
 from recbole_mm.model.feature_model import FeatureModel
 from recbole_mm.model.loss import log_inclusion, sampled_softmax_loss
 from recbole_mm.model.positives import UserPositives
@@ -147,7 +147,21 @@ class SequenceRecommender(FeatureModel, SequentialRecommender):
             parts = (*parts, self.item_embedding.weight if item_ids is None else self.item_embedding(item_ids))
         return sum(parts)
 
-    def scored(self, rows: Tensor) -> Tensor:
+    @torch.no_grad()
+    def item_vectors(self, features: Mapping[str, Tensor]) -> Tensor:
+        """e_i of items that the model was not trained with, from their features: (n, hidden_size). With ``use_id``, the id embedding is
+        that of the known items whose features are nearest (see ``nearest_mean``).
+
+        Args:
+            features: rows (n, width) of each modality in use, as ``item_features.table`` has them.
+        """
+        self.require_features()
+        parts = list(self.content(features).values())
+        if self.use_id:
+            parts.append(nearest_mean(features, self.item_features.table(), self.item_embedding.weight, self.interacted))
+        return sum(parts)
+
+    def ranked(self, rows: Tensor) -> Tensor:
         """States or item rows as scores take them."""
         return functional.normalize(rows, dim=-1) if self.cosine else rows
 
@@ -167,8 +181,8 @@ class SequenceRecommender(FeatureModel, SequentialRecommender):
             own, targets, *others = found.split([len(part) for part in wanted])
             rows, places = self.item_rows(items), torch.zeros_like(histories.items)
             places[histories.present] = own
-        states = self.scored(self.states(rows, places, histories)[batch.rows, batch.steps]) / self.temperature
-        rows, seen = self.scored(rows), (places[batch.rows], self.seen(batch))
+        states = self.ranked(self.states(rows, places, histories)[batch.rows, batch.steps]) / self.temperature
+        rows, seen = self.ranked(rows), (places[batch.rows], self.seen(batch))
         if self.loss_type == "CE":
             return catalogue_loss(states, rows, targets, seen, self.repeat_bias)
         if self.loss_type == "SSM":
@@ -206,7 +220,7 @@ class SequenceRecommender(FeatureModel, SequentialRecommender):
     def user_states(self, histories: Histories) -> Tensor:
         """h(u), as scores take it: (b, hidden_size)."""
         states = histories.last(self.states(self.catalogue(), histories.items, histories))
-        return self.scored(states) / self.temperature
+        return self.ranked(states) / self.temperature
 
     def catalogue(self) -> Tensor:
         """``item_rows()``, which are computed once per evaluation: (n_items, hidden_size)."""
@@ -222,14 +236,14 @@ class SequenceRecommender(FeatureModel, SequentialRecommender):
     def predict(self, interaction) -> Tensor:
         """Scores of histories and an item each: (b,)."""
         histories, items = self.histories(interaction), interaction[self.ITEM_ID]
-        scores = (self.user_states(histories) * self.scored(self.catalogue())[items]).sum(-1)
+        scores = (self.user_states(histories) * self.ranked(self.catalogue())[items]).sum(-1)
         again = (histories.items == items.unsqueeze(1)).sum(1)
         return scores if self.repeat_bias is None else scores + self.repeat_bias * again
 
     def full_sort_predict(self, interaction) -> Tensor:
         """Scores of histories and the whole catalogue: (b, n_items)."""
         histories = self.histories(interaction)
-        scores = self.user_states(histories) @ self.scored(self.catalogue()).T
+        scores = self.user_states(histories) @ self.ranked(self.catalogue()).T
         return with_bias(scores, (histories.items, histories.present), self.repeat_bias)
 
     def forget_features(self) -> None:

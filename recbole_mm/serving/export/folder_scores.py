@@ -1,6 +1,6 @@
 """Scores by what an exported folder holds of a model."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 
@@ -20,20 +20,24 @@ class FolderScores(Scores):
 
     Args:
         folder: the exported one.
-        reads: whether the model reads histories itself.
+        manifest: what the folder says of itself.
         model: of the folder.
     """
 
     def __init__(
-        self, folder: Path, name: str, n_items: int, histories: Histories, similarities: ItemSimilarities | None, reads: bool,
+        self, folder: Path, manifest: Mapping[str, object], n_items: int, histories: Histories, similarities: ItemSimilarities | None,
         model: FolderModel,
     ) -> None:  # fmt: skip
-        super().__init__(name, n_items, histories, similarities)
-        self.folder, self._reads, self._model = folder, reads, model
+        super().__init__(manifest["model"], n_items, histories, similarities)
+        self.folder, self._manifest, self._model = folder, manifest, model
 
     @property
     def reads_histories(self) -> bool:
-        return self._reads
+        return self._manifest["reads_histories"]
+
+    @property
+    def has_repeat_bias(self) -> bool:
+        return self._manifest.get("repeat_bias", False)
 
     @property
     def are_products(self) -> bool:
@@ -42,7 +46,7 @@ class FolderScores(Scores):
     def of_users(self, users: Tensor) -> Tensor:
         if self.similarities is not None:
             return self.similarities.of_users(users)
-        if not self.has_vectors():
+        if self.has_repeat_bias or not self.has_vectors():
             return self._network.of_users(users)
         vectors, items = self.vectors()
         return vectors[users] @ items.T
@@ -53,8 +57,12 @@ class FolderScores(Scores):
         tables = load_file(self.folder / VECTORS)
         return tables["users"], tables["items"]
 
-    def _read(self, histories: Sequence[Tensor]) -> Tensor:
-        return self._network.of_histories(histories)
+    def user_vectors(self, histories: Sequence[Tensor], items: Tensor, times: Sequence[Tensor] | None = None) -> Tensor:
+        scores = self._network if self.reads_histories and self.similarities is None else super()
+        return scores.user_vectors(histories, items, times)
+
+    def _read(self, histories: Sequence[Tensor], times: Sequence[Tensor] | None) -> Tensor:
+        return self._network.of_histories(histories, times)
 
     @cached_property
     def _network(self) -> ModelScores:

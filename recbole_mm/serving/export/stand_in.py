@@ -31,10 +31,13 @@ def described(dataset: Dataset) -> dict[str, object]:
 
 def columns(dataset: Dataset, sequential: bool) -> dict[str, Tensor]:
     """The columns of the training interactions, of users and items where they have some, and of a knowledge graph. Sequential models read
-    interactions in training alone, so that no row of them is kept."""
+    interactions in training alone, so that no more of them are kept than say which items have some."""
     parts = {part: getattr(dataset, name, None) for part, name in PARTS.items()}
     found = {f"{part}/{field}": rows[field] for part, rows in parts.items() if isinstance(rows, Interaction) for field in rows}
-    return {name: column[:0] if sequential and name.startswith("inter/") else column for name, column in found.items()}
+    if not sequential:
+        return found
+    kept = np.unique(found[f"inter/{dataset.iid_field}"].numpy(), return_index=True)[1]
+    return {name: column[kept] if name.startswith("inter/") else column for name, column in found.items()}
 
 
 def stand_in(config, about: Mapping[str, object], tensors: Mapping[str, Tensor], features: Mapping[str, tuple[Tensor, Tensor]]) -> Dataset:

@@ -62,7 +62,10 @@ def write_folder(
             _save({"users": vectors[0], "items": vectors[1]}, new / VECTORS)
         elif scores.similarities is not None:
             _save(_similarity_tensors(scores.similarities), new / SIMILARITIES)
-        _save({"starts": scores.histories.starts, "items": scores.histories.items}, new / SEEN)
+        seen = {"starts": scores.histories.starts, "items": scores.histories.items}
+        if scores.reads_histories and scores.histories.times is not None:
+            seen["times"] = scores.histories.times
+        _save(seen, new / SEEN)
         features = {m: items.features(m) for m in items.modalities}
         if features:
             rows, present = ({m: f[i] for m, f in features.items()} for i in (0, 1))
@@ -105,6 +108,7 @@ def _about(parts: Parts, vectors: Tensor | None) -> dict[str, object]:
         "modalities": parts.items.modalities,
         "id_field": parts.items.source.id_field,
         "reads_histories": parts.scores.reads_histories,
+        "repeat_bias": parts.scores.has_repeat_bias,
     }
 
 

@@ -1,0 +1,127 @@
+"""Sequence models in use: known users, new ones, new items, and the times of histories, from a run and from its export."""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from recbole_mm.config.multimodal_config import MultiModalConfig
+from recbole_mm.errors import InputError
+from recbole_mm.serving import Recommender
+from recbole_mm.serving.export.write import write_folder
+from recbole_mm.serving.parts import run_parts
+from recbole_mm.testing.planted import settings, write_features, write_planted
+from recbole_mm.training.build import build_model
+from recbole_mm.training.loaders import create_dataset, data_preparation
+
+KEYS = {"modalities": ["a", "b"], "feature_files": {"a": "a.safetensors", "b": "b.safetensors"}, "encoder": None}
+SMALL = {"SASRecM": {"use_id": False}, "HSTU": {"use_id": False, "initializer_range": 0.3}, "UniSRec": {}}
+"""Models over content alone. Those of HSTU's weights that read times begin near 0 by default."""
+
+
+@pytest.fixture(scope="module")
+def shop(tmp_path_factory) -> Path:
+    folder = write_planted(tmp_path_factory.mktemp("served") / "shop", n_users=16, n_items=24)
+    write_features(folder)
+    return folder
+
+
+def rows_of(folder: Path) -> pd.DataFrame:
+    return pd.read_csv(folder / "shop.inter", sep="\t").rename(columns=lambda name: name.split(":")[0])
+
+
+@pytest.fixture()
+def served(shop, tmp_path):
+    """The recommender of a run as its seed makes it, that of its export, and the test loader."""
+
+    def make(model: str, **keys) -> tuple[Recommender, Recommender, object]:
+        asked = settings(shop, **{**KEYS, **SMALL[model], "hidden_size": 16, **keys})
+        config = MultiModalConfig(model, "shop", config_dict=asked)
+        data = create_dataset(config)
+        data.keeps_order = True
+        train, _, test = data_preparation(config, data)
+        run = Recommender(run_parts(config, build_model(config, train), data, train._dataset))
+        write_folder(run.parts, tmp_path / "export", {})
+        return run, Recommender.load(tmp_path / "export"), test
+
+    return make
+
+
+def same(one: pd.DataFrame, other: pd.DataFrame) -> None:
+    pd.testing.assert_frame_equal(one, other, check_dtype=False, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("model", SMALL)
+def test_a_history_is_ranked_as_in_evaluation(served, model):
+    """With the times where the model reads them, by anybody who has the history."""
+    run, folder, test = served(model)
+    data, net = test._dataset, run.parts.scores.model.eval()
+    tokens = data.field2id_token["item_id"]
+    batch = next(iter(test))[0]
+    with torch.no_grad():
+        expected = net.full_sort_predict(batch)
+    for row in range(3):
+        own = slice(int(batch["item_length"][row]))
+        history, times = tokens[batch["item_id_list"][row][own]].tolist(), batch["timestamp_list"][row][own].tolist()
+        for recommender in (run, folder):
+            found = recommender.recommend_for(history, 24, exclude_seen=False, times=times)
+            scores = expected[row][data.token2id("item_id", found["item"].tolist())].numpy()
+            np.testing.assert_allclose(found["score"], scores, rtol=1e-4, atol=1e-5)
+            assert len(found) == 24 and (np.diff(scores) < 1e-5).all()
+
+
+@pytest.mark.parametrize("model", SMALL)
+def test_a_known_user_is_somebody_with_their_history_and_its_times(served, shop, model):
+    run, folder, _ = served(model)
+    rows = rows_of(shop).query("user_id == 'u3'").sort_values("timestamp")
+    history, times = rows["item_id"].tolist(), rows["timestamp"].tolist()
+    for recommender in (run, folder):
+        known = recommender.recommend(["u3"], 9).drop(columns="user")
+        same(recommender.recommend_for(history, 9, times=times), known)
+        stretched = recommender.recommend_for(history, 9, times=[10**time for time in times])
+        apart = np.abs(stretched["score"] - known["score"]).max()
+        assert apart > 1e-3 if model == "HSTU" else apart < 1e-5, "HSTU alone reads times"
+        assert len(recommender.recommend_for(history, 9)) == 9, "times need not be known"
+        with pytest.raises(InputError, match="2 times of .* items of the history"):
+            recommender.recommend_for(history, times=times[:2])
+        assert recommender.similar("i5", 1, by="a")["item"][0] != "i5" and len(recommender.similar("i5", 3)) == 3
+
+
+@pytest.mark.parametrize("model", SMALL)
+def test_a_copy_of_an_item_is_ranked_as_the_item_is(served, model):
+    """No parameter belongs to an item, so it is by the same score, for anybody."""
+    for recommender in served(model)[:2]:
+        features = {m: rows[6].numpy() for m, (rows, _) in recommender.parts.items.source.features().items()}
+        original = recommender._served.tokens[6]
+        recommender.add_items([{"item_id": "copy", **features}])
+        assert recommender.similar("copy", 1)["item"][0] == original
+        tables = [recommender.recommend_for(["i1", "i9"], 25, exclude_seen=False, times=[2, 700]), recommender.recommend(["u1"], 25, False)]
+        for table in tables:
+            scores = table.set_index("item")["score"]
+            assert len(scores) == 25 and scores["copy"] == pytest.approx(scores[original], rel=1e-4, abs=1e-5)
+
+
+@pytest.mark.parametrize("model", ["SASRecM", "UniSRec"])
+def test_ids_of_a_copy_are_those_of_its_nearest_item(served, model):
+    found = []
+    for recommender in served(model, use_id=True)[:2]:
+        features = {m: rows[6].numpy() for m, (rows, _) in recommender.parts.items.source.features().items()}
+        recommender.add_items([{"item_id": "copy", **features}])
+        scores = recommender.recommend(["u1"], 25, False).set_index("item")["score"]
+        assert scores["copy"] == pytest.approx(scores[recommender._served.tokens[6]], rel=1e-3, abs=1e-4)
+        found.append(scores.sort_index())
+    pd.testing.assert_series_equal(*found, rtol=1e-4, atol=1e-5)
+
+
+def test_items_that_are_gone_are_not_recommended_and_new_ones_are(served):
+    run, folder, _ = served("SASRecM")
+    for recommender in (run, folder):
+        recommender.remove_items(["i3"])
+        features = {m: rows[6].numpy() for m, (rows, _) in recommender.parts.items.source.features().items()}
+        recommender.add_items([{"item_id": "copy", **features}])
+        ranked = set(recommender.recommend_for(["i1"], 30)["item"])
+        assert "copy" in ranked and "i3" not in ranked and len(recommender.recommend_for(["i3", "copy"], 5)) == 5
+        with pytest.raises(InputError, match="SASRecM knows none of the items of the history"):
+            recommender.recommend_for(["copy"], 5)
