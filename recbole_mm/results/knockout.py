@@ -119,6 +119,7 @@ def knock_out(checkpoint: str | Path, part: str = "test", show_progress: bool = 
         with kept_per_user(trainer) as per_user:
             result = trainer.evaluate(data, load_best_model=False)
         users = pd.DataFrame(per_user.metrics, index=names[rows_of(data)[0].cpu().numpy()] if len(per_user) else [])
+        users = users.groupby(level=0, sort=False).mean()  # of a sequential model, a user may have several rows
         return Measured({metric: float(value) for metric, value in result.items()}, users)
 
     model.eval()

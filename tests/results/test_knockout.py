@@ -113,3 +113,14 @@ def test_bad_input_is_one_line(runs, capsys, arguments: list[str], told: str):
     files = {name: result["files"]["checkpoint"] for name, result in runs.items()}
     assert main(["knockout", *(argument.format(**files) for argument in arguments)]) == 2
     assert capsys.readouterr().err.splitlines() == [told.format(**files)]
+
+
+def test_a_user_of_a_sequential_model_counts_once(tmp_path):
+    """However many interactions of theirs are tested, with a row each."""
+    folder = write_planted(tmp_path / "shop", n_users=8, n_items=24)
+    write_features(folder, tuple(NAMES))
+    keys = {**KEYS, "epochs": 1, "eval_args": {"split": {"RS": [0.4, 0.2, 0.4]}, "order": "TO"}}
+    result = run("SASRecM", "shop", config_dict=settings(folder, checkpoint_dir=str(tmp_path / "saved"), **keys))
+    found = knock_out(result["files"]["checkpoint"])
+    assert found.untouched.result == pytest.approx(result["test_result"])
+    assert len(found.untouched.users) == 8 and len(found.table()) == 2 * 4 * len(REPLACEMENTS)

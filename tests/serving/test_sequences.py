@@ -89,38 +89,48 @@ def test_a_known_user_is_somebody_with_their_history_and_its_times(served, shop,
         assert recommender.similar("i5", 1, by="a")["item"][0] != "i5" and len(recommender.similar("i5", 3)) == 3
 
 
+def add_copy(recommender: Recommender, of: str) -> None:
+    row = recommender._served.rows([of])
+    features = recommender.parts.items.source.features().items()
+    recommender.add_items([{"item_id": "copy", **{m: rows[row][0].numpy() for m, (rows, _) in features}}])
+
+
 @pytest.mark.parametrize("model", SMALL)
-def test_a_copy_of_an_item_is_ranked_as_the_item_is(served, model):
-    """No parameter belongs to an item, so it is by the same score, for anybody."""
+def test_a_copy_of_an_item_is_ranked_as_the_item_is(served, shop, model):
+    """No parameter belongs to an item, so it has the same score, for anybody who does not have it."""
+    rows = rows_of(shop)
+    nobodys = next(f"i{i}" for i in range(24) if f"i{i}" not in set(rows[rows["user_id"] == "u1"]["item_id"]) | {"i1", "i9"})
     for recommender in served(model)[:2]:
-        features = {m: rows[6].numpy() for m, (rows, _) in recommender.parts.items.source.features().items()}
-        original = recommender._served.tokens[6]
-        recommender.add_items([{"item_id": "copy", **features}])
-        assert recommender.similar("copy", 1)["item"][0] == original
+        add_copy(recommender, nobodys)
+        assert recommender.similar("copy", 1)["item"][0] == nobodys
         tables = [recommender.recommend_for(["i1", "i9"], 25, exclude_seen=False, times=[2, 700]), recommender.recommend(["u1"], 25, False)]
         for table in tables:
             scores = table.set_index("item")["score"]
-            assert len(scores) == 25 and scores["copy"] == pytest.approx(scores[original], rel=1e-4, abs=1e-5)
+            assert len(scores) == 25 and scores["copy"] == pytest.approx(scores[nobodys], rel=1e-4, abs=1e-5)
 
 
+@pytest.mark.parametrize("bias", [True, False])
 @pytest.mark.parametrize("model", ["SASRecM", "UniSRec"])
-def test_ids_of_a_copy_are_those_of_its_nearest_item(served, model):
+def test_the_folder_ranks_what_a_user_has_as_the_run_does(served, shop, model, bias):
+    """With the bias of items that come again, and with the ids of the nearest item for a new one."""
+    run, folder, _ = served(model, use_id=True, repeat_bias=bias)
+    own = rows_of(shop).query("user_id == 'u1'")["item_id"]
     found = []
-    for recommender in served(model, use_id=True)[:2]:
-        features = {m: rows[6].numpy() for m, (rows, _) in recommender.parts.items.source.features().items()}
-        recommender.add_items([{"item_id": "copy", **features}])
-        scores = recommender.recommend(["u1"], 25, False).set_index("item")["score"]
-        assert scores["copy"] == pytest.approx(scores[recommender._served.tokens[6]], rel=1e-3, abs=1e-4)
+    for recommender in (run, folder):
+        add_copy(recommender, own.iloc[0])
+        scores = recommender.recommend(["u1"], 25, exclude_seen=False).set_index("item")["score"]
+        apart = scores["copy"] - scores[own.iloc[0]]
+        assert apart > 1 if bias else abs(apart) < 1e-3, "the user does not have the copy"
         found.append(scores.sort_index())
-    pd.testing.assert_series_equal(*found, rtol=1e-4, atol=1e-5)
+        assert not set(recommender.recommend(["u1"], 25)["item"]) & set(own)
+    pd.testing.assert_series_equal(*found, check_dtype=False, rtol=1e-4, atol=1e-5)
 
 
 def test_items_that_are_gone_are_not_recommended_and_new_ones_are(served):
     run, folder, _ = served("SASRecM")
     for recommender in (run, folder):
         recommender.remove_items(["i3"])
-        features = {m: rows[6].numpy() for m, (rows, _) in recommender.parts.items.source.features().items()}
-        recommender.add_items([{"item_id": "copy", **features}])
+        add_copy(recommender, "i6")
         ranked = set(recommender.recommend_for(["i1"], 30)["item"])
         assert "copy" in ranked and "i3" not in ranked and len(recommender.recommend_for(["i3", "copy"], 5)) == 5
         with pytest.raises(InputError, match="SASRecM knows none of the items of the history"):
