@@ -178,9 +178,8 @@ class Recommender:
         own = self._served.rows(history)
         if not len(own):
             raise InputError("an empty history: name at least one item")
-        if times is not None and len(times) != len(own):
-            raise InputError(f"{len(times)} times of {len(own)} items of the history: give one for each, or none")
-        when, allowed = None if times is None else torch.tensor(times, dtype=torch.float32), self._served.among(candidates)
+        when = None if times is None else _checked_times(times, len(own))
+        allowed = self._served.among(candidates)
         return self._table(self._ranker.of_history(own, _checked(k), allowed, own if exclude_seen else own[:0], when))
 
     @up_to_date
@@ -270,6 +269,13 @@ class Recommender:
     def _table(self, found: Found) -> pd.DataFrame:
         _, columns, values = found
         return item_table(self._served.tokens[columns.numpy()], values)
+
+
+def _checked_times(times: Sequence[float], n: int) -> Tensor:
+    values = np.array(times, dtype=np.float64)
+    if values.shape != (n,) or not (np.abs(values) < np.finfo(np.float32).max).all():
+        raise InputError(f"{len(times)} times of {n} items of the history: give a finite number for each, or none")
+    return torch.from_numpy(values).float()
 
 
 def _checked(k: int) -> int:

@@ -78,7 +78,7 @@ def test_recommends_what_the_recommender_does(client, clip):
     assert not set(history) & set(tokens(client.get("/recommend/u3?k=1000")))
     assert set(tokens(client.get("/recommend/u3?k=1000&exclude_seen=false"))) == set(clip.items)
     assert tokens(client.post("/recommend", json={"history": ["i4", "i8"], "k": 3})) == list(clip.recommend_for(["i4", "i8"], 3)["item"])
-    few = client.post("/recommend", json={"history": ["i4"], "candidates": ["i4", "i9"], "exclude_seen": False})
+    few = client.post("/recommend", json={"history": ["i4"], "candidates": ["i4", "i9"], "exclude_seen": False, "times": [2.5]})
     assert sorted(tokens(few)) == ["i4", "i9"]
 
 
@@ -169,6 +169,8 @@ REFUSED = {
     "no history": (422, "history: Field required", lambda c: c.post("/recommend", json={})),
     "history of numbers": (422, "history.0: Input should be a valid string", lambda c: c.post("/recommend", json={"history": [1]})),
     "long history": (422, "history: List", lambda c: c.post("/recommend", json={"history": ["i4"] * (bounds.MAX_HISTORY + 1)})),
+    "times": (422, "1 times of 2 items of the history", lambda c: c.post("/recommend", json={"history": ["i4", "i8"], "times": [1]})),
+    "large times": (422, "a finite number", lambda c: c.post("/recommend", json={"history": ["i4"], "times": [1e300]})),
     "more keys": (422, "Extra inputs", lambda c: c.post("/recommend", json={"history": ["i4"], "pickle": 1})),
     "surrogates": (422, "history.0", lambda c: c.post("/recommend", content=b'{"history": ["\\ud800"]}', headers=JSON)),
     "no json": (422, "JSON decode error", lambda c: c.post("/recommend", content=b"{", headers=JSON)),

@@ -22,7 +22,7 @@ def recboles(model: str, dataset: str, keys: dict) -> dict:
 
 
 @pytest.mark.parametrize("model", ["SASRec", "GRU4Rec", "BERT4Rec"])
-def test_the_numbers_are_recboles(shop, model):
+def test_the_numbers_are_recboles(shop, model, capsys):
     keys = {"data_path": str(shop.parent), "epochs": 1, "train_batch_size": 16, "learning_rate": 0.01, "topk": [10],
             "use_gpu": False, "gpu_id": "", "state": "WARNING", "metric_decimal_place": 8, "valid_metric": "MRR@10", "eval_batch_size": 5,
             "show_progress": False, "train_neg_sample_args": None, "hidden_size": 8, "inner_size": 16, "n_layers": 1, "n_heads": 1,
@@ -32,3 +32,4 @@ def test_the_numbers_are_recboles(shop, model):
         ours = run(model, shop.name, config_dict={**keys, "fast_loop": fast}, saved=False)
         for name, expected in theirs.items():
             assert ours[name] == pytest.approx(expected, abs=1e-6), (name, fast)
+        assert "all items are ranked, histories not masked" in capsys.readouterr().out

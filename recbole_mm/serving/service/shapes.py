@@ -3,7 +3,7 @@
 from typing import Annotated
 
 from fastapi import Path, Query
-from pydantic import BaseModel, ConfigDict, Field, JsonValue, StrictBool, StrictInt
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, StrictBool, StrictFloat, StrictInt
 
 from recbole_mm.serving.service.bounds import MAX_CANDIDATES, MAX_HISTORY, MAX_K, MAX_LIMIT, MAX_ROWS, MAX_TEXT, MAX_TOKEN
 
@@ -72,6 +72,9 @@ class History(BaseModel):
     k: StrictInt = Field(10, ge=1, le=MAX_K, description="how many items; fewer where fewer are left")
     exclude_seen: StrictBool = Field(True, description="leave out the items of the history")
     candidates: list[Token] | None = Field(None, max_length=MAX_CANDIDATES, description="the only items to recommend; null for all")
+    times: list[StrictFloat | StrictInt] | None = Field(
+        None, max_length=MAX_HISTORY, description="when each item was taken, in the units of the data set, for models that read it"
+    )
 
     model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [{"history": ["i3", "i8"], "k": 5}]})
 

@@ -20,4 +20,5 @@ async def recommend(request: Request, user: PathUser, k: K = 10, exclude_seen: b
 async def recommend_for(request: Request, wanted: History) -> Answer:
     """The best items for anybody who has some items: new and anonymous users."""
     recommender = request.app.state.recommender
-    return ranking_of(recommender, recommender.recommend_for(wanted.history, wanted.k, wanted.exclude_seen, wanted.candidates))
+    table = recommender.recommend_for(wanted.history, wanted.k, wanted.exclude_seen, wanted.candidates, wanted.times)
+    return ranking_of(recommender, table)
