@@ -55,6 +55,9 @@ class FeatureModel(OurModel):
         """Whether a trained model ranks items that came later by their content, because no parameter belongs to a single item."""
         return False
 
+    def start_training(self) -> None:
+        """Called once, before the first epoch of a run that starts from nothing (neither ``resume`` nor ``init_from``)."""
+
     def start_epoch(self, epoch: int) -> None:
         """Called before every training epoch. Models override it to rebuild things such as item graphs."""
 

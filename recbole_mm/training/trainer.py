@@ -126,6 +126,8 @@ class MultiModalTrainer(TellsEpochs, RanksQuickly, ResumableTrainer):
 
     def _start_epoch(self, epoch: int) -> None:
         features = self.model.item_features
+        if epoch == 0 and not self.config["init_from"]:
+            self.model.start_training()
         if features is not None and features.trainable:
             features.live = epoch >= self.frozen.epochs
             if epoch == self.frozen.epochs > 0:

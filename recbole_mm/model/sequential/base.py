@@ -1,33 +1,29 @@
 """SequenceRecommender: the base class of the recommenders over histories."""
 
-from collections.abc import Iterable, Mapping
-
 import numpy as np
 import torch
-from recbole.model.abstract_recommender import SequentialRecommender
 from recbole.utils import InputType
 from torch import Tensor, nn
 from torch.nn import functional
 
-from recbole_mm.config.kinds import AMOUNT, COUNT, POSITIVE, SWITCH, Key, choice
+from recbole_mm.config.kinds import POSITIVE, Key, choice, or_auto
 from recbole_mm.data.sequential_dataset import MultiModalSequentialDataset, next_items
 from recbole_mm.errors import InputError
-from recbole_mm.model.base import ModalityProjection, nearest_mean, tensor_versions
-from recbole_mm.model.feature_model import FeatureModel
+from recbole_mm.model.base import tensor_versions
 from recbole_mm.model.loss import log_inclusion, sampled_softmax_loss
 from recbole_mm.model.positives import UserPositives
 from recbole_mm.model.sequential.histories import Histories, NextItems
+from recbole_mm.model.sequential.item_rows import ItemRows
 from recbole_mm.model.sequential.loss import catalogue_loss, negatives_loss, with_bias
 
 LOSS_TYPE = "CE: over the catalogue; SSM: over the batch; auto: SSM where an encoder trains, else CE; see docs/sequences.md."
 
 
-class SequenceRecommender(FeatureModel, SequentialRecommender):
+class SequenceRecommender(ItemRows):
     """score(u, i) = h(u) . e_i + r n_i, h(u) = encode(e_1 ... e_t), where 1 ... t is the user's history, and n_i how often i is in it.
 
-    The row e_i of an item is the sum of an id embedding (``use_id``) and one linear map per modality of its features. The same rows are
-    read as the history and scored, as in SASRec. With ``use_id: False`` no parameter belongs to a single item, so items without
-    interactions are read and ranked like any other; users have no parameters at all.
+    The row e_i of an item says it by id and by content (see ``ItemRows``). The same rows are read as the history and scored, as in SASRec.
+    Users have no parameters at all.
 
     Training has one row per user and a loss at every step of it, or RecBole's prefixes (``sequence_rows``); each distinct item of a batch
     is encoded once. The losses:
@@ -51,21 +47,20 @@ class SequenceRecommender(FeatureModel, SequentialRecommender):
 
     input_type = InputType.PAIRWISE
     keys = {
-        "hidden_size": Key(64, COUNT, "Size of the item rows, and of what stands for a user."),
-        "use_id": Key(True, SWITCH, "False: content only; items without interactions are then ranked like any other."),
         "sequence_rows": Key("users", choice("users", "prefixes"), "Training rows: one per user, or RecBole's, one per interaction."),
         "loss_type": Key("auto", choice("auto", "CE", "SSM", "sampled_softmax"), LOSS_TYPE),
-        "loss_scores": Key("dot", choice("dot", "cosine"), "What scores are, in the loss and in ranking."),
-        "loss_temperature": Key(1.0, POSITIVE, "What the loss divides scores by."),
+        "loss_scores": Key("auto", choice("auto", "dot", "cosine"), "What scores are; auto: cosine with content, dot by ids alone."),
+        "loss_temperature": Key("auto", or_auto(POSITIVE), "What scores are divided by; auto: 0.07 for cosines, 1 for dot products."),
         "repeat_bias": Key("auto", choice("auto", True, False), "Learn how likely an item comes again; auto: where there is content."),
-        "initializer_range": Key(0.02, AMOUNT, "Standard deviation of weights and embeddings at the start."),
     }
+    automatic = {"loss_scores": ("dot", "cosine")}
 
     def __init__(self, config, dataset: MultiModalSequentialDataset) -> None:
         super().__init__(config, dataset)
-        size, features = config["hidden_size"], self.item_features
-        self.n_users, self.use_id, self.cosine = dataset.user_num, config["use_id"], config["loss_scores"] == "cosine"
-        self.temperature, self.initializer_range = config["loss_temperature"], config["initializer_range"]
+        features, self.cosine = self.item_features, config["loss_scores"] == "cosine"
+        if config["loss_temperature"] == "auto":
+            config["loss_temperature"] = 0.07 if self.cosine else 1.0
+        self.n_users, self.temperature = dataset.user_num, config["loss_temperature"]
         self.recboles_rows = config["sequence_rows"] == "prefixes"
         live = features is not None and features.encoded_items is not None
         self.loss_type = ("SSM" if live else "CE") if config["loss_type"] == "auto" else config["loss_type"]
@@ -80,36 +75,6 @@ class SequenceRecommender(FeatureModel, SequentialRecommender):
         self.known = UserPositives(users, items, self.n_items)
         learns = features is not None if config["repeat_bias"] == "auto" else config["repeat_bias"]
         self.repeat_bias = nn.Parameter(repeat_rate(users, items).log()) if learns else None
-        if self.use_id:
-            self.item_embedding = nn.Embedding(self.n_items, size, padding_idx=0)
-        if features is not None:
-            self.content = self.content_map(config, features.dims)
-
-    @classmethod
-    def ranks_new_items(cls, config) -> bool:
-        return not config["use_id"]
-
-    def content_map(self, config, dims: Mapping[str, int]) -> nn.Module:
-        """What makes the content part of item rows: ``of(item_features, item_ids)`` gives {modality: (n, hidden_size)}, which are added.
-
-        Args:
-            dims: the width of each modality's features.
-        """
-        return ModalityProjection(dims, config["hidden_size"])
-
-    def initialise(self) -> None:
-        """Draws the weights of all linear layers and embeddings anew from a normal distribution, but for the encoder's."""
-        for name, part in self.named_children():
-            if name != "item_features":
-                part.apply(self._initialise)
-
-    def _initialise(self, part: nn.Module) -> None:
-        if isinstance(part, nn.Linear | nn.Embedding):
-            part.weight.data.normal_(std=self.initializer_range)
-        if isinstance(part, nn.LayerNorm):
-            nn.init.ones_(part.weight)
-        if isinstance(part, nn.Linear | nn.LayerNorm) and part.bias is not None:
-            nn.init.zeros_(part.bias)
 
     def encode(self, rows: Tensor, histories: Histories) -> Tensor:
         """What the users are after each item of their histories: (b, l, d) -> (b, l, d). No state depends on later items.
@@ -137,29 +102,6 @@ class SequenceRecommender(FeatureModel, SequentialRecommender):
             read = rows[places[group, :width]] * some.present.unsqueeze(-1)
             found = found.index_put((group.unsqueeze(1), torch.arange(width, device=group.device)), self.encode(read, some))
         return found
-
-    def item_rows(self, item_ids: Tensor | None = None) -> Tensor:
-        """e_i of items (n,), best without repetition, or of the whole catalogue: (n, hidden_size)."""
-        parts: Iterable[Tensor] = ()
-        if self.item_features is not None:
-            parts = self.content.of(self.item_features, item_ids).values()
-        if self.use_id:
-            parts = (*parts, self.item_embedding.weight if item_ids is None else self.item_embedding(item_ids))
-        return sum(parts)
-
-    @torch.no_grad()
-    def item_vectors(self, features: Mapping[str, Tensor]) -> Tensor:
-        """e_i of items that the model was not trained with, from their features: (n, hidden_size). With ``use_id``, the id embedding is
-        that of the known items whose features are nearest (see ``nearest_mean``).
-
-        Args:
-            features: rows (n, width) of each modality in use, as ``item_features.table`` has them.
-        """
-        self.require_features()
-        parts = list(self.content(features).values())
-        if self.use_id:
-            parts.append(nearest_mean(features, self.item_features.table(), self.item_embedding.weight, self.interacted))
-        return sum(parts)
 
     def ranked(self, rows: Tensor) -> Tensor:
         """States or item rows as scores take them."""

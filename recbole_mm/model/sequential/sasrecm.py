@@ -4,10 +4,12 @@ import torch
 from recbole.model.layers import TransformerEncoder
 from torch import Tensor, nn
 
-from recbole_mm.config.kinds import COUNT, POSITIVE, SHARE, Key, choice
+from recbole_mm.config.kinds import COUNT, POSITIVE, SHARE, Key, choice, or_auto
 from recbole_mm.data.sequential_dataset import MultiModalSequentialDataset
 from recbole_mm.model.sequential.base import SequenceRecommender
 from recbole_mm.model.sequential.histories import Histories
+
+AUTO = "auto: 0.3 with content, 0.5 by ids alone"
 
 
 class SASRecM(SequenceRecommender):
@@ -22,11 +24,13 @@ class SASRecM(SequenceRecommender):
         "n_layers": Key(2, COUNT, "Number of attention layers."),
         "n_heads": Key(2, COUNT, "Number of attention heads, which divides hidden_size."),
         "inner_size": Key(256, COUNT, "Width of the feed-forward layers."),
-        "hidden_dropout_prob": Key(0.5, SHARE, "Share of the numbers that are dropped between layers."),
-        "attn_dropout_prob": Key(0.5, SHARE, "Share of the attention weights that are dropped."),
+        "hidden_dropout_prob": Key("auto", or_auto(SHARE), f"Share of the numbers that are dropped between layers; {AUTO}."),
+        "attn_dropout_prob": Key("auto", or_auto(SHARE), f"Share of the attention weights that are dropped; {AUTO}."),
         "hidden_act": Key("gelu", choice("gelu", "relu", "swish", "tanh", "sigmoid"), "Activation of the feed-forward layers."),
         "layer_norm_eps": Key(1e-12, POSITIVE, "What layer norms add to the variance."),
     }
+
+    automatic = {"hidden_dropout_prob": (0.5, 0.3), "attn_dropout_prob": (0.5, 0.3)}
 
     def __init__(self, config, dataset: MultiModalSequentialDataset) -> None:
         super().__init__(config, dataset)

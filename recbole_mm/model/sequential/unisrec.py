@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from recbole_mm.config.kinds import COUNT, SHARE, Key
 from recbole_mm.feature import ItemFeatures
 from recbole_mm.model.sequential.base import SequenceRecommender
+from recbole_mm.model.sequential.item_rows import ItemRows
 from recbole_mm.model.sequential.sasrecm import SASRecM
 from recbole_mm.model.sequential.whitening import ExpertMixture
 
@@ -46,7 +47,7 @@ class UniSRec(SASRecM):
 
     needs_features = True
     keys = {
-        "use_id": replace(SequenceRecommender.keys["use_id"], default=False),
+        "use_id": replace(ItemRows.keys["use_id"], default=False),
         "loss_scores": replace(SequenceRecommender.keys["loss_scores"], default="cosine"),
         "loss_temperature": replace(SequenceRecommender.keys["loss_temperature"], default=0.07),
         "n_exps": Key(8, COUNT, "Number of experts per modality."),

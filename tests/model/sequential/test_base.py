@@ -20,7 +20,8 @@ def shop(tmp_path_factory):
 def float64(folder, model_name="SASRecM", **keys):
     """A model without dropout in float64, and one training batch of all users."""
     _, model, train, *_ = built(folder, model_name, **{"train_batch_size": 1000, "hidden_dropout_prob": 0.0, "attn_dropout_prob": 0.0,
-                                                       "hidden_size": 16, "inner_size": 16, "n_layers": 1, **keys})  # fmt: skip
+                                                       "hidden_size": 16, "inner_size": 16, "n_layers": 1, "id_dropout": 0.0,
+                                                       "loss_scores": "dot", **keys})  # fmt: skip
     (batch,) = list(train)
     return model.double().train(), batch
 

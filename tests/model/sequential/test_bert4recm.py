@@ -18,7 +18,9 @@ def shop(tmp_path_factory):
 
 def cloze(shop, **keys):
     """The model in float64 with weights far from zero, and a batch of all training rows."""
-    _, model, train, *_ = built(shop, "BERT4RecM", **{**KEYS, "train_batch_size": 1000, "repeat_bias": False, **keys})
+    _, model, train, *_ = built(
+        shop, "BERT4RecM", **{**KEYS, "train_batch_size": 1000, "repeat_bias": False, "loss_scores": "dot", "id_dropout": 0.0, **keys}
+    )
     torch.manual_seed(1)
     for parameter in model.double().parameters():
         torch.nn.init.normal_(parameter, std=0.4)

@@ -14,8 +14,8 @@ FIRST_LAYERS = {
 }
 CAUSAL = ("SASRecM", "GRU4RecM", "HSTU", "UniSRec")
 QUIET = {
-    "encoder_training": "pretrained", "hidden_dropout_prob": 0.0, "attn_dropout_prob": 0.0, "dropout_prob": 0.0, "hidden_size": 8,
-    "eval_args": {"split": {"LS": "valid_and_test"}, "order": "TO"}, "train_batch_size": 11,
+    "encoder_training": "pretrained", "hidden_dropout_prob": 0.0, "attn_dropout_prob": 0.0, "dropout_prob": 0.0, "id_dropout": 0.0,
+    "hidden_size": 8, "eval_args": {"split": {"LS": "valid_and_test"}, "order": "TO"}, "train_batch_size": 11,
 }  # fmt: skip
 
 
@@ -102,7 +102,14 @@ def test_one_row_per_user_has_the_losses_of_the_prefixes(name, shop):
 @pytest.mark.parametrize("name", ["SASRecM", "HSTU"])
 def test_encoding_each_item_once_changes_nothing(name, shop, small_encoders):
     """The in-batch loss and the encoder's gradient, where every place of every history encodes its item by itself."""
-    keys = {"feature_files": None, "encoder_training": "end2end", "loss_type": "SSM", "hidden_size": 8, "repeat_bias": False}
+    keys = {
+        "feature_files": None,
+        "encoder_training": "end2end",
+        "loss_type": "SSM",
+        "hidden_size": 8,
+        "repeat_bias": False,
+        "loss_scores": "dot",
+    }
     model, train = causal(shop, name, **keys)
     batch = next(iter(train))
     fast = model.calculate_loss(batch)
