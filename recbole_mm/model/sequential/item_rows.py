@@ -2,15 +2,16 @@
 
 from collections.abc import Iterable, Mapping
 
+import numpy as np
 import torch
 from recbole.model.abstract_recommender import SequentialRecommender
 from torch import Tensor, nn
 
-from recbole_mm.config.kinds import AMOUNT, COUNT, SHARE, SWITCH, Key, or_auto
+from recbole_mm.config.kinds import AMOUNT, COUNT, SHARE, SWITCH, Key, choice, or_auto
 from recbole_mm.data.sequential_dataset import MultiModalSequentialDataset
 from recbole_mm.model.base import ModalityProjection, nearest_mean
 from recbole_mm.model.feature_model import FeatureModel
-from recbole_mm.model.sequential.components import start_from_components
+from recbole_mm.model.sequential.components import neighbour_components, start_from_components
 
 
 class ItemRows(FeatureModel, SequentialRecommender):
@@ -19,8 +20,9 @@ class ItemRows(FeatureModel, SequentialRecommender):
     With ``use_id: False`` no parameter belongs to a single item, so items without interactions are read and ranked like any other.
 
     By ids alone all begins as in RecBole. With content, the maps begin as the features' principal components (see
-    ``start_from_components``), unless the encoder itself starts from random weights; ids begin at zero, and in each training step those of
-    ``id_dropout`` of the items are hidden, so that they add what content does not say instead of learning everything by heart.
+    ``start_from_components``), unless the encoder itself starts from random weights. Ids begin with what the histories say of them (see
+    ``neighbour_components``, ``id_start``), and in each training step those of ``id_dropout`` of the items are hidden: random ids beside
+    content would learn by heart what content says.
 
     Attributes:
         automatic: by key what ``auto`` means by ids alone, and with content.
@@ -30,9 +32,10 @@ class ItemRows(FeatureModel, SequentialRecommender):
         "hidden_size": Key("auto", or_auto(COUNT), "Size of item rows and states; auto: 256 with content, 64 by ids alone."),
         "use_id": Key(True, SWITCH, "False: content only; items without interactions are then ranked like any other."),
         "id_dropout": Key(0.5, SHARE, "Share of the items whose id part is hidden in a training step, where there is content."),
+        "id_start": Key("auto", choice("auto", "random", "neighbours"), "What ids begin as; auto: neighbours with content, random alone."),
         "initializer_range": Key(0.02, AMOUNT, "Standard deviation of weights and embeddings at the start."),
     }
-    automatic: Mapping[str, tuple[object, object]] = {"hidden_size": (64, 256)}
+    automatic: Mapping[str, tuple[object, object]] = {"hidden_size": (64, 256), "id_start": ("random", "neighbours")}
 
     def __init__(self, config, dataset: MultiModalSequentialDataset) -> None:
         for parent in type(self).__mro__:
@@ -42,6 +45,9 @@ class ItemRows(FeatureModel, SequentialRecommender):
         super().__init__(config, dataset)
         self.use_id, self.initializer_range = config["use_id"], config["initializer_range"]
         self.id_dropout = 0.0 if self.item_features is None else config["id_dropout"]
+        fields = dataset.uid_field, dataset.iid_field
+        self.training_pairs = tuple(torch.as_tensor(np.asarray(dataset.inter_feat[field])) for field in fields)
+        self.starts_by_neighbours = self.use_id and config["id_start"] == "neighbours"
         if self.use_id:
             self.item_embedding = nn.Embedding(self.n_items, config["hidden_size"], padding_idx=0)
         if self.item_features is not None:
@@ -60,13 +66,10 @@ class ItemRows(FeatureModel, SequentialRecommender):
         return ModalityProjection(dims, config["hidden_size"])
 
     def initialise(self) -> None:
-        """Draws the weights of all linear layers and embeddings anew from a normal distribution, but for the encoder's and for the ids
-        beside content."""
+        """Draws the weights of all linear layers and embeddings anew from a normal distribution, but for the encoder's."""
         for name, part in self.named_children():
             if name != "item_features":
                 part.apply(self._initialise)
-        if self.use_id and self.item_features is not None:
-            nn.init.zeros_(self.item_embedding.weight)
 
     def _initialise(self, part: nn.Module) -> None:
         if isinstance(part, nn.Linear | nn.Embedding):
@@ -78,6 +81,9 @@ class ItemRows(FeatureModel, SequentialRecommender):
 
     def start_training(self) -> None:
         features = self.item_features
+        if self.starts_by_neighbours:
+            table = self.item_embedding.weight
+            table.data.copy_(neighbour_components(*self.training_pairs, *table.shape))
         if features is None or type(self.content) is not ModalityProjection:
             return
         if features.encoder is None or not features.encoder.from_scratch:

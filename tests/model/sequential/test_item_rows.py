@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from recbole_mm.model.base import ModalityProjection
-from recbole_mm.model.sequential.components import start_from_components
+from recbole_mm.model.sequential.components import neighbour_components, start_from_components
 from recbole_mm.testing.planted import built, write_features
 from recbole_mm.training.build import build_trainer
 
@@ -39,24 +39,42 @@ def test_a_run_starts_from_them_and_a_loaded_model_does_not(planted, keys, start
     keys = {"feature_files": write_features(planted, ("a",)), "epochs": 1, "checkpoint_dir": str(tmp_path), **keys}
     config, model, train, valid, _ = built(planted, "SASRecM", **keys)
     name, before = next((n, p.detach().clone()) for n, p in model.content.named_parameters() if n.endswith("weight"))
+    ids = model.item_embedding.weight.detach().clone()
     model.start_training()
     assert torch.equal(before, model.content.get_parameter(name)) != starts
-    assert not model.item_embedding.weight.any()
-    build_trainer(config, model).fit(train, valid, saved=False, verbose=False)
-    assert model.item_embedding.weight.any()
+    assert not torch.equal(ids, model.item_embedding.weight)
+    trained = built(planted, "SASRecM", **{**keys, "learning_rate": 0.0})
+    build_trainer(trained[0], trained[1]).fit(train, valid, saved=False, verbose=False)
+    assert torch.equal(trained[1].item_embedding.weight, model.item_embedding.weight), "a run begins there by itself"
+
+
+def test_items_that_are_near_each_other_begin_alike():
+    """Users of two kinds, who have items of one kind each; nobody has item 9."""
+    draw = torch.Generator().manual_seed(0)
+    items = torch.stack([1 + user % 2 * 4 + torch.randperm(4, generator=draw) for user in range(1, 9)])
+    users = torch.arange(1, 9).repeat_interleave(4)
+    shuffled = torch.arange(4).repeat(8).argsort(stable=True)  # by time, as RecBole has them
+    rows = neighbour_components(users[shuffled], items.flatten()[shuffled], 10, 16)
+    assert torch.equal(rows, neighbour_components(users, items.flatten(), 10, 16))
+    cosines = torch.nn.functional.normalize(rows, dim=1) @ torch.nn.functional.normalize(rows, dim=1).T
+    same = (torch.arange(1, 9).unsqueeze(0) > 4) == (torch.arange(1, 9).unsqueeze(1) > 4)
+    assert cosines[1:9, 1:9][same].min() > 0.3 and cosines[1:9, 1:9][~same].abs().max() < 1e-5
+    assert rows[0].abs().max() < 1e-6 and rows[9].abs().max() < 1e-6
+    assert not neighbour_components(torch.arange(5), torch.arange(5), 10, 16).any()
 
 
 def test_auto_is_recboles_by_ids_alone(planted):
     by_ids, by_content = (built(planted, "SASRecM", **keys)[0] for keys in ({"modalities": []}, {"encoder_training": "pretrained"}))
-    wanted = ("hidden_size", "hidden_dropout_prob", "attn_dropout_prob", "loss_scores", "loss_temperature")
-    assert [by_ids[key] for key in wanted] == [64, 0.5, 0.5, "dot", 1.0]
-    assert [by_content[key] for key in wanted] == [256, 0.3, 0.3, "cosine", 0.07]
+    wanted = ("hidden_size", "hidden_dropout_prob", "attn_dropout_prob", "loss_scores", "loss_temperature", "id_start")
+    assert [by_ids[key] for key in wanted] == [64, 0.5, 0.5, "dot", 1.0, "random"]
+    assert [by_content[key] for key in wanted] == [256, 0.3, 0.3, "cosine", 0.07, "neighbours"]
     assert built(planted, "HSTU", modalities=[], hidden_size=32, loss_scores="cosine")[0]["loss_temperature"] == 0.07
 
 
 def test_id_dropout_hides_ids_in_training_alone(planted):
     model = built(planted, "SASRecM", feature_files=write_features(planted, ("a",)), id_dropout=0.4, hidden_size=8)[1]
     with torch.no_grad():
+        model.item_embedding.weight.zero_()
         content = model.eval().item_rows()
         model.item_embedding.weight.normal_()
         hidden = (model.train().item_rows() == content).all(1)
