@@ -58,7 +58,7 @@ def test_all_metrics(planted, model, mode):
 
 
 def same(ours: dict, theirs: dict, kept, found) -> None:
-    assert list(ours) == list(theirs) and ours == pytest.approx(theirs, abs=1e-7)
+    assert list(ours) == list(theirs) and ours == pytest.approx(theirs, abs=1e-6), "RecBole's GAUC is a sum of float32"
     assert found.metrics.keys() == kept.metrics.keys() and torch.equal(found.recommended, kept.recommended)
     assert all(values == pytest.approx(kept.metrics[name]) for name, values in found.metrics.items())
 
