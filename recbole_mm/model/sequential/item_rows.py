@@ -84,10 +84,12 @@ class ItemRows(FeatureModel, SequentialRecommender):
         if self.starts_by_neighbours:
             table = self.item_embedding.weight
             table.data.copy_(neighbour_components(*self.training_pairs, *table.shape))
-        if features is None or type(self.content) is not ModalityProjection:
-            return
-        if features.encoder is None or not features.encoder.from_scratch:
-            start_from_components(self.content, {m: rows[1:] for m, rows in features.table().items()})
+        if features is not None and (features.encoder is None or not features.encoder.from_scratch):
+            self.start_content({m: rows[1:] for m, rows in features.table().items()})
+
+    def start_content(self, features: Mapping[str, Tensor]) -> None:
+        """Called where training starts from nothing, with the features {modality: (n, width)} of all items."""
+        start_from_components(self.content, features)
 
     def item_rows(self, item_ids: Tensor | None = None) -> Tensor:
         """e_i of items (n,), best without repetition, or of the whole catalogue: (n, hidden_size)."""

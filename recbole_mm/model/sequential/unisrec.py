@@ -3,11 +3,13 @@
 from collections.abc import Mapping
 from dataclasses import replace
 
+import torch
 from torch import Tensor, nn
 
 from recbole_mm.config.kinds import COUNT, SHARE, Key
 from recbole_mm.feature import ItemFeatures
-from recbole_mm.model.sequential.base import SequenceRecommender
+from recbole_mm.model.base import ModalityProjection
+from recbole_mm.model.sequential.components import start_from_components
 from recbole_mm.model.sequential.item_rows import ItemRows
 from recbole_mm.model.sequential.sasrecm import SASRecM
 from recbole_mm.model.sequential.whitening import ExpertMixture
@@ -22,6 +24,18 @@ class ExpertProjection(nn.Module):
 
     def forward(self, features: Mapping[str, Tensor]) -> dict[str, Tensor]:
         return {m: self.maps[m](rows) for m, rows in features.items()}
+
+    @torch.no_grad()
+    def start(self, features: Mapping[str, Tensor]) -> None:
+        """Sets each b to the mean of the features (n, width), and adds to each W, which stays as it was drawn otherwise, their principal
+        components (see ``start_from_components``)."""
+        size = len(next(iter(self.maps.values())).experts[0].w.weight)
+        components = ModalityProjection({m: rows.shape[1] for m, rows in features.items()}, size)
+        start_from_components(components, features)
+        for m, rows in features.items():
+            for expert in self.maps[m].experts:
+                expert.b.copy_(rows.mean(0))
+                expert.w.weight.add_(components.maps[m].weight.to(expert.w.weight.device))
 
     def of(self, features: ItemFeatures, item_ids: Tensor | None = None) -> dict[str, Tensor]:
         """The rows of items (n,), or of the whole catalogue."""
@@ -42,17 +56,20 @@ class UniSRec(SASRecM):
 
     Deviations: pre-training's second contrast, of a sequence with one whose items or words were dropped, is left out, so SSM is the whole
     of pre-training; its batch's items are less the logarithm of their frequency and without the user's own. Losses are at every step of a
-    history (``sequence_rows``). Fine-tuning trains everything, where the paper's keeps the transformer as it was pre-trained.
+    history (``sequence_rows``). Fine-tuning trains everything, where the paper's keeps the transformer as it was pre-trained. Whitening
+    begins with the features' mean and principal components (see ``ExpertProjection.start``), where the paper's begins at random: rows of a
+    sentence encoder are of length 1, and the paper's, BERT's, of 15, so that random weights would make rows that positions drown out.
     """
 
     needs_features = True
     keys = {
         "use_id": replace(ItemRows.keys["use_id"], default=False),
-        "loss_scores": replace(SequenceRecommender.keys["loss_scores"], default="cosine"),
-        "loss_temperature": replace(SequenceRecommender.keys["loss_temperature"], default=0.07),
         "n_exps": Key(8, COUNT, "Number of experts per modality."),
         "adaptor_dropout_prob": Key(0.2, SHARE, "Share of the numbers of the features that an expert does not see."),
     }
 
     def content_map(self, config, dims: Mapping[str, int]) -> ExpertProjection:
         return ExpertProjection(dims, config["hidden_size"], config["n_exps"], config["adaptor_dropout_prob"])
+
+    def start_content(self, features: Mapping[str, Tensor]) -> None:
+        self.content.start(features)

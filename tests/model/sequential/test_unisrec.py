@@ -40,3 +40,17 @@ def test_its_settings_are_the_papers(planted):
     assert model.cosine and model.temperature == 0.07 and len(model.content.maps["a"].experts) == 8
     with pytest.raises(InputError, match="UniSRec needs item features"):
         built(planted, "UniSRec", modalities=[], use_id=True)
+
+
+def test_training_starts_from_principal_components(planted):
+    """Rows are about 1 long and around zero, and as much alike as the features; no expert is the other's copy."""
+    _, model, *_ = built(planted, "UniSRec", feature_files=write_features(planted, ("a",)), hidden_size=32)
+    model.eval()
+    model.start_training()
+    rows, features = model.item_rows()[1:], model.item_features.table()["a"][1:]
+    assert rows.norm(dim=1).mean().item() == pytest.approx(1, abs=0.1) and rows.mean(0).norm() < 0.05
+    centred = features - features.mean(0)
+    cosines = [torch.nn.functional.cosine_similarity(x.unsqueeze(0), x.unsqueeze(1), dim=-1) for x in (rows, centred)]
+    torch.testing.assert_close(*cosines, atol=0.15, rtol=0)
+    first, second = (expert.w.weight for expert in model.content.maps["a"].experts[:2])
+    assert (first - second).std().item() == pytest.approx(0.02 * 2**0.5, rel=0.2)
