@@ -1,6 +1,6 @@
 """What each user has interacted with, in any part of the data."""
 
-from collections.abc import Sequence
+from collections import Counter
 
 import numpy as np
 import torch
@@ -37,13 +37,15 @@ class Histories:
         if getattr(dataset, "in_order", None) is not None:
             users, items, times = dataset.in_order
             return cls(users, items, dataset.user_num, times)
+        if _has_lists(dataset):
+            return cls(*_of_lists(dataset), dataset.user_num)
         rows, fields = dataset.inter_feat, (dataset.uid_field, dataset.iid_field)
         users, items = (torch.as_tensor(np.asarray(rows[field])).long() for field in fields)
-        times = np.asarray(rows[dataset.time_field]) if dataset.time_field in rows else np.arange(len(users))
-        users, items, times = _with_lists(dataset, users, items, times)
-        order = torch.from_numpy(np.argsort(times, kind="stable"))
-        known = dataset.time_field in rows and np.isfinite(times).all()
-        return cls(users[order], items[order], dataset.user_num, torch.from_numpy(times).float()[order] if known else None)
+        if dataset.time_field not in rows:
+            return cls(users, items, dataset.user_num)
+        times = torch.as_tensor(np.asarray(rows[dataset.time_field]))
+        order = torch.argsort(times, stable=True)
+        return cls(users[order], items[order], dataset.user_num, times[order].float())
 
     def __getitem__(self, user: int) -> Tensor:
         return self.items[self.starts[user] : self.starts[user + 1]]
@@ -65,17 +67,27 @@ class Histories:
         return places, self.items[self.starts[users][places] + within]
 
 
-def _with_lists(dataset, users: Tensor, items: Tensor, times: np.ndarray) -> tuple[Tensor, Tensor, np.ndarray]:
-    """The rows of a data set for sequential models hold what came before in a list. The items of a user's shortest list are rows of their
-    own here, before all others."""
-    rows, lists = dataset.inter_feat, getattr(dataset, f"{dataset.iid_field}_list_field", None)
-    if lists is None or lists not in rows or dataset.field2type.get(lists) != FeatureType.TOKEN_SEQ:
-        return users, items, times
-    lengths, first = rows[dataset.item_list_length_field].long(), {}
-    for place in torch.argsort(lengths, descending=True, stable=True).tolist():
-        first[int(users[place])] = place
-    before: Sequence[tuple[int, Tensor]] = [(user, rows[lists][place][: lengths[place]]) for user, place in first.items()]
-    early_users = torch.cat([torch.full_like(own, user) for user, own in before])
-    early_items = torch.cat([own for _, own in before])
-    early = np.full(len(early_users), -np.inf)
-    return torch.cat([early_users, users]), torch.cat([early_items, items]), np.concatenate([early, times])
+def _has_lists(dataset) -> bool:
+    """Whether the rows of a data set for sequential models hold what came before in a list."""
+    lists = getattr(dataset, f"{dataset.iid_field}_list_field", None)
+    return lists is not None and lists in dataset.inter_feat and dataset.field2type.get(lists) == FeatureType.TOKEN_SEQ
+
+
+def _of_lists(dataset) -> tuple[Tensor, Tensor]:
+    """The users and items, each user's in order, of a data set whose rows hold lists: the longest list of a user, and the item after it,
+    are the end. What other rows have beyond that, because lists are cut, comes before, in the order of their lengths."""
+    rows, lists = dataset.inter_feat, dataset.inter_feat[getattr(dataset, f"{dataset.iid_field}_list_field")]
+    users, items, lengths = (np.asarray(rows[f]) for f in (dataset.uid_field, dataset.iid_field, dataset.item_list_length_field))
+    order = np.lexsort((lengths, users))
+    ends = np.flatnonzero(np.diff(users[order], append=-1)) + 1
+    found_users, found = [], []
+    for start, end in zip([0, *ends[:-1]], ends, strict=True):
+        first, last = order[start], order[end - 1]
+        latest = [*lists[last][: lengths[last]].tolist(), items[last]]
+        known, earlier = Counter(latest), []
+        for item in [*lists[first][: lengths[first]].tolist(), *items[order[start:end]].tolist()]:
+            known[item] -= 1
+            earlier += [item] if known[item] < 0 else []
+        found_users.append(np.full(len(earlier) + len(latest), users[last]))
+        found += [*earlier, *latest]
+    return torch.from_numpy(np.concatenate(found_users)).long(), torch.tensor(found, dtype=torch.int64)

@@ -11,6 +11,7 @@ from recbole_mm.config.multimodal_config import MultiModalConfig
 from recbole_mm.errors import InputError
 from recbole_mm.serving import Recommender
 from recbole_mm.serving.export.write import write_folder
+from recbole_mm.serving.histories import Histories
 from recbole_mm.serving.parts import run_parts
 from recbole_mm.testing.planted import settings, write_features, write_planted
 from recbole_mm.training.build import build_model
@@ -135,3 +136,29 @@ def test_items_that_are_gone_are_not_recommended_and_new_ones_are(served):
         assert "copy" in ranked and "i3" not in ranked and len(recommender.recommend_for(["i3", "copy"], 5)) == 5
         with pytest.raises(InputError, match="SASRecM knows none of the items of the history"):
             recommender.recommend_for(["copy"], 5)
+
+
+@pytest.mark.parametrize("most", [3, 9])
+@pytest.mark.parametrize("fast", [True, False])
+def test_histories_of_files_that_hold_histories(tmp_path, most, fast):
+    """UniSRec's files have the training rows of a user backwards, and cut what came before."""
+    sequences, head = {"u": "abcdefbg", "v": "cab"}, "user_id:token\titem_id_list:token_seq\titem_id:token"
+    files = {"train": [head], "valid": [head], "test": [head]}
+    for user, items in sequences.items():
+        for end in reversed(range(1, len(items))):
+            part = {1: "test", 2: "valid"}.get(len(items) - end, "train")
+            files[part].append(f"{user}\t{' '.join(items[max(0, end - most) : end])}\t{items[end]}")
+    (tmp_path / "toy").mkdir()
+    for part, rows in files.items():
+        (tmp_path / "toy" / f"toy.{part}.inter").write_text("\n".join(rows) + "\n")
+    keys = {"benchmark_filename": ["train", "valid", "test"], "modalities": [], "encoder": None, "topk": [3], "valid_metric": "Recall@3"}
+    config = MultiModalConfig("SASRecM", "toy", config_dict=settings(tmp_path / "toy", fast_loop=fast, **keys))
+    data = create_dataset(config)
+    for split in (False, True):
+        if split:
+            data_preparation(config, data)
+        found = Histories.of_dataset(data)
+        names, users = data.field2id_token["item_id"], data.field2token_id["user_id"]
+        own = {user: "".join(names[found[users[user]].numpy()]) for user in sequences}
+        assert own["v"] == "cab" and own["u"][-most - 1 :] == "abcdefbg"[-most - 1 :]
+        assert sorted(own["u"]) == sorted("abcdefbg") and found.times is None
