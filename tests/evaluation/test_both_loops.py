@@ -63,10 +63,14 @@ def same(ours: dict, theirs: dict, kept, found) -> None:
     assert all(values == pytest.approx(kept.metrics[name]) for name, values in found.metrics.items())
 
 
-@pytest.mark.parametrize("keys", [{"mask_valid_items": False}, {"cold_item_ratio": 0.25}, {"eval_batch_size": 1}])
-def test_protocols(planted, keys):
-    theirs, kept, network, parts = evaluated(planted, "BPR", fast=False, **keys)
-    ours, found, _, own_parts = evaluated(planted, "BPR", True, network.state_dict(), **keys)
+@pytest.mark.parametrize(
+    ("model", "keys"),
+    [("BPR", {"mask_valid_items": False}), ("BPR", {"cold_item_ratio": 0.25}), ("BPR", {"eval_batch_size": 1}),
+     ("SASRec", {"mask_history": True}), ("SASRec", {"mask_history": True, "cold_item_ratio": 0.25, "eval_batch_size": 7})],
+)  # fmt: skip
+def test_protocols(planted, model, keys):
+    theirs, kept, network, parts = evaluated(planted, model, fast=False, **keys)
+    ours, found, _, own_parts = evaluated(planted, model, True, network.state_dict(), **keys)
     same(ours, theirs, kept, found)
     assert own_parts.keys() == parts.keys() and all(own_parts[part] == pytest.approx(parts[part], abs=1e-7) for part in parts)
 
