@@ -48,6 +48,9 @@ class ModelChecks:
         patience: a factor of the number of epochs, for a model that needs more.
     """
 
+    gentle: Mapping[str, object] = GENTLE
+    live_epochs = 3
+
     def __init__(self, model: str | type, shops: Shops, settings: Mapping[str, object], patience: int) -> None:
         self.model, self.shops, self.settings, self.patience = model, shops, dict(settings), patience
         self.at_once = (get_model(model) if isinstance(model, str) else model).type == ModelType.TRADITIONAL
@@ -102,9 +105,10 @@ class ModelChecks:
         refused(InputError, end2end, "an encoder that trains is refused")
 
     def trains(self, training: str, modalities: str) -> None:
-        keys = {**GENTLE, "train_batch_size": 64, "encoder_training": training, **MODALITIES[modalities]}
+        keys = {**self.gentle, "train_batch_size": 64, "encoder_training": training, **MODALITIES[modalities]}
         model, (train, _, test), trainer = self.ready(self.shops.small, 1, **keys)
         live, batch = training == "end2end" and modalities != "three files", next(iter(train))
+        model.start_training()
         model.start_epoch(0)
         first = loss_of(model, batch)
         first.backward()
@@ -123,7 +127,7 @@ class ModelChecks:
                 f"the loss sends a gradient to {sorted(reached - towers)}, which it does not read",
             )
         start = {name: p.detach().clone() for name, p in model.named_parameters()}
-        for epoch in range(3 if live else 5):
+        for epoch in range(self.live_epochs if live else 5):
             trainer._train_epoch(train, epoch)
         require(loss_of(model, batch) < first, "the loss does not fall")
         still = {name for name, p in model.named_parameters() if torch.equal(p, start[name])}
@@ -132,13 +136,13 @@ class ModelChecks:
         self._scores_are_consistent(model, trainer, test)
 
     def _scores_are_consistent(self, model, trainer, test) -> None:
-        scores = scores_of(model)
-        require(scores.shape == (model.n_users - 1, model.n_items - 1), f"full_sort_predict gives {tuple(scores.shape)} scores")
+        scores = self.scores(model, test)
+        require(scores.shape[1:] == (model.n_items - 1,) and len(scores), f"full_sort_predict gives {tuple(scores.shape)} scores")
         require(torch.isfinite(scores).all(), "full_sort_predict gives scores that are not finite")
-        users, items = torch.tensor([1, 2, 7]), torch.tensor([3, 1, 20])
+        rows, items = torch.tensor([0, 1, 6]), torch.tensor([3, 1, 20])
         with torch.no_grad():
-            pairs = model.predict({"user_id": users, "item_id": items})
-        require(torch.allclose(pairs, scores[users - 1, items - 1], rtol=1e-4, atol=1e-5), "predict and full_sort_predict differ")
+            pairs = model.predict(self.pairs(test, rows, items))
+        require(torch.allclose(pairs, scores[rows, items - 1], rtol=1e-4, atol=1e-5), "predict and full_sort_predict differ")
         trainer.tot_item_num = model.n_items
         with torch.no_grad():
             _, ranked, *_ = trainer._full_sort_batch_eval(next(iter(test)))
@@ -155,17 +159,17 @@ class ModelChecks:
         epochs = 12 if training == "pretrained" else 1
         model, loaders, trainer = self.trained(self.shops.gaps, epochs, encoder_training=training, **UNIFIED)
         require(self.at_once or torch.isfinite(loss_of(model, next(iter(loaders[0])))), "the loss is not finite")
-        require(torch.isfinite(scores_of(model)).all(), "the scores are not finite")
+        require(torch.isfinite(self.scores(model, loaders[2])).all(), "the scores are not finite")
         if training == "pretrained":
             found = trainer.evaluate(loaders[2], load_best_model=False)["recall@5"]
             require(found > 0.6, f"recall@5 is {found:.2f}, not above .6")
 
     def repeats_and_loads(self, training: str) -> None:
         keys = {"encoder_training": training, **(FILES if training == "pretrained" else {"modalities": ["image"], **UNIFIED})}
-        model, _, trainer = self.trained(self.shops.small, 1, **keys)
-        scores = scores_of(model)
-        require(torch.equal(scores_of(self.trained(self.shops.small, 1, **keys)[0]), scores), "the same seed gives other scores")
-        other = scores_of(self.trained(self.shops.small, 1, seed=7, **keys)[0])
+        model, (*_, test), trainer = self.trained(self.shops.small, 1, **keys)
+        scores = self.scores(model, test)
+        again, other = (self.scores(self.trained(self.shops.small, 1, **keys, **more)[0], test) for more in ({}, {"seed": 7}))
+        require(torch.equal(again, scores), "the same seed gives other scores")
         require(not torch.equal(other, scores), "another seed gives the same scores")
         trainer._save_checkpoint(0, verbose=False)
         stored = torch.load(trainer.saved_model_file, weights_only=False)["state_dict"]
@@ -173,8 +177,8 @@ class ModelChecks:
         require(any("encoder" in name for name in stored) == trains, f"its checkpoint has {'no' if trains else 'a frozen'} encoder")
         require(not any("table" in name for name in stored), "its checkpoint has a table of features")
         with working_in(self.shops.folder):  # where RecBole's log is written
-            _, loaded, dataset, *_ = load_data_and_model(trainer.saved_model_file, type(model))
-        require(torch.equal(scores_of(loaded), scores), "its checkpoint gives other scores")
+            _, loaded, dataset, *_, test = load_data_and_model(trainer.saved_model_file, type(model))
+        require(torch.equal(self.scores(loaded, test), scores), "its checkpoint gives other scores")
         require(len(dataset.content) == loaded.n_items, "its checkpoint is loaded over other items")
 
     def resumes(self, training: str) -> None:
@@ -205,14 +209,26 @@ class ModelChecks:
     def _cold_auc_of_files(self, folder: str) -> float:
         shop, files = self.shops.cold, {m: f"{folder}{m}.safetensors" for m in ("a", "b")}
         model, loaders, _ = self.trained(shop, 20, feature_files=files, cold_items=str(shop / "cold.txt"))
-        return cold_auc(model, loaders[0].dataset)
+        return self.cold_auc(model, loaders)
 
     def encoder_ranks_cold_items(self) -> None:
         shop = self.shops.small_cold
         keys = {"encoder_training": "end2end", "cold_items": str(shop / "cold.txt"), **GENTLE, **UNIFIED}
         model, loaders, _ = self.trained(shop, 12, **keys)
-        auc = cold_auc(model, loaders[0].dataset)
+        auc = self.cold_auc(model, loaders)
         require(auc > 0.75, f"of pairs of cold items, {auc:.2f} are ranked right, not more than .75")
+
+    def scores(self, model, test) -> Tensor:
+        """Of users (or of the histories of a test loader) and all items, padding left out: (n, n_items - 1)."""
+        return scores_of(model)
+
+    def pairs(self, test, rows: Tensor, items: Tensor):
+        """A batch for ``predict``: rows of ``scores``, and items."""
+        return {"user_id": rows + 1, "item_id": items}
+
+    def cold_auc(self, model, loaders) -> float:
+        """Of pairs of cold items, the share that is ranked right."""
+        return cold_auc(model, loaders[0].dataset)
 
     def ready(self, folder: Path, epochs: int, **keys):
         """model, loaders and trainer, untrained."""

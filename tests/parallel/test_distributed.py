@@ -48,6 +48,7 @@ def trained(folder: Path, model: str, **keys) -> tuple[dict, dict, dict, int]:
         ("CLIPRec", {"modalities": ["image"], "encoder_tuning": "last_k", "encoder_last_k": 1, "cache_hidden_states": True}),
         ("VBPR", {"modalities": ["image"], "encoder_tuning": "side", "side_noise": 0, "missing": "zero"}),
         ("CLIPRec", {"fusion": "cross", "encoder_training": "pretrained"}),
+        ("SASRecM", {"modalities": ["image"], "hidden_dropout_prob": 0.0, "attn_dropout_prob": 0.0}),
     ],
 )
 def test_two_processes_are_one_with_the_doubled_batch(shop, model, keys):

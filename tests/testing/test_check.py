@@ -8,6 +8,7 @@ from examples.own_encoder import Colours
 from examples.own_recommender import TasteRec
 from recbole_mm.encoder import factory, register_backend
 from recbole_mm.errors import InputError
+from recbole_mm.model.sequential.base import SequenceRecommender
 from recbole_mm.testing import ContractError, check_encoder, check_model, encoder_demands, model_demands
 from recbole_mm.testing.demands import Demand, meet
 
@@ -64,6 +65,31 @@ def test_scores_that_differ():
 
 def test_a_model_that_is_another_each_time():
     assert "the same seed gives other scores" in unmet(of_model(Unsteady, "checkpoint, same scores (pretrained)"))
+
+
+class Means(SequenceRecommender):
+    """What a user is after some items is their mean: it overlooks the order."""
+
+    def __init__(self, config, dataset) -> None:
+        super().__init__(config, dataset)
+        self.initialise()
+
+    def encode(self, rows, histories):
+        return rows.cumsum(1) / torch.arange(1, rows.shape[1] + 1).unsqueeze(1)
+
+
+class Foresight(Means):
+    """What a user is after the first item hangs on the last one."""
+
+    def encode(self, rows, histories):
+        return rows.sum(1, keepdim=True).expand_as(rows) + rows.shape[0]
+
+
+def test_a_sequence_model_of_ones_own():
+    meet("Means", of_model(Means, "(pretrained, three files)", "no state depends on later items", "a history has the same scores alone"))
+    assert "ranked right after" in unmet(of_model(Means, "finds what comes next (pretrained)"))
+    assert "change with the items after them" in unmet(of_model(Foresight, "no state depends on later items"))
+    assert "in a batch than alone" in unmet(of_model(Foresight, "a history has the same scores alone"))
 
 
 class Mixing(Colours):
