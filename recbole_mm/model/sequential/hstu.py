@@ -81,12 +81,13 @@ class HSTUBlock(nn.Module):
 class HSTU(SequenceRecommender):
     """HSTU (Zhai et al., ICML 2024, arXiv 2402.17152) over item rows of ids and content.
 
-    h_1 ... h_t = LayerNorm(blocks(dropout(e_1 ... e_t))). A block (see ``HSTUBlock``) is
+    h_1 ... h_t = LayerNorm(blocks(dropout(sqrt(d) e_1 ... sqrt(d) e_t))), with d the width of e. A block (see ``HSTUBlock``) is
 
         U, V, Q, K = silu(f1(norm(X)));  A = silu(Q K^T + rab) / n;  X + f2(norm(A V) * U),
 
     where A is causal, and rab is a learned bias by how many places two items are apart and by the logarithm of the time between them.
-    There is no softmax, so that how much of something was in a history counts, and no feed-forward layer: U gates instead.
+    There is no softmax, so that how much of something was in a history counts, and no feed-forward layer: U gates instead. The root of d,
+    as in the public code, makes rows longer than what the blocks add to them at the start, which is random.
 
     Deviations: histories are dense and padded, which is enough for hundreds of items; the paper's kernels are for thousands. The time
     between items i and j is t_i - t_j, where the public code takes t_i+1 - t_j: when one recommends, the time of the next item is not
@@ -119,7 +120,7 @@ class HSTU(SequenceRecommender):
 
     def encode(self, rows: Tensor, histories: Histories) -> Tensor:
         buckets = None if histories.times is None else time_buckets(histories.times, self.n_buckets)
-        states = self.dropout(rows)
+        states = self.dropout(rows * rows.shape[-1] ** 0.5)
         for block in self.blocks:
             states = block(states, buckets)
         return self.norm(states)

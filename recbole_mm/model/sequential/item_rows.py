@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from recbole_mm.config.kinds import AMOUNT, COUNT, SHARE, SWITCH, Key, choice, or_auto
 from recbole_mm.data.sequential_dataset import MultiModalSequentialDataset
+from recbole_mm.errors import InputError
 from recbole_mm.model.base import ModalityProjection, nearest_mean
 from recbole_mm.model.feature_model import FeatureModel
 from recbole_mm.model.sequential.components import neighbour_components, start_from_components
@@ -42,6 +43,8 @@ class ItemRows(FeatureModel, SequentialRecommender):
             for key, (by_ids, with_content) in vars(parent).get("automatic", {}).items():
                 if config[key] == "auto":
                     config[key] = by_ids if config["modalities"] == [] else with_content
+        if config["n_heads"] and config["hidden_size"] % config["n_heads"]:
+            raise InputError(f"hidden_size {config['hidden_size']} is no multiple of n_heads {config['n_heads']}")
         super().__init__(config, dataset)
         self.use_id, self.initializer_range = config["use_id"], config["initializer_range"]
         self.id_dropout = 0.0 if self.item_features is None else config["id_dropout"]

@@ -7,7 +7,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from recbole_mm.errors import InputError
+from recbole_mm.model.sequential.histories import Histories
 from recbole_mm.model.sequential.hstu import HSTUBlock, time_buckets
+from recbole_mm.testing.planted import built
 
 LENGTH, BUCKETS = 7, 32
 
@@ -89,3 +92,26 @@ def test_buckets_of_positions_and_of_seconds():
     decades = torch.tensor([[0.0, 3600, 86400, 86400 * 365, 1e9, 1e30]])
     assert time_buckets(decades, 128)[0, :, 0].tolist() == [0, 27, 37, 57, 68, 127]
     assert time_buckets(torch.tensor([[9.0, 4.0]]), 128).max() == 5 and time_buckets(torch.tensor([[9.0, 4.0]]), 128)[0, 1, 0] == 0
+
+
+@pytest.mark.parametrize("timed", [True, False])
+def test_the_model_is_a_stack_of_blocks_between_a_scale_and_a_norm(planted, timed: bool):
+    keys = {"modalities": [], "hidden_size": 8, "time_buckets": BUCKETS, "MAX_ITEM_LIST_LENGTH": LENGTH, "n_layers": 3}
+    _, model, *_ = built(planted, "HSTU", **keys)
+    torch.manual_seed(0)
+    for parameter in model.double().eval().parameters():
+        torch.nn.init.normal_(parameter, std=0.5)
+    x, times = drawn(2)
+    slow = []
+    for rows, own in zip(x * 8**0.5, times, strict=True):
+        for part in model.blocks:
+            rows = slow_block(part, rows, own if timed else None)
+        slow.append(functional.layer_norm(rows, (8,), model.norm.weight, model.norm.bias, 1e-6))
+    histories = Histories(torch.ones(3, LENGTH, dtype=torch.int64), torch.full((3,), LENGTH), times if timed else None)
+    torch.testing.assert_close(model.encode(x, histories), torch.stack(slow))
+
+
+@pytest.mark.parametrize("name", ["HSTU", "SASRecM"])
+def test_heads_that_do_not_fit(planted, name: str):
+    with pytest.raises(InputError, match="hidden_size 8 is no multiple of n_heads 3"):
+        built(planted, name, modalities=[], hidden_size=8, n_heads=3)
