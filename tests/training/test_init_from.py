@@ -11,14 +11,17 @@ import torch
 from recbole_mm.checkpoint import load_checkpoint
 from recbole_mm.errors import InputError
 from recbole_mm.quick_start import build_trainer, run
-from recbole_mm.testing.planted import built, settings, write_features, write_planted
+from recbole_mm.testing.planted import built, settings, write_features, write_planted, write_sequences
+from recbole_mm.testing.sequence_demands import SequenceChecks
+from recbole_mm.testing.shops import SequenceShops
 from recbole_mm.training.init_from import read_source, start_from
 from tests.processes import together
 
 CONTENT = {"use_id": False, "modalities": ["image"], "train_batch_size": 16, "contrastive_weight": 0}
 FILES = {"use_id": False, "modalities": ["a", "b"], "feature_files": {"a": "a.safetensors", "b": "b.safetensors"}, "train_batch_size": 16}
 FROZEN = {**CONTENT, "encoder_training": "pretrained"}
-TUNINGS = {"full": {}, "last_k": {"encoder_last_k": 1}, "lora": {}, "bitfit": {}, "adapter": {}, "side": {}}
+pytestmark = pytest.mark.usefixtures("small_encoders")
+TUNINGS = {"full": {}, "last_k": {"encoder_last_k": 1}, "lora": {}, "side": {}}
 
 
 @pytest.fixture(scope="module")
@@ -152,6 +155,25 @@ def test_two_processes_start_from_the_same(shops, tmp_path):
     first, second = together(2, start)
     assert len(first) > 10 and all(np.array_equal(*pair) for pair in zip(first, second, strict=True))
     assert any(np.array_equal(rows, then["project.weight"].numpy()) for rows in first)
+
+
+@pytest.mark.parametrize("model", ["SASRecM", "UniSRec"])
+def test_a_sequence_model_finds_at_once_what_comes_next_in_another_catalogue(tmp_path, model):
+    """All of it is taken, since no parameter belongs to a user. The first shop has 40 users and 48 items."""
+    keys = {"use_id": False, "encoder_training": "pretrained", "encoder": "beit3:tiny", "checkpoint_dir": str(tmp_path / "saved")}
+    checks = SequenceChecks(model, SequenceShops(tmp_path), {}, 1)
+    _, (train, *_), trainer = checks.ready(checks.shops.larger, 12, **keys)
+    trainer.eval_step = 0
+    trainer.fit(train, None, verbose=False, saved=True)
+    second, found = write_sequences(tmp_path / "other" / "shop", n_users=24, n_items=40, seed=3), []
+    for more in ({}, {"init_from": trainer.saved_model_file}):
+        recommender, loaders, other = checks.ready(second, 1, **{**keys, "learning_rate": 1e-4, **more})
+        if more:
+            facts = start_from(recommender, other.config, read_source(other.config))
+            assert set(facts["taken"]) == {name for name, _ in recommender.named_parameters()}
+        other._train_epoch(loaders[0], 0)
+        found.append(checks.auc(recommender, loaders[2]))
+    assert found[0] < 0.75 and found[1] > 0.95
 
 
 REFUSED = {
