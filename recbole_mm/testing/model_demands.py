@@ -49,7 +49,7 @@ class ModelChecks:
     """
 
     gentle: Mapping[str, object] = GENTLE
-    live_epochs = 3
+    live_epochs, cold_epochs = 3, 20
 
     def __init__(self, model: str | type, shops: Shops, settings: Mapping[str, object], patience: int) -> None:
         self.model, self.shops, self.settings, self.patience = model, shops, dict(settings), patience
@@ -208,7 +208,7 @@ class ModelChecks:
 
     def _cold_auc_of_files(self, folder: str) -> float:
         shop, files = self.shops.cold, {m: f"{folder}{m}.safetensors" for m in ("a", "b")}
-        model, loaders, _ = self.trained(shop, 20, feature_files=files, cold_items=str(shop / "cold.txt"))
+        model, loaders, _ = self.trained(shop, self.cold_epochs, feature_files=files, cold_items=str(shop / "cold.txt"))
         return self.cold_auc(model, loaders)
 
     def encoder_ranks_cold_items(self) -> None:

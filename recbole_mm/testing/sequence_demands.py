@@ -29,7 +29,9 @@ SMALL = {
     "learning_rate": 0.005, "encoder_learning_rate": 3e-4,
 }  # fmt: skip
 """A small model, by the names that sequence models have for their sizes; those that a model does not have are left out."""
-EPOCHS, FROZEN_EPOCHS = 10, 8
+LIVE = {"initializer_range": 0.05, "loss_temperature": 0.1, "learning_rate": 0.02}
+"""Over a random encoder, whose rows are all alike but for a little, rather than over the principal components of features."""
+EPOCHS, FROZEN_EPOCHS = 16, 14
 
 
 class SequenceChecks(ModelChecks):
@@ -41,7 +43,7 @@ class SequenceChecks(ModelChecks):
     """
 
     gentle = {"learning_rate": 1e-3, "encoder_learning_rate": 3e-4}
-    live_epochs = 8
+    live_epochs, cold_epochs = 8, 12
 
     def __init__(self, *given, in_order: bool = True) -> None:
         super().__init__(*given)
@@ -72,7 +74,7 @@ class SequenceChecks(ModelChecks):
         return found
 
     def finds_what_comes_next(self, training: str, shop: str, least: float) -> None:
-        live = {"encoder_training": training, "encoder_freeze_epochs": FROZEN_EPOCHS * self.patience, **UNIFIED}
+        live = {"encoder_training": training, "encoder_freeze_epochs": FROZEN_EPOCHS * self.patience, **UNIFIED, **LIVE}
         model, loaders, _ = self.trained(getattr(self.shops, shop), EPOCHS, **(live if training == "end2end" else FILES))
         auc = self.auc(model, loaders[2])
         require(auc > least, f"{auc:.2f} of the pairs of an item that comes next and one that does not are ranked right after "
