@@ -140,15 +140,16 @@ def test_encoding_each_item_once_changes_nothing(name, shop, small_encoders):
     assert sum(bool(gradient.any()) for gradient in gradients[0]) > len(weights) / 2
 
 
+@pytest.mark.parametrize("name", ["SASRecM", "HSTU"])
 @pytest.mark.parametrize(("encoder", "first_layer"), FIRST_LAYERS.items())
-def test_the_gradients_at_every_encoder_are_slopes_of_hstus_loss(encoder, first_layer, shop, small_encoders):
-    model, train = causal(shop, "HSTU", feature_files=None, encoder_training="end2end", encoder=encoder)
+def test_the_gradients_at_every_encoder_are_slopes_of_the_loss(name, encoder, first_layer, shop, small_encoders):
+    model, train = causal(shop, name, feature_files=None, encoder_training="end2end", encoder=encoder)
     batch = next(iter(train))
     model.calculate_loss(batch).backward()
     moving = {name: weight for name, weight in model.named_parameters() if weight.grad is not None and weight.ndim > 1}
     assert {"item_embedding.weight", f"item_features.encoder.model.{first_layer}"} <= moving.keys()
     draw = torch.Generator().manual_seed(0)
-    for name, weight in moving.items():
+    for place, weight in moving.items():
         random = torch.randn(weight.shape, generator=draw, dtype=torch.float64)
         direction = weight.grad / weight.grad.norm() + random / random.norm()
         losses = []
@@ -158,5 +159,5 @@ def test_the_gradients_at_every_encoder_are_slopes_of_hstus_loss(encoder, first_
                 losses.append(model.calculate_loss(batch).item())
                 weight.sub_(step * direction)
         slope = (losses[0] - losses[1]) / (2 * STEP)
-        assert abs(slope) > 1e-7, name
-        assert slope == pytest.approx((weight.grad * direction).sum().item(), rel=1e-5, abs=1e-9), name
+        assert abs(slope) > 1e-7, place
+        assert slope == pytest.approx((weight.grad * direction).sum().item(), rel=1e-5, abs=1e-9), place
