@@ -30,8 +30,8 @@ def start_from_components(maps: ModalityProjection, features: Mapping[str, Tenso
     with torch.random.fork_rng(devices=[]):  # the same components whatever was drawn before, and the same draws after
         torch.manual_seed(0)
         for m, rows in features.items():
-            linear, rows = maps.maps[m], rows.float()
-            rows = rows[torch.randperm(len(rows))[:SAMPLE].to(rows.device)]
+            linear, rows = maps.maps[m], rows.float().cpu()
+            rows = rows[torch.randperm(len(rows))[:SAMPLE]]
             mean = rows.mean(0)
             wanted = min(len(linear.weight), *rows.shape)
             _, _, found = torch.pca_lowrank(rows, min(wanted + OVERSAMPLING, *rows.shape), niter=ROUNDS)
