@@ -12,7 +12,7 @@ from recbole_mm.checkpoint import load_checkpoint
 from recbole_mm.config.keys import TUNING_KEYS
 from recbole_mm.config.model_keys import declared_keys
 from recbole_mm.errors import InputError
-from recbole_mm.model.base import MultiModalRecommender
+from recbole_mm.model.feature_model import FeatureModel
 from recbole_mm.parallel.sharding import share_of
 from recbole_mm.terminal import labelled, say
 from recbole_mm.training.trained_data import TOKENS
@@ -47,7 +47,7 @@ def read_source(config) -> dict | None:
     return source
 
 
-def start_from(model: MultiModalRecommender, config, source: Mapping) -> dict[str, object]:
+def start_from(model: FeatureModel, config, source: Mapping) -> dict[str, object]:
     """Gives a model all that a checkpoint of another catalogue knows of no single user or item: the encoder's trained weights, projections,
     layers, vectors that all users share. What remains is as from scratch. The log names both.
 
@@ -92,7 +92,7 @@ def start_from(model: MultiModalRecommender, config, source: Mapping) -> dict[st
     return {"file": str(Path(file).resolve()), "digest": digest, "dataset": source["config"]["dataset"], "taken": taken}
 
 
-def _check_features(model: MultiModalRecommender, config, source: Mapping) -> None:
+def _check_features(model: FeatureModel, config, source: Mapping) -> None:
     """The features must be made by the same encoder, and have the same modalities and widths."""
     file, features = config["init_from"], model.item_features
     if source["encoder_fingerprint"] is None:
@@ -113,7 +113,7 @@ def _check_features(model: MultiModalRecommender, config, source: Mapping) -> No
         logger.warning(f"init_from: feature files do not say what made them; those of {', '.join(files)} must be made as they were then")
 
 
-def _check_encoder(model: MultiModalRecommender, config, then: Mapping[str, Tensor]) -> None:
+def _check_encoder(model: FeatureModel, config, then: Mapping[str, Tensor]) -> None:
     """Whatever was trained of the encoder must train here as well: a checkpoint holds no other part of it."""
     trains = {name for name, p in model.named_parameters() if p.requires_grad}
     gone = [name for name in then if name.startswith(ENCODER) and name not in trains]
@@ -122,7 +122,7 @@ def _check_encoder(model: MultiModalRecommender, config, then: Mapping[str, Tens
                          "encoder_training and encoder_tuning as they were then")  # fmt: skip
 
 
-def _counts(model: MultiModalRecommender, source: Mapping) -> set[tuple[int, int]]:
+def _counts(model: FeatureModel, source: Mapping) -> set[tuple[int, int]]:
     """How many rows a table of users, of items, or of both has: then and now."""
     users, items = (len(source[TOKENS][source["config"][key]]) + 1 for key in ("USER_ID_FIELD", "ITEM_ID_FIELD"))
     return {(users, model.n_users), (items, model.n_items), (users + items, model.n_users + model.n_items)}

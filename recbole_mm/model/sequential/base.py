@@ -69,12 +69,12 @@ class SequenceRecommender(ItemRows):
                              "step: set loss_type: SSM")  # fmt: skip
         self.time_field = f"{dataset.time_field}{config['LIST_SUFFIX']}"
         self.n_negatives = config["train_neg_sample_args"].get("sample_num", 1) if self.loss_type == "sampled_softmax" else 0
-        users, items = (np.asarray(dataset.inter_feat[field]) for field in (dataset.uid_field, dataset.iid_field))
+        users, items = (column.numpy() for column in self.training_pairs)
         shares = np.bincount(items, minlength=self.n_items) / max(len(items), 1)
         self.register_buffer("popularity", torch.tensor(shares, dtype=torch.float32), persistent=False)
         self.known = UserPositives(users, items, self.n_items)
         learns = features is not None if config["repeat_bias"] == "auto" else config["repeat_bias"]
-        self.repeat_bias = nn.Parameter(repeat_rate(users, items).log()) if learns else None
+        self.repeat_bias = nn.Parameter(repeat_rate(len(users), len(self.known.items)).log()) if learns else None
 
     def encode(self, rows: Tensor, histories: Histories) -> Tensor:
         """What the users are after each item of their histories: (b, l, d) -> (b, l, d). No state depends on later items.
@@ -205,7 +205,7 @@ def optional(interaction, field: str) -> Tensor | None:
     return interaction[field] if field in interaction else None  # noqa: SIM401
 
 
-def repeat_rate(users: np.ndarray, items: np.ndarray) -> Tensor:
-    """The share of interactions with an item that the user had before, estimated so that it is never 0 or 1: a scalar."""
-    repeats = len(users) - len(np.unique(np.stack([users, items]), axis=1).T)
-    return torch.tensor((repeats + 1) / (len(users) + 2), dtype=torch.float32)
+def repeat_rate(n_interactions: int, n_pairs: int) -> Tensor:
+    """The share of interactions with an item that the user had before, from the number of distinct pairs of a user and an item, estimated
+    so that it is never 0 or 1: a scalar."""
+    return torch.tensor((n_interactions - n_pairs + 1) / (n_interactions + 2))
