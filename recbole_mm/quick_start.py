@@ -1,6 +1,7 @@
 """RecBole's quick start, for our models and for RecBole's: ``run``, ``objective_function`` and ``load_data_and_model``."""
 
 from collections import OrderedDict
+from collections.abc import Mapping
 from datetime import datetime, timezone
 from logging import getLogger
 
@@ -31,7 +32,7 @@ from recbole_mm.training.refit import refit
 from recbole_mm.training.results import Results, files_of, popularity_of, tell_results
 from recbole_mm.training.resumable_trainer import trained_before
 from recbole_mm.training.run_state import load_model_state
-from recbole_mm.training.trained_data import REFIT, TOKENS, check_resumable, warn_of_other_data
+from recbole_mm.training.trained_data import REFIT, SPLIT, TOKENS, check_resumable, warn_of_other_data
 from recbole_mm.training.trainer import MultiModalTrainer
 
 __all__ = [
@@ -142,19 +143,42 @@ def load_data_and_model(model_file: str, model_class: type | None = None) -> tup
     ``KnownVocabulary``. Of a model that was refitted, train_data has all interactions.
     """
     checkpoint = load_checkpoint(model_file, pickled=True)
+    config = config_of(checkpoint, model_class)
+    start(config)
+    data, loaders = data_of(config, checkpoint)
+    model = build_model(config, loaders[0])
+    warn_of_other_data(checkpoint, [loader._dataset for loader in loaders], model_file)
+    load_state(config, model, checkpoint, model_file)
+    return config, model, data, *loaders
+
+
+def config_of(checkpoint: Mapping, model_class: type | None = None) -> MultiModalConfig:
+    """The configuration of the run behind a checkpoint, on this machine's device."""
     stored = checkpoint["config"]
     config = MultiModalConfig.from_final(stored if isinstance(stored, dict) else stored.final_config_dict, model_class)
     config["tuned_encoder"] = checkpoint.get("tuned_encoder")
-    start(config)
-    data = create_dataset(config, checkpoint.get(TOKENS))
+    return config
+
+
+def data_of(config: MultiModalConfig, checkpoint: Mapping) -> tuple:
+    """The data set that a checkpoint was trained on, with its ids and, where it stores one, its split; and the three loaders. Of a model
+    that was refitted, the first one has all interactions."""
+    init_seed(config["seed"], config["reproducibility"])  # which a split at random is drawn from
+    data = create_dataset(config, checkpoint.get(TOKENS), checkpoint.get(SPLIT))
     data.keeps_order = True
     loaders = data_preparation(config, data)
     if REFIT in checkpoint:
         loaders = (everything(config, data), *loaders[1:])
-    model = build_model(config, loaders[0])
-    warn_of_other_data(checkpoint, [loader._dataset for loader in loaders], model_file)
-    (load_model_state if is_ours(config.model_class) else load_recbole_state)(model, checkpoint, model_file)
-    return config, model, data, *loaders
+    return data, loaders
+
+
+def load_state(config: MultiModalConfig, model, checkpoint: Mapping, file: str) -> None:
+    """Loads a checkpoint's weights into the model of its run.
+
+    Raises:
+        InputError: they do not fit.
+    """
+    (load_model_state if is_ours(config.model_class) else load_recbole_state)(model, checkpoint, file)
 
 
 def _train(config: MultiModalConfig, saved: bool, verbose: bool, tested: bool = True) -> dict:
@@ -180,7 +204,7 @@ def _train_and_test(config: MultiModalConfig, saved: bool, verbose: bool, tested
             tell_run(config)
         before, source = trained_before(config), read_source(config)
         with Bar(desc=f"Reading {config['dataset']}", disable=not progress):
-            dataset = read_dataset(config, before.get(TOKENS))
+            dataset = read_dataset(config, before.get(TOKENS), before.get(SPLIT))
         log(str(dataset))
         if verbose:
             tell_data(dataset)

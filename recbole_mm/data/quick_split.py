@@ -19,7 +19,7 @@ class QuickSplit:
         if group_by is None:
             rows, sizes = np.arange(len(self)), np.array([len(self)])
         else:
-            rows, sizes = _grouped(self.inter_feat[group_by])
+            rows, sizes = grouped(self.inter_feat[group_by])
         ends = _sizes_of_parts(sizes, shares).cumsum(axis=1)[:, :-1]
         return self._in_parts(rows, (_places(sizes)[:, None] >= ends.repeat(sizes, axis=0)).sum(axis=1), len(shares))
 
@@ -28,7 +28,7 @@ class QuickSplit:
         left = {"valid_and_test": 2, "valid_only": 1, "test_only": 1}.get(leave_one_mode)
         if not self.config["fast_loop"] or group_by is None or left is None:
             return super().leave_one_out(group_by, leave_one_mode)
-        rows, sizes = _grouped(self.inter_feat[group_by])
+        rows, sizes = grouped(self.inter_feat[group_by])
         before_end = np.repeat(sizes, sizes) - _places(sizes)  # 1 is the last row of a group
         kept = before_end > np.minimum(left, sizes - 1).repeat(sizes)
         parts = np.where(kept, 0, 3 - before_end if leave_one_mode != "valid_only" else 1)
@@ -40,7 +40,7 @@ class QuickSplit:
             return super().time_based_split(ratios, group_by)
         shares, times = [ratio / sum(ratios) for ratio in ratios], self.inter_feat[self.time_field].numpy()
         early = times <= np.percentile(times, 100 * (1 - shares[-1]))
-        rows, sizes = _grouped(self.inter_feat[group_by])
+        rows, sizes = grouped(self.inter_feat[group_by])
         before = np.add.reduceat(early[rows], sizes.cumsum() - sizes, dtype=np.int64)
         ends = np.stack([(before * (shares[0] / (1 - shares[2]))).astype(np.int64), before], axis=1)
         return self._in_parts(rows, (_places(sizes)[:, None] >= ends.repeat(sizes, axis=0)).sum(axis=1), 3)
@@ -61,7 +61,7 @@ def rows_of(interactions: Interaction, rows: torch.Tensor) -> Interaction:
     return Interaction({field: values[rows] for field, values in interactions.interaction.items()})
 
 
-def _grouped(values: torch.Tensor) -> tuple[np.ndarray, np.ndarray]:
+def grouped(values: torch.Tensor) -> tuple[np.ndarray, np.ndarray]:
     """The rows group by group, in the order of the groups' first rows, and the groups' sizes."""
     groups = pd.factorize(values.numpy())[0].astype(np.int64)
     n = len(groups)

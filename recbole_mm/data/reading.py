@@ -12,6 +12,7 @@ from recbole_mm.data.linked_vocabulary import KnownLinkedVocabulary
 from recbole_mm.data.quick_sequences import QuickSequences
 from recbole_mm.data.quick_split import QuickSplit
 from recbole_mm.data.quick_tables import QuickTables
+from recbole_mm.data.stored_split import StoredSplit
 from recbole_mm.data.time_order import TimeOrder
 from recbole_mm.data.vocabulary import KnownVocabulary
 
@@ -25,8 +26,8 @@ RECBOLE_DATASETS = {
 }
 
 
-class CheckedReading(KnownVocabulary, CheckedFiles, CheckedFilters, TimeOrder, QuickTables, QuickSplit):
-    """A mixin that stands before one of RecBole's dataset classes. Its arguments are those of ``KnownVocabulary``."""
+class CheckedReading(StoredSplit, KnownVocabulary, CheckedFiles, CheckedFilters, TimeOrder, QuickTables, QuickSplit):
+    """A mixin that stands before one of RecBole's dataset classes. Its arguments are those of ``StoredSplit``."""
 
 
 def recbole_dataset(model: str, model_type: ModelType) -> type[Dataset]:

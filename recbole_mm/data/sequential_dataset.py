@@ -42,6 +42,8 @@ class MultiModalSequentialDataset(QuickSequences, MultiModalDataset, SequentialD
         if self.has_user_rows:
             training, *later = parts
             in_training = torch.ones(len(self.whole), dtype=torch.bool)
+            if self.stored is not None:  # which has a part for what is now the first one of a history
+                in_training = self.stored_parts(self.whole[self.uid_field], self.whole[self.iid_field]) == 0
             for part in later:
                 places, starts = part.inter_feat[PLACE], part.inter_feat[START]
                 in_training[places] = False

@@ -1,7 +1,7 @@
 """Internal ids that are there before a data set is read, those of a checkpoint for example; what is new or gone since is named."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from logging import getLogger
+from logging import INFO, WARNING, getLogger
 
 import numpy as np
 import pandas as pd
@@ -26,14 +26,15 @@ class KnownVocabulary:
     Args:
         vocabulary: field -> its tokens by internal id, without the padding; of the fields that share a vocabulary, one is enough.
         new_items: whether new items stay, with the ids behind the known ones.
+        named: whether the log names what is new or gone, or counts it alone.
 
     Attributes:
         gone_items: the ids of known items that the data lack: int64 (n,).
         first_new_item: the id of the first new item; None without any.
     """
 
-    def __init__(self, config, vocabulary: Mapping[str, Sequence[str]] | None = None, new_items: bool = False) -> None:
-        self.vocabulary, self.new_items = dict(vocabulary or {}), new_items
+    def __init__(self, config, vocabulary: Mapping[str, Sequence[str]] | None = None, new_items: bool = False, named: bool = True) -> None:
+        self.vocabulary, self.new_items, self.named = dict(vocabulary or {}), new_items, named
         self.gone_items, self.first_new_item = torch.zeros(0, dtype=torch.int64), None
         super().__init__(config)
 
@@ -69,7 +70,7 @@ class KnownVocabulary:
         new, gone = found[~found.isin(known)], ~known.isin(found)
         if name in OF_ENTITIES and gone.any():
             n, never = int(gone.sum()), f"; {_they(gone.sum())} never recommended" if name == "item_id" else ""
-            logger.warning(f"{_counted(n, OF_ENTITIES[name])} of the checkpoint {_are(n)} not in the data: {_named(known[gone])}{never}")
+            self._tell(f"{_counted(n, OF_ENTITIES[name])} of the checkpoint {_are(n)} not in the data{self._names(known[gone])}{never}")
         if name == "item_id":
             self.gone_items = torch.from_numpy(np.flatnonzero(gone) + 1)
             if self.new_items and len(new):
@@ -99,9 +100,16 @@ class KnownVocabulary:
         if entity is None:
             then = f"{'it counts' if n == 1 else 'they count'} as missing"
         what = _counted(n, entity or "value") + ("" if entity else f" of {name}")
-        logger.warning(f"{what} {_are(n)} not in the checkpoint: {_named(tokens)}; {then}")
+        self._tell(f"{what} {_are(n)} not in the checkpoint{self._names(tokens)}; {then}")
         if not len(self.inter_feat):
-            raise InputError(f"no interaction of the data set is between a user and an item of the checkpoint: {_named(tokens)} are new")
+            new = self._names(tokens)
+            raise InputError(f"no interaction of the data set is between a user and an item of the checkpoint{new and f'{new} are new'}")
+
+    def _tell(self, what: str) -> None:
+        logger.log(WARNING if self.named else INFO, what)
+
+    def _names(self, tokens: Iterable[str]) -> str:
+        return f": {_named(tokens)}" if self.named else ""
 
     def _drop(self, feat: pd.DataFrame, lost: np.ndarray) -> None:
         if feat is self.inter_feat and self.benchmark_filename_list is not None:

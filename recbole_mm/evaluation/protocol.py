@@ -26,10 +26,14 @@ PHASES = ("train", "valid", "test")
 def find_cold_items(config, dataset) -> torch.Tensor:
     """The ids of the items that ``cold_items`` names or ``cold_item_ratio`` draws: int64 (n,) in ascending order, empty without either.
     An item's lot depends on its token and the seed alone. Beside items that a checkpoint knows, all new ones are cold.
+    A stored split has its own.
 
     Raises:
         InputError: the file of cold items is not there, or names items that the data set does not have.
     """
+    stored = getattr(dataset, "stored", None)
+    if stored is not None:
+        return stored["cold_items"]
     tokens = item_tokens(dataset)
     if config["cold_items"]:
         file = Path(config["cold_items"])

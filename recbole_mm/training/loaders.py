@@ -34,27 +34,32 @@ from recbole_mm.training.negative_sampler import NegativeSampler, popularity_wei
 from recbole_mm.training.sequence_batches import SequenceBatches
 
 
-def create_dataset(config: MultiModalConfig, vocabulary: Mapping[str, Sequence[str]] | None = None):
+def create_dataset(
+    config: MultiModalConfig, vocabulary: Mapping[str, Sequence[str]] | None = None, parts: Mapping[str, torch.Tensor] | None = None
+):
     """Reads the data set: for our models a MultiModalDataset or MultiModalSequentialDataset, for RecBole's models RecBole's own class. The
     data set ``demo`` is drawn where it does not exist yet. Nothing is ever downloaded.
 
     Args:
         vocabulary: the tokens of a checkpoint by their ids, which the data set takes over (see ``KnownVocabulary``).
+        parts: the split that a checkpoint stores (see ``StoredSplit``).
 
     Raises:
         InputError: a folder, file or column is not there.
     """
     find_dataset(config)
-    return read_dataset(config, vocabulary)
+    return read_dataset(config, vocabulary, parts)
 
 
-def read_dataset(config: MultiModalConfig, vocabulary: Mapping[str, Sequence[str]] | None = None):
+def read_dataset(
+    config: MultiModalConfig, vocabulary: Mapping[str, Sequence[str]] | None = None, parts: Mapping[str, torch.Tensor] | None = None
+):
     """``create_dataset``, where ``find_dataset`` has had its say already."""
     with recboles_own_failures(), recbole_complaints():
         if is_ours(config.model_class):
             kind = our_dataset(config["MODEL_TYPE"])
-            return kind(config, vocabulary, new_items=config.model_class.ranks_new_items(config))
-        return recbole_dataset(config["model"], config["MODEL_TYPE"])(config, vocabulary)
+            return kind(config, vocabulary, config.model_class.ranks_new_items(config), parts)
+        return recbole_dataset(config["model"], config["MODEL_TYPE"])(config, vocabulary, parts=parts)
 
 
 def data_preparation(config: MultiModalConfig, dataset) -> tuple:

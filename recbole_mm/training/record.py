@@ -18,11 +18,11 @@ import torch
 
 import recbole_mm
 from recbole_mm.checkpoint import plain
+from recbole_mm.data.interaction_codes import interaction_codes, pair_codes
 from recbole_mm.data.tokens import item_tokens, user_tokens
 from recbole_mm.disk import write_whole
 from recbole_mm.evaluation.per_user import PerUser, ranks_of, rows_of
 from recbole_mm.evaluation.popularity import training_counts, training_pairs
-from recbole_mm.training.trained_data import interaction_codes, pair_codes
 
 FORMAT = 1
 PACKAGES = ("recbole", "torch", "transformers", "open_clip_torch", "numpy", "pandas")

@@ -6,16 +6,16 @@ from logging import getLogger
 
 import numpy as np
 import torch
-from torch import Tensor
 
+from recbole_mm.data.interaction_codes import interaction_codes, new_and_gone
 from recbole_mm.data.tokens import item_tokens, user_tokens, vocabularies
 from recbole_mm.errors import InputError
 
 TOKENS, INTERACTIONS, FINGERPRINT, REFIT = "tokens", "training_interactions", "data_fingerprint", "refit"
 """The checkpoint's entries: ``vocabularies`` of the data set, ``interaction_codes`` of its training part, a former one instead of these
 two, and how a model was trained anew on all interactions (see ``training.refit``), if it was."""
-USERS, ITEMS = np.uint64(0x9E3779B97F4A7C15), np.uint64(0xC2B2AE3D27D4EB4F)
-"""Odd factors, so that no user and item are mistaken for each other."""
+SPLIT, UNLEARNED = "parts", "unlearned"
+"""Those of a checkpoint that was unlearned: its stored split (see ``data.stored_split``), and what is said of how."""
 logger = getLogger(__name__)
 
 
@@ -30,30 +30,7 @@ def describe(training) -> dict[str, object]:
 
 def description(checkpoint: Mapping) -> dict[str, object]:
     """What a checkpoint holds of this; those of former versions have a ``fingerprint_of`` alone, and RecBole's own nothing."""
-    return {key: checkpoint[key] for key in (TOKENS, INTERACTIONS, FINGERPRINT, REFIT) if key in checkpoint}
-
-
-def interaction_codes(dataset) -> Tensor:
-    """A number for every row, int64 (n,) in ascending order: the same one for the same tokens of user and item, whatever the order of the
-    rows."""
-    return pair_codes(dataset, dataset.inter_feat[dataset.uid_field], dataset.inter_feat[dataset.iid_field])
-
-
-def pair_codes(dataset, users: Tensor, items: Tensor) -> Tensor:
-    """The same for pairs of a user and an item of a data set, by their ids (n,)."""
-    codes = np.zeros(len(users), dtype=np.uint64)
-    for ids, tokens, factor in ((users, user_tokens, USERS), (items, item_tokens, ITEMS)):
-        digests = b"".join(blake2b(token.encode(), digest_size=8).digest() for token in tokens(dataset))
-        codes += np.frombuffer(digests, dtype="<u8")[np.asarray(ids)] * factor
-    return torch.from_numpy(np.sort(codes.view(np.int64)))
-
-
-def new_and_gone(before: Tensor, now: Tensor) -> tuple[int, int]:
-    """How many of the interactions ``now`` were not there ``before``, and the other way round."""
-    _, places = np.unique(np.concatenate([before.numpy(), now.numpy()]), return_inverse=True)
-    size = int(places.max(initial=-1)) + 1
-    more = np.bincount(places[len(before) :], minlength=size) - np.bincount(places[: len(before)], minlength=size)
-    return int(more.clip(0).sum()), int((-more).clip(0).sum())
+    return {key: checkpoint[key] for key in (TOKENS, INTERACTIONS, FINGERPRINT, REFIT, SPLIT, UNLEARNED) if key in checkpoint}
 
 
 def check_ids(checkpoint: Mapping, dataset, file: str) -> None:
@@ -79,6 +56,8 @@ def check_resumable(checkpoint: Mapping, training, file: str) -> None:
     advice = "train anew, or rank with load_data_and_model"
     if REFIT in checkpoint:
         raise InputError(f"{file} was trained anew on all interactions (refit: True), and no run goes on from there; {advice}")
+    if UNLEARNED in checkpoint:
+        raise InputError(f"{file} was unlearned, and no run goes on from there; {advice}")
     if INTERACTIONS in checkpoint:
         new, gone = new_and_gone(checkpoint[INTERACTIONS], interaction_codes(training))
         if new or gone:

@@ -1,0 +1,1 @@
+"""A trained model forgets users, items or interactions."""
