@@ -1,5 +1,6 @@
 """The columns of large atomic files, kept in the cache of the data set for as long as the file and what is read of it stay the same."""
 
+import glob
 import json
 import zipfile
 from collections.abc import Mapping, Sequence
@@ -21,6 +22,8 @@ LARGE = 2**20
 """From how many bytes on a file is read quickly. Smaller ones are read in a moment."""
 ENCODINGS = ("utf-8", "utf8", "utf-8-sig")
 FORMAT = 1
+NOT_KEPT = "not_kept.txt"
+"""The file of the cache that has the digest of every file whose columns are not kept, because it holds what has been forgotten."""
 logger = getLogger(__name__)
 
 
@@ -47,12 +50,49 @@ def quick_columns(config, path: Path, kinds: Mapping[str, FeatureType | None], i
 def _cached(config, path: Path, kinds: Mapping[str, FeatureType | None]) -> Columns | None:
     asked = json.dumps([FORMAT, config["field_separator"], {name: kind and kind.value for name, kind in kinds.items()}])
     try:
-        cache = Path(config["cache_dir"] or writable_cache(path.parent / ".recbole_mm")) / "columns"
+        cache = column_folder(config, path.parent)
         cache.mkdir(parents=True, exist_ok=True)
         file = cache / f"{path.name}-{sha256(asked.encode()).hexdigest()[:16]}.npz"
         return _through(file, path, kinds, config["field_separator"])
     except (InputError, OSError):  # nowhere to keep them
         return read_quickly(path, kinds, config["field_separator"])
+
+
+def column_folder(config, folder: Path) -> Path:
+    """Where the columns of a data set in a folder are kept.
+
+    Raises:
+        InputError: nowhere.
+    """
+    return Path(config["cache_dir"] or writable_cache(folder / ".recbole_mm")) / "columns"
+
+
+def forget_columns(cache: Path, files: Sequence[Path], holding: Sequence[Path]) -> int:
+    """Takes the columns of files out of a cache. Those that hold what has been forgotten are read without it from then on, until they have
+    changed.
+
+    Args:
+        cache: see ``column_folder``.
+        files: the files of a data set.
+        holding: those of them that hold what has been forgotten.
+
+    Returns:
+        How many files of the cache are gone.
+    """
+    kept = [part for path in files for part in sorted(cache.glob(f"{glob.escape(path.name)}-*.npz"))]
+    if kept or cache.is_dir():
+        noted = _not_kept(cache) | set(map(_digest, holding))
+        if noted:
+            write_whole(cache / NOT_KEPT, lambda part: part.write_text("\n".join(sorted(noted)) + "\n"))
+    for part in kept:
+        with locked(part.with_suffix(".lock"), f"reading what {part} is of"):
+            part.unlink(missing_ok=True)
+    return len(kept)
+
+
+def _not_kept(cache: Path) -> set[str]:
+    file = cache / NOT_KEPT
+    return set(file.read_text().split()) if file.is_file() else set()
 
 
 def _through(file: Path, path: Path, kinds: Mapping[str, FeatureType | None], separator: str) -> Columns | None:
@@ -62,7 +102,8 @@ def _through(file: Path, path: Path, kinds: Mapping[str, FeatureType | None], se
         columns = _load(file, digest)
         if columns is None:
             columns = read_quickly(path, kinds, separator)
-            if columns is not None and path.stat().st_mtime_ns == stamp:  # nobody has written to it meanwhile
+            unchanged = path.stat().st_mtime_ns == stamp  # nobody has written to it meanwhile
+            if columns is not None and unchanged and digest not in _not_kept(file.parent):
                 with suppress(OSError):
                     write_whole(file, lambda part: _save(part, columns, digest))
         else:

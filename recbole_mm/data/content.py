@@ -121,8 +121,7 @@ class ItemContent:
         if modality == "image":
             packed = self._pack.digests()
             return [packed[row] if there else "" for row, there in zip(self._rows.tolist(), here, strict=True)]
-        texts = (text.encode("utf-8", "surrogatepass") for text in self._texts)
-        return [blake2b(text, digest_size=16).hexdigest() if there else "" for text, there in zip(texts, here, strict=True)]
+        return [text_digest(text) if there else "" for text, there in zip(self._texts, here, strict=True)]
 
     def use_preprocessing(self, preprocess: Preprocess, key: str, size: PictureSize) -> None:
         """Prepares all pictures with `preprocess`, as far as they are not packed yet; `images` gives them in this form from now on.
@@ -175,6 +174,11 @@ class ItemContent:
         if ids.size and (ids.min() < 0 or ids.max() >= len(self)):
             raise IndexError(f"item ids from {ids.min()} to {ids.max()}, but the content has items 0 to {len(self) - 1}")
         return ids
+
+
+def text_digest(text: str) -> str:
+    """The hash of a text."""
+    return blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
 
 
 def writable_cache(preferred: Path) -> Path:

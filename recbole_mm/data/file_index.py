@@ -3,6 +3,7 @@
 import json
 import os
 import time
+from collections.abc import Collection
 from pathlib import Path
 
 from recbole_mm.disk import write_whole
@@ -46,3 +47,16 @@ class FileIndex:
         """Writes the file in one step, and keeps what other processes have added to it."""
         self.entries = {**self._read(), **self.entries}
         write_whole(self.path, lambda file: file.write_text(json.dumps(self.entries)))
+
+    def recorded(self, path: Path) -> str | None:
+        """The last hash that is recorded for this path, whatever the file is now."""
+        entry = self.entries.get(self._name(path))
+        return None if entry is None else entry[2]
+
+    def forget(self, digests: Collection[str], paths: Collection[Path]) -> None:
+        """Leaves files out by their hashes and by their paths."""
+        names = {self._name(path) for path in paths}
+        left = {name: entry for name, entry in self.entries.items() if name not in names and entry[2] not in digests}
+        if left != self.entries:
+            self.entries = left
+            write_whole(self.path, lambda file: file.write_text(json.dumps(left)))

@@ -87,14 +87,15 @@ class PackWriter:
         for digest, pixels in self.chunk.items():
             end += pixels.numel()
             lines.append(self.layout.line(digest, end))
-        _write(self.pixels_path, self.end, b"".join(pixels.numpy().tobytes() for pixels in self.chunk.values()))
-        _write(self.journal_path, start * self.layout.line_bytes, "".join(lines).encode())
+        write_at(self.pixels_path, self.end, b"".join(pixels.numpy().tobytes() for pixels in self.chunk.values()))
+        write_at(self.journal_path, start * self.layout.line_bytes, "".join(lines).encode())
         self.rows.update(zip(self.chunk, range(start, start + len(lines)), strict=True))
         self.end = end
         self.chunk.clear()
 
 
-def _write(path: Path, offset: int, data: bytes) -> None:
+def write_at(path: Path, offset: int, data: bytes) -> None:
+    """Writes into a file that is there; the data are on the disk when this returns."""
     with open(path, "r+b") as file:
         file.seek(offset)
         file.write(data)

@@ -36,10 +36,13 @@ class StateTable:
     """
 
     def __init__(self, store: FeatureStore, digests: Sequence[str]) -> None:
-        places = [store.place(digest) if digest else None for digest in digests]
-        paths = sorted({place[0] for place in places if place})
-        number = {path: i for i, path in enumerate(paths)}
-        self._shards = [_mapped(path) for path in paths]
+        try:
+            places, shards = _found(store, digests)
+        except FileNotFoundError:  # another process has forgotten some rows of a shard
+            store.reload()
+            places, shards = _found(store, digests)
+        number = {path: i for i, path in enumerate(shards)}
+        self._shards = list(shards.values())
         self.width = store.width
         self._place = torch.tensor([(number[place[0]], place[1]) if place else (-1, -1) for place in places])
 
@@ -119,6 +122,12 @@ def state_tables(
     counts = ", ".join(f"{m} ({n} new)" for m, n in new.items())
     say(labelled("states", counts), text=f"states of the encoder {verb} {folder}: {counts}")
     return {m: StateTable(store, inputs.digests(m)) for m, store in stores.items()}, batches.cost
+
+
+def _found(store: FeatureStore, digests: Sequence[str]) -> tuple[list[tuple[Path, int] | None], dict[Path, Tensor]]:
+    """Where the rows of contents are, None for "", and the shards that they are in."""
+    places = [store.place(digest) if digest else None for digest in digests]
+    return places, {path: _mapped(path) for path in sorted({place[0] for place in places if place})}
 
 
 def _mapped(path: Path) -> Tensor:

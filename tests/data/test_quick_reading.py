@@ -12,6 +12,7 @@ from recbole.utils import FeatureType
 
 from recbole_mm.data import column_cache
 from recbole_mm.data.atomic_file import read_atomic_file
+from recbole_mm.data.column_cache import forget_columns
 from recbole_mm.data.quick_file import read_quickly
 from tests.data.tables import config, read, write
 from tests.processes import together
@@ -228,3 +229,20 @@ def test_without_a_place_for_a_cache_files_are_read_all_the_same(shop, monkeypat
 def test_the_careful_way_makes_no_cache(shop):
     read(shop, fast_loop=False)
     assert not cached(shop)
+
+
+def test_columns_of_a_file_that_holds_what_was_forgotten_are_not_kept_until_it_has_changed(shop):
+    before, file = ratings(shop), shop / "shop.inter"
+    cache = cached(shop)[0].parent
+    (cache / "other.inter-0.npz").write_bytes(b"of another data set")
+    assert forget_columns(cache, [file], [file]) == 1
+    assert [part.name for part in cached(shop)] == ["other.inter-0.npz"]
+    assert ratings(shop) == before and len(cached(shop)) == 1
+    file.write_text(file.read_text().rstrip("\n").rpartition("\n")[0] + "\n")
+    ratings(shop)
+    assert len(cached(shop)) == 2
+    assert forget_columns(cache, [file], []) == 1 and ratings(shop) and len(cached(shop)) == 2
+
+
+def test_columns_are_forgotten_where_there_is_no_cache(tmp_path):
+    assert forget_columns(tmp_path / "none", [tmp_path / "shop.inter"], []) == 0 and not (tmp_path / "none").exists()

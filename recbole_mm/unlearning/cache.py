@@ -1,0 +1,54 @@
+"""The cache of a data set without the forgotten."""
+
+from pathlib import Path
+
+from recbole_mm.data.column_cache import column_folder, forget_columns
+from recbole_mm.data.content import writable_cache
+from recbole_mm.data.forget_pictures import forget_pictures
+from recbole_mm.disk import locked, remove_left
+from recbole_mm.items.forget_rows import digests_of, forget_rows
+from recbole_mm.items.inputs import PARTS
+from recbole_mm.unlearning.contents import Contents
+from recbole_mm.unlearning.names import Names
+from recbole_mm.unlearning.own_files import atomic_files, files_that_hold
+
+STORES = ("features", "states")
+
+
+def forget_in_cache(config, folder: Path, names: Names) -> dict[str, int]:
+    """Takes the forgotten out of the cache of a data set, whichever runs have filled it: feature vectors, hidden states and tokens of
+    encoders, pictures, and the columns of large files. What kept items share with them stays. Processes that use the cache meanwhile find
+    all the rest.
+
+    A tuned encoder (``encoders/``) names nobody and stays. Files of the data set itself are not touched; as long as one of them holds the
+    forgotten, the cache keeps no columns of it.
+
+    Args:
+        config: of the run, ours or RecBole's.
+        folder: the data set's.
+
+    Returns:
+        How much was taken out: ``features``, ``states``, ``pictures``, and files of ``columns``.
+    """
+    cache = Path(config["cache_dir"] or writable_cache(folder / ".recbole_mm"))
+    contents = Contents(config, folder, cache, names.items)
+    stale, gone = set(), {}
+    for kind in STORES:
+        stores = [store for store in sorted(cache.glob(f"{kind}/*/*")) if store.name in PARTS and store.is_dir()]
+        gone[kind] = 0
+        for store in stores:
+            with locked(store.parent / "fill.lock", f"encoding items into {store.parent}"):
+                stale |= _pictures(store.name, digests_of(store, names.items))
+                known = contents.of_forgotten(store.name), contents.of_kept(store.name)
+                gone[kind] += forget_rows(store, names.items, *known)
+    digests = (stale | contents.of_forgotten("image")) - contents.of_kept("image").keys()
+    gone["pictures"] = forget_pictures(cache, digests, contents.pictures)
+    gone["columns"] = forget_columns(column_folder(config, folder), atomic_files(config, folder), files_that_hold(config, folder, names))
+    remove_left(cache)
+    return gone
+
+
+def _pictures(modality: str, digests: set[str]) -> set[str]:
+    """The digests of the pictures among the contents of a modality."""
+    place = PARTS[modality].index("image") if "image" in PARTS[modality] else None
+    return set() if place is None else {digest[32 * place : 32 * (place + 1)] for digest in digests}
