@@ -68,6 +68,10 @@ class ModelSource:
     def read(self, rows: Sequence[Mapping[str, object]], tokens: Sequence[str]) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
         return self._reader.of(rows, tokens)
 
+    def completed(self, features: Mapping[str, Tensor], present: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """The features {modality: (n, d)} of items that were added to another model, with what stands in here for those they lack."""
+        return {m: torch.where(present[m].unsqueeze(1), rows, self._reader.missing(m)) for m, rows in features.items()}
+
     def vectors(self, features: Mapping[str, Tensor]) -> Tensor:
         rows = self.model.item_vectors({m: values.to(self.config["device"]) for m, values in features.items()})
         return self.model.ranked(rows).float().cpu()

@@ -59,7 +59,7 @@ class NewItemFeatures:
             if not own:
                 raise InputError(f"item '{token}' has none of {', '.join(self.features.modalities)}: its columns may be {self._fields()}")
         present = {m: torch.tensor([m in own for own in found]) for m in self.features.modalities}
-        missing = {m: self._missing(m) for m, here in present.items() if not here.all()}
+        missing = {m: self.missing(m) for m, here in present.items() if not here.all()}
         return {m: torch.stack([own[m] if m in own else missing[m] for own in found]) for m in present}, present
 
     def _fields(self) -> str:
@@ -101,7 +101,8 @@ class NewItemFeatures:
             raise InputError(f"item '{token}': {modality} must be {width} finite numbers")
         return torch.from_numpy(vector)
 
-    def _missing(self, modality: str) -> Tensor:
+    def missing(self, modality: str) -> Tensor:
+        """What stands in for a modality (d,) that a new item lacks."""
         if modality in self.features.missing_vectors:
             return self.features.missing_vectors[modality].detach().float().cpu()
         table = self.features.table()[modality].float().cpu()

@@ -1,6 +1,6 @@
 """Writes a folder that stands alone."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from logging import getLogger
 from pathlib import Path
 
@@ -29,14 +29,16 @@ from recbole_mm.serving.export.layout import (
 from recbole_mm.serving.export.model_folder import write_model
 from recbole_mm.serving.export.tables import write_table
 from recbole_mm.serving.export.vector_index import write_index
+from recbole_mm.serving.journal import Entry, Journal
 from recbole_mm.serving.parts import Parts
 from recbole_mm.serving.similarities import ItemSimilarities
 from recbole_mm.serving.thumbnails import write_thumbnails
 
 
 def write_folder(
-    parts: Parts, folder: Path, facts: Mapping[str, object], with_encoder: bool = False, index: str = "flat", show_progress: bool = False
-) -> None:
+    parts: Parts, folder: Path, facts: Mapping[str, object], with_encoder: bool = False, index: str = "flat", show_progress: bool = False,
+    changes: Callable[[], Sequence[Entry]] = tuple,
+) -> None:  # fmt: skip
     """Writes all that recommending takes. A folder that an export has written before is replaced; a process that is killed meanwhile
     leaves it as it was.
 
@@ -45,6 +47,7 @@ def write_folder(
         facts: what the manifest says of the run besides.
         with_encoder: whether the folder gets the run's encoder, which reads the pictures and texts of new items and of searches.
         index: the kind of index over the vectors of items: flat, or hnsw, which recommendations then go by.
+        changes: gives what the folder's journal begins with, and is asked for it at the end.
 
     Raises:
         InputError: there is something else at ``folder``, the run has no encoder or one that cannot be saved, the model can be had from
@@ -81,6 +84,8 @@ def write_folder(
             save_encoder(items.queries.encoder, new / ENCODER)
         made = None if vectors[1] is None else write_index(new, *vectors, items.served.allowed[: items.served.n_known], index)
         write_manifest(new, {**_about(parts, vectors[1]), "index": made, "with_encoder": with_encoder, **facts})
+        if entries := changes():
+            Journal(new).append(entries)
 
 
 def _write_model(folder: Path, parts: Parts) -> None:
