@@ -1,11 +1,10 @@
 """RecBole's quick start, for our models and for RecBole's: ``run``, ``objective_function`` and ``load_data_and_model``."""
 
-from collections import OrderedDict
 from collections.abc import Mapping
 from datetime import datetime, timezone
 from logging import getLogger
 
-from recbole.utils import get_environment, init_seed
+from recbole.utils import init_seed
 
 from recbole_mm.checkpoint import checkpoint_name, load_checkpoint  # noqa: F401
 from recbole_mm.config.multimodal_config import MultiModalConfig
@@ -13,10 +12,8 @@ from recbole_mm.config.registry import is_ours
 from recbole_mm.encoder.build_encoder import check_encoder
 from recbole_mm.encoder.settings import EncoderSettings
 from recbole_mm.errors import InputError, recboles_own_failures
-from recbole_mm.evaluation.per_user import kept_per_user
-from recbole_mm.evaluation.protocol import evaluate_parts
+from recbole_mm.evaluation.protocol import evaluate_parts  # noqa: F401
 from recbole_mm.parallel.launch import launch, starts_others
-from recbole_mm.parallel.randomness import random_state
 from recbole_mm.parallel.ranks import Ranks
 from recbole_mm.terminal import Bar, end_bars
 from recbole_mm.training.build import build_model, build_trainer
@@ -27,11 +24,11 @@ from recbole_mm.training.loaders import create_dataset, data_preparation, everyt
 from recbole_mm.training.log import release_notices, start_log, starting
 from recbole_mm.training.opening import tell_data, tell_model, tell_protocol, tell_run
 from recbole_mm.training.recbole_trainer import load_recbole_state
-from recbole_mm.training.record import amend_record, write_record
+from recbole_mm.training.record import amend_record
 from recbole_mm.training.refit import refit
-from recbole_mm.training.results import Results, files_of, popularity_of, tell_results
 from recbole_mm.training.resumable_trainer import trained_before
 from recbole_mm.training.run_state import load_model_state
+from recbole_mm.training.tested import floats, measure_test, tell_and_record
 from recbole_mm.training.trained_data import REFIT, SPLIT, TOKENS, check_resumable, warn_of_other_data
 from recbole_mm.training.trainer import MultiModalTrainer
 
@@ -226,20 +223,16 @@ def _train_and_test(config: MultiModalConfig, saved: bool, verbose: bool, tested
     try:
         best_valid_score, valid = trainer.fit(train_data, valid_data, verbose=verbose, saved=saved, show_progress=progress)
         if not tested:
-            found = {"best_valid_score": best_valid_score, "best_valid_result": _floats(valid)}
+            found = {"best_valid_score": best_valid_score, "best_valid_result": floats(valid)}
             return {**found, "valid_score_bigger": config["valid_metric_bigger"]}, dataset, trainer.saved_model_file
-        drawn_from = random_state()
-        with kept_per_user(trainer) as per_user:
-            test = trainer.evaluate(test_data, load_best_model=saved, show_progress=progress)
-        parts = {part: _floats(found) for part, found in evaluate_parts(config, trainer, train_data, test_data).items()}
+        tested_run = measure_test(config, trainer, train_data, test_data, load_best=saved, show_progress=progress)
     finally:
         end_bars()
     result = {
         "best_valid_score": best_valid_score,
         "valid_score_bigger": config["valid_metric_bigger"],
-        "best_valid_result": _floats(valid),
-        "test_result": _floats(test),
-        **{f"test_result_{part}": found for part, found in parts.items()},
+        "best_valid_result": floats(valid),
+        **tested_run.results(),
     }
     if isinstance(trainer, TellsEpochs):
         result["cost"] = trainer.account.report(model, config["device"])
@@ -247,22 +240,13 @@ def _train_and_test(config: MultiModalConfig, saved: bool, verbose: bool, tested
     if getattr(trainer, "init_from", None):
         result["init_from"] = trainer.init_from
     if verbose:
-        results = Results(result["best_valid_result"], result["test_result"], parts, popularity_of(config, trainer, *loaders, drawn_from))
-        log("The running environment of this training is as follows:\n" + get_environment(config).draw())
-        result |= {"popularity": dict(results.popularity), "files": files_of(trainer)}
-        result["files"] |= write_record(config, model, loaders, result, per_user, started)
-        tell_results(config, results, loaders, result.get("cost"), result["files"])
+        result |= tell_and_record(config, trainer, loaders, result, tested_run, started)
     return result, dataset, trainer.saved_model_file
 
 
 def _check_encoder(config: MultiModalConfig) -> None:
     if is_ours(config.model_class):
         check_encoder(EncoderSettings.from_config(config))
-
-
-def _floats(result: dict | None) -> dict | None:
-    """The metrics as Python's floats. RecBole's are numpy's, which print as ``np.float64(0.5)`` under numpy 2."""
-    return None if result is None else OrderedDict((metric, float(value)) for metric, value in result.items())
 
 
 def start(config: MultiModalConfig, silent: bool = False, held: bool = False) -> None:

@@ -4,7 +4,8 @@ from recbole_mm.commands.command import Command
 from recbole_mm.commands.results import RESULTS
 from recbole_mm.commands.serving import SERVING
 from recbole_mm.commands.training import TRAINING
+from recbole_mm.commands.unlearning import UNLEARNING
 
-COMMANDS = {**TRAINING, **SERVING, **RESULTS}
+COMMANDS = {**TRAINING, **SERVING, **UNLEARNING, **RESULTS}
 
 __all__ = ["COMMANDS", "Command"]

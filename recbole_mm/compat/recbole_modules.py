@@ -158,7 +158,9 @@ def no_tensorboard() -> Iterator[None]:
 
 
 class _Silent:
-    """Takes any call and does nothing."""
+    """Takes any call and does nothing, in no folder."""
+
+    log_dir = None
 
     def __getattr__(self, name: str) -> object:
         return lambda *_, **__: None

@@ -90,13 +90,18 @@ class DiffMM(ObjectiveRecommender):
         super().start_epoch(epoch)
         with torch.no_grad():
             contents, ids = self.contents(), self.item_embedding.weight.detach()
-            for place, (m, denoiser) in enumerate(self.denoisers.items()):
+            for m, denoiser in self.denoisers.items():
                 denoiser.fit(
                     self.interactions, contents[m], ids, self.guidance_weight, self.diffusion_batch_size, self.denoiser_learning_rate
                 )
-                self.rebuilt[place] = denoiser.top_items(self.interactions, self.rebuilt.shape[2], self.diffusion_batch_size)
+            self.remake_derived()
             Ranks.current().align([*self.denoisers.buffers(), self.rebuilt])
         self.training_graphs = [graph.dropout(self.edge_dropout) for graph in self.graphs()]
+
+    @torch.no_grad()
+    def remake_derived(self) -> None:
+        for place, denoiser in enumerate(self.denoisers.values()):
+            self.rebuilt[place] = denoiser.top_items(self.interactions, self.rebuilt.shape[2], self.diffusion_batch_size)
 
     def graphs(self) -> list[SparseMatrix]:
         """Each modality's B_m, made of the rebuilt interactions."""

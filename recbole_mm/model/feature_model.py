@@ -76,6 +76,9 @@ class FeatureModel(OurModel):
     def forget_features(self) -> None:
         """Drops all that was computed from the item features outside of training, which somebody else has changed."""
 
+    def remake_derived(self) -> None:
+        """Makes anew what the state holds of ids, not of weights: called where users or items have gone, and their rows with them."""
+
     def score_parts(self) -> dict[str, slice]:
         """For a score that is a sum of parts (``id``, ``content``): the columns of the final embeddings that make each part. Two of them
         can be weighed (``score_mix``)."""
