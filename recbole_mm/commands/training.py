@@ -3,6 +3,7 @@
 import argparse
 
 from recbole_mm.commands.command import Command, imports
+from recbole_mm.errors import InputError
 
 
 def _run(arguments: argparse.Namespace, settings: list[str]) -> int:
@@ -55,6 +56,23 @@ def _finetune(arguments: argparse.Namespace, settings: list[str]) -> int:
     return 0
 
 
+def _distil(arguments: argparse.Namespace, settings: list[str]) -> int:
+    with imports():
+        from recbole_mm.config.catalogue_config import DISTILLING, CatalogueConfig
+        from recbole_mm.distillation.distil import distil
+        from recbole_mm.quick_start import create_dataset, start
+        from recbole_mm.training.log import starting
+
+    if any(setting.startswith("--encoder=") for setting in settings):
+        raise InputError("distil takes two encoders, --teacher and --student, in place of --encoder")
+    given = [*settings, f"--encoder={arguments.student}"]
+    config = CatalogueConfig(arguments.model, arguments.dataset, arguments.config_files, given, DISTILLING, stand_in="VBPR")
+    with starting():
+        start(config)
+        distil(config, create_dataset(config), arguments.teacher, arguments.output)
+    return 0
+
+
 def _audit(arguments: argparse.Namespace, settings: list[str]) -> int:
     with imports():
         from recbole_mm.audit.audit_command import main
@@ -94,6 +112,19 @@ TRAINING = {
         "and files of a run (finetune_epochs, finetune_weights, encoder_tuning, ...). Killed and started again, it continues "
         "where it stopped.",
         {"--output": {"help": "a .safetensors file that gets the tuned weights, for --encoder=backend:name@file"}},
+    ),
+    "distil": Command(
+        _distil,
+        "teach a small encoder what a large one makes of a data set",
+        "Distil a large encoder, the teacher, into a small one, the student, on the pictures and texts of a data set. The student is "
+        "written into a folder and is an encoder like any other. It takes the keys and files of a run (distil_epochs, distil_weights, "
+        "...); the model, VBPR unless you name another, is trained over both encoders in the end to compare them. Killed and started "
+        "again, it continues where it stopped.",
+        {
+            "--teacher": {"required": True, "help": "the teacher, an encoder as --encoder takes it: backend:name[@tag-or-path]"},
+            "--student": {"required": True, "help": "the student, an encoder as --encoder takes it"},
+            "--output": {"help": "a folder that gets the student; without it, the student stays in the cache beside the data set"},
+        },
     ),
     "audit": Command(
         _audit,

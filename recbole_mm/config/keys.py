@@ -3,7 +3,7 @@
 ``properties/overall.yaml`` shows users the same table; ``python -m recbole_mm.config.property_files`` writes it from here.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from recbole_mm.config.kinds import (
     AMOUNT,
@@ -28,6 +28,7 @@ from recbole_mm.config.kinds import (
 )  # fmt: skip
 
 OBJECTIVES = ("itc", "itm", "mlm", "clce", "supcon", "interaction")
+DISTILLED = ("rows", "relations", "itc")
 TUNINGS = ("full", "last_k", "lora", "adapter", "multiway", "bitfit", "side")
 
 FILES = Kind("dict", "a mapping from modality to file, such as {image: image_feat.npy, text: text_feat.npy}", is_name_mapping)
@@ -37,11 +38,19 @@ ROW_NAMES = Kind(
 )  # fmt: skip
 DECAY = Kind("float", "a number above 0 and at most 1", lambda v: is_amount(v) and 0 < v <= 1)
 PAIRS = Kind("int", "a whole number of at least 2, because a batch's items are each other's negatives", lambda v: is_whole(v) and v > 1)
-WEIGHTS = Kind(
-    "dict", f"weights that are not negative of some of {', '.join(OBJECTIVES)}, such as {{itc: 1, interaction: 0.5}}; an objective "
-    "that is not named has no weight",
-    lambda v: isinstance(v, Mapping) and set(v) <= set(OBJECTIVES) and all(map(is_amount, v.values())) and any(v.values()),
-)  # fmt: skip
+
+
+def weights_of(objectives: Sequence[str], example: str) -> Kind:
+    """Weights of objectives, such as those of ``example``."""
+    return Kind(
+        "dict", f"weights that are not negative of some of {', '.join(objectives)}, such as {example}; an objective that is not named has "
+        "no weight",
+        lambda v: isinstance(v, Mapping) and set(v) <= set(objectives) and all(map(is_amount, v.values())) and any(v.values()),
+    )  # fmt: skip
+
+
+WEIGHTS = weights_of(OBJECTIVES, "{itc: 1, interaction: 0.5}")
+DISTIL_WEIGHTS = weights_of(DISTILLED, "{rows: 1, relations: 0.5}")
 
 SECTIONS: dict[str, dict[str, Key]] = {
     "For every model, RecBole's own included": {
@@ -177,6 +186,20 @@ SECTIONS: dict[str, dict[str, Key]] = {
                                     "the categories of their nearest items, select the epoch. 0: none are held out, and all epochs run."),
         "finetune_stopping_step": Key(3, WHOLE, "Fine-tuning stops after more epochs than this without better results on "
                                       "the held-out items."),
+    },
+    "Distilling a teacher's encoder into a student's (recbole-mm distil)": {
+        "distil_weights": Key({"rows": 1, "relations": 1, "itc": 0.1}, DISTIL_WEIGHTS, "Weights of the objectives "
+                              "rows (the teacher's feature vectors), relations (how near the items of a batch are to each "
+                              "other) and itc (pictures and texts find each other). One of this default that the student lacks is left "
+                              "out."),
+        "distil_epochs": Key(10, COUNT, "The largest number of passes over the items' pictures and texts."),
+        "distil_batch_size": Key(32, PAIRS, "Items per step. Relations are those of the items of a batch."),
+        "distil_learning_rate": Key("auto", or_auto(AMOUNT), "auto: 1e-3 from random weights, else 1e-4. After the warm-up it falls to 0 "
+                                    "along half a cosine."),
+        "distil_warmup_steps": Key(20, WHOLE, "Steps in which the learning rate rises linearly."),
+        "distil_valid_ratio": Key(0.1, SHARE, "Share of the items that are held out. How many of their nearest items are the teacher's, "
+                                  "and image-text retrieval, select the epoch. 0: none are held out, and all epochs run."),
+        "distil_stopping_step": Key(3, WHOLE, "Distilling stops after more epochs than this without better results on the held-out items."),
     },
 }  # fmt: skip
 

@@ -11,21 +11,26 @@ from recbole_mm.errors import InputError, listed
 from recbole_mm.finetune.categories import unit_categories
 from recbole_mm.finetune.copurchases import Copurchases
 from recbole_mm.finetune.objectives import Categories, Contrastive, Interaction, MaskedLanguage, Matching, Objective, SupervisedContrast
-from recbole_mm.finetune.settings import FinetuneSettings
+from recbole_mm.finetune.settings import FinetuneSettings, LoopSettings
 from recbole_mm.finetune.units import Units
 
 
-class ObjectiveChooser:
-    """Makes the objectives of fine-tuning an encoder, or says why one is not possible.
+class Chooser:
+    """Makes the objectives of a loop, or says why one is not possible. A subclass has a method for each, with its name after an
+    underscore.
 
     Args:
-        dataset: a MultiModalDataset whose interactions are the training ones.
-        units: the contents of its items.
+        units: the contents of the items.
         trained: bool (n_units,), the units that may be trained on.
+
+    Attributes:
+        otherwise: what the user might do where no objective is possible.
     """
 
-    def __init__(self, encoder: ItemEncoder, dataset, units: Units, trained: Tensor, settings: FinetuneSettings) -> None:
-        self.encoder, self.dataset, self.units, self.trained, self.settings = encoder, dataset, units, trained, settings
+    otherwise = ""
+
+    def __init__(self, encoder: ItemEncoder, units: Units, trained: Tensor, settings: LoopSettings) -> None:
+        self.encoder, self.units, self.trained, self.settings = encoder, units, trained, settings
 
     def choose(self) -> nn.ModuleDict:
         """``{name: Objective}`` for all weights of the settings. An objective that only the default names is left out if it is not
@@ -34,19 +39,16 @@ class ObjectiveChooser:
         Raises:
             InputError: an objective that the user asked for is not possible, or none is.
         """
-        chosen, refused = nn.ModuleDict(), []
+        chosen, refused, key = nn.ModuleDict(), [], f"{self.settings.prefix}_weights"
         for name in self.settings.weights:
             try:
                 chosen[name] = getattr(self, f"_{name}")()
             except InputError as error:
                 if name in self.settings.asked_for:
-                    raise InputError(f"finetune_weights: {name}: {error}") from error
+                    raise InputError(f"{key}: {name}: {error}") from error
                 refused.append(f"{name}: {error}")
         if not chosen:
-            raise InputError(
-                f"finetune_weights leave nothing to learn ({'; '.join(refused)}); clce, supcon and interaction are "
-                "possible with any encoder"
-            )
+            raise InputError(f"{key} leave nothing to learn ({'; '.join(refused)}){self.otherwise}")
         return chosen
 
     def _itc(self) -> Objective:
@@ -55,6 +57,28 @@ class ObjectiveChooser:
             raise InputError(f"the image and text rows of {self.encoder.name} do not lie in one space")
         self.encoder.similarity()
         return Contrastive(pairs)
+
+    def _pairs(self) -> Tensor:
+        if not {"image", "text"} <= set(self.encoder.modalities):
+            raise InputError(f"{self.encoder.name} reads only {listed(self.encoder.modalities)}, not pictures and texts")
+        pairs = self.units.pairs & self.trained
+        if int(pairs.sum()) < 2:
+            raise InputError(f"only {int(self.units.pairs.sum())} items have both a picture and a text, counting those that are held out")
+        return pairs
+
+
+class ObjectiveChooser(Chooser):
+    """The objectives of fine-tuning.
+
+    Args:
+        dataset: a MultiModalDataset whose interactions are the training ones.
+    """
+
+    otherwise = "; clce, supcon and interaction are possible with any encoder"
+
+    def __init__(self, encoder: ItemEncoder, dataset, units: Units, trained: Tensor, settings: FinetuneSettings) -> None:
+        super().__init__(encoder, units, trained, settings)
+        self.dataset = dataset
 
     def _itm(self) -> Objective:
         return Matching(self._pairs(), self._heads())
@@ -86,14 +110,6 @@ class ObjectiveChooser:
         if not bool(copurchases.paired().any()):
             raise InputError("no user has two items with a picture or a text in the training part")
         return Interaction(copurchases)
-
-    def _pairs(self) -> Tensor:
-        if not {"image", "text"} <= set(self.encoder.modalities):
-            raise InputError(f"{self.encoder.name} reads only {listed(self.encoder.modalities)}, not pictures and texts")
-        pairs = self.units.pairs & self.trained
-        if int(pairs.sum()) < 2:
-            raise InputError(f"only {int(self.units.pairs.sum())} items have both a picture and a text, counting those that are held out")
-        return pairs
 
     def _heads(self) -> PretrainingHeads:
         if "joint" not in self.encoder.modalities:

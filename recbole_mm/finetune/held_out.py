@@ -1,5 +1,7 @@
 """HeldOut: the items that fine-tuning does not see, and how well an encoder does on them."""
 
+from typing import Protocol
+
 import torch
 from torch import Tensor
 
@@ -7,11 +9,26 @@ from recbole_mm.encoder import ItemEncoder
 from recbole_mm.finetune.categories import unit_categories
 from recbole_mm.finetune.retrieval import category_precision, retrieval
 from recbole_mm.finetune.settings import FinetuneSettings
-from recbole_mm.finetune.units import Units, hold_out
+from recbole_mm.finetune.units import Split, Units, hold_out
 from recbole_mm.items.encoded_items import EncodedItems
 
 
-class HeldOut:
+class Validation(Protocol):
+    """What selects the epoch of a loop.
+
+    Attributes:
+        split: which units are held out.
+        units: (k,), the held-out units.
+    """
+
+    split: Split
+    units: Tensor
+
+    def measure(self, items: EncodedItems) -> dict[str, float] | None:
+        """What is measured under the present weights: shares, of which more is better. None if nothing can be."""
+
+
+class HeldOut(Validation):
     """What selects the epoch of fine-tuning.
 
     Held-out pairs of a picture and a text are retrieved by each other where the encoder has one space for both, unless ``supcon`` is the

@@ -1,4 +1,4 @@
-"""The training loop of fine-tuning, which resumes exactly wherever it is killed."""
+"""The loop that trains an encoder by itself, and resumes exactly wherever it is killed."""
 
 import time
 from logging import getLogger
@@ -11,9 +11,9 @@ from recbole_mm.checkpoint import load_checkpoint, save_checkpoint
 from recbole_mm.encoder.tuning.parameter_groups import AUTO_LEARNING_RATE, parameter_groups, schedule_factor
 from recbole_mm.errors import InputError
 from recbole_mm.finetune.batch import Batch
-from recbole_mm.finetune.held_out import HeldOut
+from recbole_mm.finetune.held_out import Validation
 from recbole_mm.finetune.retrieval import score
-from recbole_mm.finetune.settings import FinetuneSettings
+from recbole_mm.finetune.settings import LoopSettings
 from recbole_mm.finetune.units import Units, generator_for
 from recbole_mm.items.encoded_items import EncodedItems
 from recbole_mm.terminal import Bar, say
@@ -28,9 +28,9 @@ class FinetuningLoop:
 
     The optimiser is AdamW with a linear warm-up and then half a cosine down to zero over ``epochs``; gradients are clipped at norm 1.
     Heads that start from random weights have the learning rate of random weights. After every epoch the encoder is measured on the
-    held-out units (see ``HeldOut``); the weights of the best epoch are the result, or those of the last epoch if nothing is held out. All
-    random numbers of a step come from the seed and the step alone, so training resumes exactly from a checkpoint (one per epoch and per
-    minute), which holds no random state.
+    held-out units (see ``Validation``); the weights of the best epoch are the result, or those of the last epoch if nothing is held out.
+    All random numbers of a step come from the seed and the step alone, so training resumes exactly from a checkpoint (one per epoch and
+    per minute), which holds no random state.
 
     Args:
         objectives: ``{name: Objective}``.
@@ -45,13 +45,13 @@ class FinetuningLoop:
         InputError: fewer than two units have what the objectives learn from.
     """
 
-    def __init__(self, items: EncodedItems, units: Units, objectives: nn.ModuleDict, held_out: HeldOut, settings: FinetuneSettings) -> None:
+    def __init__(self, items: EncodedItems, units: Units, objectives: nn.ModuleDict, held_out: Validation, settings: LoopSettings) -> None:
         self.items, self.units, self.settings, self.encoder = items, units, settings, items.encoder
         self.objectives = objectives.to(items.device)
         useful = torch.stack([objective.useful for objective in objectives.values()]).any(0)
         self.training, self.held_out = (useful & held_out.split.trained).nonzero().squeeze(1), held_out
         if len(self.training) < 2:
-            raise InputError(f"fine-tuning: {len(self.training)} items have what {', '.join(objectives)} learns from")
+            raise InputError(f"{settings.activity}: {len(self.training)} items have what {', '.join(objectives)} learns from")
         self.per_epoch = -(-len(self.training) // settings.batch_size)
         self.trained = {name: p for name, p in self.encoder.named_parameters() if p.requires_grad}
         self.optimizer = torch.optim.AdamW(self._groups())
@@ -77,10 +77,12 @@ class FinetuningLoop:
         """
         self._resume(checkpoint)
         if self.settings.warmup_steps >= self.steps:
-            logger.warning(f"finetune_warmup_steps {self.settings.warmup_steps} of {self.steps} steps: the rate never stays at its peak")
+            key = f"{self.settings.prefix}_warmup_steps"
+            logger.warning(f"{key} {self.settings.warmup_steps} of {self.steps} steps: the rate never stays at its peak")
         started = saved = time.monotonic()
         spent = self.seconds
-        with Bar(total=self.steps, initial=self.step, desc="Fine-tuning", disable=not self.settings.show_progress) as bar:
+        shown = {"desc": self.settings.activity.capitalize(), "disable": not self.settings.show_progress}
+        with Bar(total=self.steps, initial=self.step, **shown) as bar:
             while self.step < self.steps and not self._done():
                 self._learn()
                 bar.update()
@@ -116,7 +118,8 @@ class FinetuningLoop:
             losses = {name: objective(batch) for name, objective in self.objectives.items()}
         total = sum(self.settings.weights[name] * loss for name, loss in losses.items())
         if not bool(total.isfinite()):
-            raise InputError(f"fine-tuning: the loss of step {self.step + 1} is {total.item()}; lower finetune_learning_rate")
+            at, key = self.step + 1, f"{self.settings.prefix}_learning_rate"
+            raise InputError(f"{self.settings.activity}: the loss of step {at} is {total.item()}; lower {key}")
         factor = schedule_factor(self.step + 1, self.settings.warmup_steps, self.steps, "cosine")
         for group in self.optimizer.param_groups:
             group["lr"] = group["peak_lr"] * factor
@@ -136,7 +139,7 @@ class FinetuningLoop:
         if recalls[-1] is None or all(score(r) < score(recalls[-1]) for r in recalls[:-1]):
             self.best, self._best_state = len(self.history), _copied(self.trained)
         shown = ", ".join(f"{name} {value:.4f}" for name, value in {**losses, **(recalls[-1] or {})}.items())
-        say(f"fine-tuning, epoch {len(self.history)} of {self.settings.epochs}: {shown}")
+        say(f"{self.settings.activity}, epoch {len(self.history)} of {self.settings.epochs}: {shown}")
 
     def _done(self) -> bool:
         return bool(len(self.held_out.units)) and len(self.history) - self.best > self.settings.stopping_step
@@ -155,14 +158,14 @@ class FinetuningLoop:
         try:
             state = load_checkpoint(file)
         except InputError as error:
-            logger.warning(f"{error}: fine-tuning starts anew")
+            logger.warning(f"{error}: {self.settings.activity} starts anew")
             return
         self._put(self.trained, state["state_dict"])
         self.objectives.load_state_dict(state["heads"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.step, self.history, self.best, self.seconds = (state[name] for name in ("step", "history", "best", "seconds"))
         self._sums, self._best_state = state["sums"], state["best_state"]
-        say(f"fine-tuning goes on at step {self.step} of {self.steps}")
+        say(f"{self.settings.activity} goes on at step {self.step} of {self.steps}")
 
     @staticmethod
     @torch.no_grad()

@@ -1,27 +1,33 @@
-"""FinetuneSettings: what a configuration says of fine-tuning an encoder before features are extracted."""
+"""What a configuration says of training an encoder by itself: LoopSettings, and FinetuneSettings for fine-tuning before extraction."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, replace
+from typing import ClassVar, Self
 
 from recbole_mm.encoder import ItemEncoder
 from recbole_mm.encoder.tuning.parameter_groups import auto_learning_rate
 from recbole_mm.encoder.tuning.tunings import Tuning
 
 
-@dataclass(frozen=True)
-class FinetuneSettings:
-    """How an encoder is fine-tuned. The configuration keys say what each setting means (properties/overall.yaml).
+@dataclass(frozen=True, kw_only=True)
+class LoopSettings:
+    """How an encoder is trained without a recommender. The configuration keys say what each setting means (properties/overall.yaml).
 
     Attributes:
+        prefix: what the names of its keys begin with.
+        activity: what messages call it.
         learning_rate: None for ``auto``, until ``for_encoder`` puts a number there.
         weights: ``{objective: weight}``, none of them 0.
         tuning: which part of the encoder trains.
         asked_for: the objectives that the user named; the others come from the default.
         chunk_size: see ``EncodedItems``.
         show_progress: shows progress bars.
-        stored: the name in the store of the tuned encoder that a checkpoint was trained over. It is taken if it is there, whatever the
-            data are now.
     """
+
+    prefix: ClassVar[str]
+    activity: ClassVar[str]
+    indecisive: ClassVar[tuple[str, ...]] = ("asked_for", "chunk_size", "show_progress")
+    """The fields that do not decide the tuned weights."""
 
     seed: int
     epochs: int
@@ -31,7 +37,6 @@ class FinetuneSettings:
     weight_decay: float
     layer_decay: float
     weights: Mapping[str, float]
-    category_field: str | None
     valid_ratio: float
     stopping_step: int
     precision: str
@@ -39,45 +44,64 @@ class FinetuneSettings:
     asked_for: frozenset[str] = frozenset()
     chunk_size: int | None = None
     show_progress: bool = False
-    stored: str | None = None
 
     @classmethod
-    def from_config(cls, config) -> "FinetuneSettings":
+    def from_config(cls, config) -> Self:
         """The settings of a MultiModalConfig; weights of 0 are left out."""
-        rate, chunk_size = config["finetune_learning_rate"], config["encoder_chunk_size"]
-        weights = {name: float(weight) for name, weight in sorted((config["finetune_weights"] or {}).items()) if weight}
+        own = {name: config[f"{cls.prefix}_{name}"] for name in ("epochs", "batch_size", "warmup_steps", "stopping_step")}
+        rate, chunk_size = config[f"{cls.prefix}_learning_rate"], config["encoder_chunk_size"]
+        weights = config[f"{cls.prefix}_weights"] or {}
         return cls(
             seed=config["seed"],
-            epochs=config["finetune_epochs"],
-            batch_size=config["finetune_batch_size"],
             learning_rate=None if rate == "auto" else float(rate),
-            warmup_steps=config["finetune_warmup_steps"],
             weight_decay=float(config["encoder_weight_decay"]),
             layer_decay=float(config["layer_decay"]),
-            weights=weights,
-            category_field=config["category_field"] if {"clce", "supcon"} & set(weights) else None,
-            valid_ratio=float(config["finetune_valid_ratio"]),
-            stopping_step=config["finetune_stopping_step"],
+            weights={name: float(weight) for name, weight in sorted(weights.items()) if weight},
+            valid_ratio=float(config[f"{cls.prefix}_valid_ratio"]),
             precision=config["encoder_precision"],
             tuning=Tuning.from_config(config),
-            asked_for=frozenset(config.external_config_dict.get("finetune_weights") or ()),
+            asked_for=frozenset(config.external_config_dict.get(f"{cls.prefix}_weights") or ()),
             chunk_size=None if chunk_size == "auto" else chunk_size,
             show_progress=bool(config["show_progress"]),
-            stored=config["tuned_encoder"],
+            **own,
         )
 
-    def for_encoder(self, encoder: ItemEncoder) -> "FinetuneSettings":
+    def for_encoder(self, encoder: ItemEncoder) -> Self:
         """The same settings with the learning rate that ``auto`` means for this encoder."""
-        rate = auto_learning_rate(encoder, self.tuning.name) if self.learning_rate is None else self.learning_rate
-        return replace(self, learning_rate=rate)
+        return self if self.learning_rate is not None else replace(self, learning_rate=self.auto_learning_rate(encoder))
 
-    def only(self, objectives: Iterable[str]) -> "FinetuneSettings":
+    def auto_learning_rate(self, encoder: ItemEncoder) -> float:
+        return auto_learning_rate(encoder, self.tuning.name)
+
+    def only(self, objectives: Iterable[str]) -> Self:
         """The same settings without the weights of other objectives."""
         return replace(self, weights={name: self.weights[name] for name in objectives})
 
     def identity(self) -> dict[str, object]:
         """The settings that decide the tuned weights, as JSON-able values: they name the weights in the store."""
-        sizes = asdict(self.tuning)
-        others = ("asked_for", "chunk_size", "show_progress", "stored")
-        decisive = {name: value for name, value in asdict(self).items() if name not in others}
-        return {**decisive, "tuning": self.tuning.name, "tuning_options": sizes}
+        decisive = {name: value for name, value in asdict(self).items() if name not in self.indecisive}
+        return {**decisive, "tuning": self.tuning.name, "tuning_options": asdict(self.tuning)}
+
+
+@dataclass(frozen=True, kw_only=True)
+class FinetuneSettings(LoopSettings):
+    """How an encoder is fine-tuned before features are extracted.
+
+    Attributes:
+        category_field: the column of the items' categories, where an objective reads it.
+        stored: the name in the store of the tuned encoder that a checkpoint was trained over. It is taken if it is there, whatever the
+            data are now.
+    """
+
+    prefix = "finetune"
+    activity = "fine-tuning"
+    indecisive = (*LoopSettings.indecisive, "stored")
+
+    category_field: str | None = None
+    stored: str | None = None
+
+    @classmethod
+    def from_config(cls, config) -> "FinetuneSettings":
+        settings = super().from_config(config)
+        field = config["category_field"] if {"clce", "supcon"} & set(settings.weights) else None
+        return replace(settings, category_field=field, stored=config["tuned_encoder"])

@@ -10,7 +10,7 @@ from torch import nn
 
 from recbole_mm.disk import locked, write_whole
 from recbole_mm.finetune.loop import FinetuningLoop
-from recbole_mm.finetune.settings import FinetuneSettings
+from recbole_mm.finetune.settings import LoopSettings
 from recbole_mm.finetune.units import Units
 from recbole_mm.parallel.randomness import random_state, set_random_state
 
@@ -20,7 +20,7 @@ WEIGHTS, REPORT, CHECKPOINT = "encoder.safetensors", "report.json", "checkpoint.
 logger = getLogger(__name__)
 
 
-def tuned_key(fingerprint: str, settings: FinetuneSettings, units: Units, objectives: nn.ModuleDict) -> str:
+def tuned_key(fingerprint: str, settings: LoopSettings, units: Units, objectives: nn.ModuleDict) -> str:
     """Names a tuned encoder by the encoder it starts from, the settings, the contents it learns from, and what its objectives bring:
     heads as they start, categories, training interactions."""
     digest = blake2b(json.dumps([VERSION, fingerprint, settings.identity(), units.names], sort_keys=True).encode(), digest_size=16)
@@ -39,7 +39,7 @@ def load_or_tune(loop: FinetuningLoop, folder: Path) -> tuple[dict, bool]:
         The report (see ``_report``), and whether the weights were stored already.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    with locked(folder / "lock", f"fine-tuning the encoder in {folder}"):
+    with locked(folder / "lock", f"{loop.settings.activity} the encoder in {folder}"):
         report = _stored_report(folder)
         if report is not None:
             loop.encoder.load_state_dict(load_file(folder / WEIGHTS))
@@ -83,7 +83,7 @@ def _stored_report(folder: Path) -> dict | None:
             return report
     except (OSError, ValueError, KeyError):
         pass
-    logger.warning(f"{folder / WEIGHTS} is not as it was written; the encoder is fine-tuned again")
+    logger.warning(f"{folder / WEIGHTS} is not as it was written; the encoder is trained again")
     return None
 
 
