@@ -46,15 +46,16 @@ class EmbeddingRecommender(MultiModalRecommender):
     def final_embeddings(self) -> tuple[Tensor, Tensor]:
         """The result of ``embed()`` as scores take it (``ranked``, ``score_mix``), which is computed once per evaluation."""
         if self.training or torch.is_grad_enabled():
-            return self._ranked_embeddings()
+            return self.ranked_embeddings()
         version = self.score_mix, tensor_versions(chain(self.parameters(), self.buffers()))
         if self._final is None or self._final_version != version:
-            self._final, self._final_version = self._ranked_embeddings(), version
+            self._final, self._final_version = self.ranked_embeddings(), version
         return self._final
 
-    def _ranked_embeddings(self) -> tuple[Tensor, Tensor]:
-        """The parts of the users alone are weighed by ``score_mix``, so that new items need no weights."""
-        users, items = map(self.ranked, self.embed())
+    def ranked_embeddings(self, fresh_ids: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """The result of ``embed(fresh_ids)`` as scores take it. The parts of the users alone are weighed by ``score_mix``, so that new items
+        need no weights."""
+        users, items = map(self.ranked, self.embed(fresh_ids))
         if self.score_mix is not None:
             users = users.clone()
             for part, weight in zip(self.score_parts().values(), self.part_weights(), strict=True):

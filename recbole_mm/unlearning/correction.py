@@ -1,0 +1,207 @@
+"""The correction of what all users and items share: weights that have learned from the forgotten are trained until they know no more of
+them than a model that has never seen them."""
+
+import math
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from itertools import count
+from logging import getLogger
+
+import torch
+from recbole.data.interaction import Interaction
+from recbole.utils import ModelType, init_seed
+from torch import Tensor, nn
+from torch.nn import functional
+
+from recbole_mm.compat.recbole_modules import no_tensorboard
+from recbole_mm.config.registry import is_ours
+from recbole_mm.model.base import EmbeddingRecommender
+from recbole_mm.terminal import Bar
+from recbole_mm.training.build import build_trainer
+from recbole_mm.unlearning.kept import KeptRun
+from recbole_mm.unlearning.knowledge import Knowledge, Known
+from recbole_mm.unlearning.request import Forgotten
+
+WEIGHTS = (0.3, 0.1, 1.0)
+"""Of the reverse loss, in the order in which they are tried."""
+KEPT = 0.98
+"""A weight is taken without a look at the others where validation keeps this share of what it was."""
+EPOCHS, CHECKS, RATE = 3, 8, 0.5
+"""How many epochs of what stays a correction may take, how often per epoch it is asked what the model knows, and the share of the run's
+learning rates that it starts from."""
+FEWEST_STEPS = 4
+"""Between two looks at what the model knows."""
+PAIRS, FEWEST_PAIRS = 4, 256
+"""How often a forgotten interaction is drawn while every kept one is once, and how many a step has at least, where there are so many."""
+logger = getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Correction:
+    """What a correction has come to.
+
+    Attributes:
+        weight: of the reverse loss; None where no correction was called for.
+        steps: of the optimiser.
+        seconds: of all weights that were tried, with all checks.
+        valid: the validation score of those who stay afterwards, by the metric that chose the run's epoch.
+        known: what the model knows of the forgotten afterwards.
+    """
+
+    weight: float | None
+    steps: int
+    seconds: float
+    valid: float
+    known: Known
+
+
+class Corrector:
+    """Trains the model of a run over what stays until it knows no more of the forgotten than a model that has never seen them.
+
+    A step is one of the run's own, the model's loss on a batch of what stays, plus a weight times the reverse loss,
+    -log sigmoid(s(v, i) - s(u, i)), for forgotten interactions of user u and item i, v being a random user who stays. This is BPR in
+    reverse (Sinha et al., arXiv 2405.15328), against another user instead of another item: an item is pushed away from who took it, and
+    is as popular as before. The rows of the forgotten stay as they are meanwhile, or they alone would learn. Once ``Knowledge`` finds no
+    excess, half as many steps follow on what stays alone, while the rate falls to 0. Of the weights, the one with the best validation of
+    those who stay is taken, among those under which the excess goes.
+
+    Models over histories, which have no rows of users, and others that score no pairs with a gradient, are trained on what stays alone.
+
+    Args:
+        run: over what stays, with the weights of the checkpoint. Its model is corrected in place.
+        forgotten: of that run.
+        knowledge: of the two.
+    """
+
+    def __init__(self, run: KeptRun, forgotten: Forgotten, knowledge: Knowledge) -> None:
+        self.run, self.model, self.knowledge = run, run.model, knowledge
+        device, config = self.model.device, run.config
+        self.pairs = forgotten.pairs_of("training").to(device)
+        stays = ~torch.isin(torch.arange(run.dataset.user_num), forgotten.users)
+        self._others = stays.nonzero().flatten()[1:].to(device)
+        self._frozen = [(table, rows.to(device), table.detach()[rows].clone()) for table, rows in _rows(self.model, forgotten)]
+        self._start = _copied(self.model)
+        self._made = [name for name, value in self.model.other_parameter().items() if value is None]
+        with no_tensorboard():
+            self.trainer = build_trainer(config, self.model)
+        self.trainer.eval_collector.data_collect(run.train_data)
+        self._rates = [group.get("peak_lr", group["lr"]) for group in self.trainer.optimizer.param_groups]
+        self._reverses = config["MODEL_TYPE"] != ModelType.SEQUENTIAL
+
+    def correct(self, show_progress: bool = False) -> Correction:
+        """Corrects the model; where nothing is to be corrected, it stays as it is.
+
+        Raises:
+            InputError: see ``Knowledge.of``.
+        """
+        started, before, known = time.monotonic(), self._valid(), self._known()
+        if known.excess <= 0:
+            return Correction(None, 0, time.monotonic() - started, before, known)
+        tried: list[tuple[tuple[bool, float], Correction, dict[str, Tensor]]] = []
+        for weight in WEIGHTS if self._reverses else (0.0,):
+            steps, reached = self._train(weight, show_progress)
+            found = Correction(weight, steps, 0.0, self._valid(), self._known())
+            logger.info(f"unlearning, weight {weight}: {steps} steps, validation {found.valid:.4f} (before {before:.4f}), {found.known}")
+            reached = reached or found.known.excess <= 0
+            tried.append(((reached, self._sign * found.valid), found, _copied(self.model)))
+            if reached and self._sign * found.valid >= self._sign * before * (KEPT if self._sign > 0 else 2 - KEPT):
+                break
+        _, best, state = max(tried, key=lambda one: one[0])
+        self._use(state)
+        return replace(best, seconds=time.monotonic() - started)
+
+    @property
+    def _sign(self) -> int:
+        return 1 if self.run.config["valid_metric_bigger"] else -1
+
+    def _valid(self) -> float:
+        result = self.trainer.evaluate(self.run.valid_data, load_best_model=False)
+        return float(result[str(self.run.config["valid_metric"]).lower()])
+
+    def _known(self) -> Known:
+        return self.knowledge.of(self.model.eval())
+
+    def _use(self, state: Mapping[str, Tensor]) -> None:
+        self.model.load_state_dict(state)
+        for name in self._made:  # what LightGCN, for example, has made of the weights before
+            setattr(self.model, name, None)
+
+    def _train(self, weight: float, show_progress: bool) -> tuple[int, bool]:
+        """Trains from the start. Returns the number of steps, and whether the excess is gone."""
+        self._use(self._start)
+        self.trainer.optimizer.state.clear()
+        init_seed(self.run.config["seed"], self.run.config["reproducibility"])
+        per_epoch, batches = len(self.run.train_data), self._batches()
+        check, steps, reached = max(FEWEST_STEPS, per_epoch // CHECKS), 0, False
+        with Bar(desc="Unlearning", total=EPOCHS * per_epoch, disable=not show_progress) as bar:
+            while steps < EPOCHS * per_epoch and not reached:
+                self._step(next(batches), weight, RATE * min(1.0, (steps + 1) / check))
+                steps += 1
+                bar.update()
+                reached = steps % check == 0 and self._known().excess <= 0
+            rest = max(FEWEST_STEPS, steps // 2)
+            for place in range(rest):
+                self._step(next(batches), 0.0, RATE * (1 + math.cos(math.pi * (place + 1) / rest)) / 2)
+        return steps + rest, reached
+
+    def _batches(self) -> Iterator[Interaction]:
+        step = 0
+        for epoch in count():
+            if is_ours(self.run.config.model_class):
+                self.model.start_epoch(epoch)
+            for batch in self.run.train_data:
+                if is_ours(self.run.config.model_class):
+                    self.model.start_step(step)
+                yield batch.to(self.model.device)
+                step += 1
+
+    def _step(self, batch: Interaction, weight: float, rate: float) -> None:
+        self.model.train()
+        optimizer = self.trainer.optimizer
+        for group, full in zip(optimizer.param_groups, self._rates, strict=True):
+            group["lr"] = full * rate
+        optimizer.zero_grad()
+        losses = self.model.calculate_loss(batch)
+        loss = sum(losses) if isinstance(losses, tuple) else losses
+        if weight:
+            loss = loss + weight * self._reverse_loss()
+        loss.backward()
+        optimizer.step()
+        with torch.no_grad():
+            for table, rows, values in self._frozen:
+                table[rows] = values
+
+    def _reverse_loss(self) -> Tensor:
+        size = min(len(self.pairs), max(FEWEST_PAIRS, PAIRS * -(-len(self.pairs) // len(self.run.train_data))))
+        users, items = self.pairs[torch.randperm(len(self.pairs), device=self.pairs.device)[:size]].T
+        others = self._others[torch.randint(len(self._others), (size,), device=users.device)]
+        own, other = self._scores(torch.cat([users, others]), items.repeat(2)).split(size)
+        return functional.softplus(own - other).mean()
+
+    def _scores(self, users: Tensor, items: Tensor) -> Tensor:
+        """Those of pairs of a user and an item, with gradient: (n,)."""
+        if isinstance(self.model, EmbeddingRecommender):
+            features = self.model.item_features
+            fresh = items.unique() if features is not None and features.trainable else None
+            of_users, of_items = self.model.ranked_embeddings(fresh)
+            return (of_users[users] * of_items[items]).sum(-1)
+        dataset = self.run.dataset
+        pairs = Interaction({dataset.uid_field: users.cpu(), dataset.iid_field: items.cpu()})
+        return self.model.predict(dataset.join(pairs).to(self.model.device))
+
+
+def _rows(model, forgotten: Forgotten) -> Iterator[tuple[nn.Parameter, Tensor]]:
+    """The tables of a model's users, items or both, and which of their rows are those of the forgotten."""
+    n_users, n_items = model.n_users, model.n_items
+    of = {n_users: forgotten.users, n_items: forgotten.items, n_users + n_items: torch.cat([forgotten.users, n_users + forgotten.items])}
+    for name, table in model.named_parameters():
+        rows = of.get(len(table)) if table.dim() > 1 else None
+        if n_users == n_items and len(table) == n_users:
+            rows = forgotten.items if "item" in name else forgotten.users
+        if rows is not None and len(rows):
+            yield table, rows
+
+
+def _copied(model: nn.Module) -> dict[str, Tensor]:
+    return {name: value.clone() for name, value in model.state_dict().items()}
