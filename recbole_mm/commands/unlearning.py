@@ -14,6 +14,10 @@ UNLEARNING = {
             "--items": {"help": "a file with one item per line", "metavar": "FILE"},
             "--interactions": {"help": "a file with a user and an item per line, separated by a tab or a comma", "metavar": "FILE"},
             "--output": {"help": "the new checkpoint, a .pth file; default: a new name beside the old one", "metavar": "FILE"},
+            "--folder": {
+                "help": "a folder that was exported from the checkpoint, which is exported anew without them",
+                "metavar": "FOLDER",
+            },
             **PLUGINS,
         },
         rest="none",

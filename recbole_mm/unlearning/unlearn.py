@@ -11,7 +11,7 @@ from recbole_mm.training.trained_data import UNLEARNED
 from recbole_mm.unlearning.kept import KeptRun, kept_run
 from recbole_mm.unlearning.reduced import reduced_run
 from recbole_mm.unlearning.request import Forgotten, Request, forget
-from recbole_mm.unlearning.write import output_name, run_files, write_unlearned
+from recbole_mm.unlearning.write import log_of, output_name, run_files, write_unlearned
 
 Correction = Callable[[KeptRun, Forgotten], Mapping[str, object]]
 """Trains the model of a kept run further, in place, and says what the checkpoint and the record tell of it."""
@@ -67,7 +67,7 @@ def unlearn(
     }  # fmt: skip
     run = reduced_run(kept, forgotten)
     result = write_unlearned(run, file, checkpoint_file, facts, started)
-    known = [str(path) for path in run_files(checkpoint_file) if path.exists()]
+    known = [str(path) for path in (*run_files(checkpoint_file), *log_of(checkpoint_file)) if path.exists()]
     say(labelled("the old run", f"{', '.join(known)} still know the forgotten: delete them once you are content"))
     return Unlearned(forgotten, kept, run, result, facts)
 

@@ -41,6 +41,13 @@ def run_files(checkpoint_file: str) -> list[Path]:
     return [Path(f"{stem}{ending}") for ending in (".pth", ".json", ".users.parquet")]
 
 
+def log_of(checkpoint_file: str) -> list[Path]:
+    """The log of a run, as far as its record names it."""
+    with suppress(OSError, ValueError, KeyError):
+        return [Path(json.loads(run_files(checkpoint_file)[1].read_text(encoding="utf-8"))["files"]["log"])]
+    return []
+
+
 def write_unlearned(run: KeptRun, file: str, from_file: str, facts: Mapping[str, object], started: datetime) -> dict[str, object]:
     """Measures the model of an unlearned run, writes its files and says how it fares. A model that is found at once is found before.
 

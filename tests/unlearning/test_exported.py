@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 
+from recbole_mm.cli import main
 from recbole_mm.errors import InputError
 from recbole_mm.quick_start import build_trainer
 from recbole_mm.serving import Recommender
@@ -128,3 +129,26 @@ def test_an_encoder_that_has_changed_is_said(runs, folder, caplog):
         table += 1
     ExportedFolder(folder, runs[0]).follow(parts, run_facts(runs[1]), ITEMS)
     assert "items were added since it was exported, and keep the features" in caplog.text
+
+
+def test_the_command_forgets_what_was_added_to_the_folder_alone(runs, folder):
+    Path("items.txt").write_text("new-2\n")
+    there = set(Path(runs[0]).parent.iterdir())
+    assert main(["unlearn", runs[0], "--items=items.txt", f"--folder={folder}"]) == 0
+    assert scan([folder], {"new-2"}) == [] and set(Path(runs[0]).parent.iterdir()) == there
+    followed = Recommender.load(folder)
+    assert "new-1" in followed and "i9" in followed and followed.manifest["checkpoint"] == Path(runs[0]).name
+
+
+def test_the_command_tells_mistakes_before_anything_is_written(runs, folder, capsys):
+    Path("items.txt").write_text("new-9\n")
+    there = set(Path(runs[0]).parent.iterdir())
+    wrong = [
+        (runs[0], folder, "unknown item 'new-9'"),
+        (runs[1], folder, "was exported from"),
+        (runs[0], folder.parent, "no exported folder"),
+    ]
+    for checkpoint, path, told in wrong:
+        assert main(["unlearn", checkpoint, "--items=items.txt", f"--folder={path}"]) == 2
+        assert told in capsys.readouterr().err.splitlines()[-1]
+    assert set(Path(runs[0]).parent.iterdir()) == there
