@@ -23,6 +23,7 @@ from recbole_mm.data.tokens import item_tokens, user_tokens
 from recbole_mm.disk import write_whole
 from recbole_mm.evaluation.per_user import PerUser, ranks_of, rows_of
 from recbole_mm.evaluation.popularity import training_counts, training_pairs
+from recbole_mm.model.feature_model import FeatureModel
 
 FORMAT = 1
 PACKAGES = ("recbole", "torch", "transformers", "open_clip_torch", "numpy", "pandas")
@@ -73,7 +74,7 @@ def users_table(model, loaders: tuple, per_user: PerUser) -> pd.DataFrame:
         "ranks": ranks_of(per_user.recommended, rows, items).numpy(),
         "counts": training_counts(training)[items].numpy(),
     }
-    features = getattr(model, "item_features", None)
+    features = model.item_features if isinstance(model, FeatureModel) else None  # GCMC has tensors of that name
     for modality in features.modalities if features is not None else ():
         lists[f"has_{modality}"] = features.present(modality).cpu()[items].numpy()
     names = np.array(user_tokens(training), dtype=object)

@@ -55,6 +55,9 @@ def carry_over(before: AbstractRecommender, now: AbstractRecommender, kept: Mapp
     Raises:
         InputError: a tensor's rows are of nobody that is known.
     """
+    drawn = [name for module in now.modules() for name, value in vars(module).items() if isinstance(value, Tensor) and value.requires_grad]
+    if drawn:
+        raise InputError(f"{type(now).__name__} draws {drawn[0]}, which no checkpoint holds and other sizes change: train anew")
     changed, ours = list(_changed(before, kept, fields)), isinstance(now, FeatureModel)
     old, new = (model.trained_state() if ours else model.state_dict() for model in (before, now))
     carried = {}
@@ -101,10 +104,9 @@ def _rows(old: Tensor, new: Tensor, changed: list[Kept], name: str) -> Tensor:
                     break
                 old = old.index_select(dim, fitting.ids.to(old.device))
     if old.shape != new.shape:
-        shapes = (" x ".join(map(str, tensor.shape)) for tensor in (old, new))
-        raise InputError(
-            f"whose the rows of {name} are is not known ({' and without the forgotten '.join(shapes)}): train anew without them"
-        )
+        shapes = [" x ".join(map(str, tensor.shape)) for tensor in (old, new)]
+        raise InputError(f"{name} is {shapes[0]}, and {shapes[1]} without the forgotten, and nothing says whose its rows are: train anew "
+                         "without them")  # fmt: skip
     return old
 
 

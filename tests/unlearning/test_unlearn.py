@@ -155,6 +155,26 @@ def test_values_that_only_the_forgotten_have_go_as_well(shop):
     torch.testing.assert_close(*scores, rtol=0, atol=0)
 
 
+def test_a_knowledge_graph_forgets_users_alone(shop):
+    columns = {"inter": ["user_id", "item_id", "timestamp"], "kg": ["head_id", "relation_id", "tail_id"], "link": ["item_id", "entity_id"]}
+    triples = [f"e{i}\tr{i % 3}\te{(i * step + 3) % 30}" for step in (3, 7) for i in range(30)]
+    (shop.folder / "shop.kg").write_text("\n".join(["head_id:token\trelation_id:token\ttail_id:token", *triples]))
+    (shop.folder / "shop.link").write_text("\n".join(["item_id:token\tentity_id:token", *(f"i{i}\te{i}" for i in range(20))]))
+    file = train("CKE", shop, load_col=columns, **LAST)
+    done = unlearn(str(file), asked(USERS))
+    scores = [Loaded.of(one).scores(KEPT_USERS, OLD_ITEMS) for one in (file, done.file)]
+    torch.testing.assert_close(*scores, rtol=0, atol=0)
+    with pytest.raises(InputError, match="the knowledge graph of CKE holds the items"):
+        unlearn(str(file), asked((), ITEMS))
+
+
+def test_a_model_whose_rows_nobody_knows_is_refused(shop):
+    """DiffRec has the places of its steps behind those of the items, in one matrix."""
+    file = train("DiffRec", shop, epochs=1, **RANDOM)
+    with pytest.raises(InputError, match="of DiffRec is 300 x 31, and 300 x 30 without the forgotten, and nothing says whose its rows are"):
+        unlearn(str(file), asked((), ITEMS))
+
+
 def test_a_refitted_model_forgets(shop):
     file = train("VBPR", shop, epochs=1, refit=True, **RANDOM)
     done = unlearn(str(file), asked(USERS))
