@@ -29,7 +29,7 @@ def codes_in_order(dataset, users: Tensor, items: Tensor) -> Tensor:
     return _codes((_hashes(user_tokens(dataset)), users), (_hashes(item_tokens(dataset)), items))
 
 
-def codes_of_tokens(users: Sequence[str] | pd.Series, items: Sequence[str] | pd.Series) -> Tensor:
+def codes_of_tokens(users: pd.Series | pd.Categorical, items: pd.Series | pd.Categorical) -> Tensor:
     """As ``codes_in_order``, of pairs by their tokens, before there are ids."""
     sides = [pd.factorize(column) for column in (users, items)]
     return _codes(*((_hashes([str(token) for token in tokens]), places) for places, tokens in sides))
