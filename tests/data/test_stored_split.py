@@ -31,9 +31,8 @@ def test_what_is_taken_away_is_counted():
 
 
 def test_tokens_and_ids_have_the_same_numbers():
-    dataset = SimpleNamespace(
-        uid_field="u", iid_field="i", field2id_token={"u": np.array(["[PAD]", "7", "b"]), "i": np.array(["[PAD]", "7", "b"])}
-    )
+    tokens = np.array(["[PAD]", "7", "b"])
+    dataset = SimpleNamespace(uid_field="u", iid_field="i", field2id_token={"u": tokens, "i": tokens})
     users, items = codes(1, 2, 1, 2), codes(2, 1, 1, 2)
     found = codes_in_order(dataset, users, items)
     assert torch.equal(found, codes_of_tokens(pd.Categorical(tokens[users]), pd.Series(tokens[items], dtype=object)))
