@@ -4,13 +4,13 @@ from collections.abc import Collection, Mapping
 from pathlib import Path
 
 from recbole_mm.disk import remove_left
-from recbole_mm.items.shards import Shard, read_shard, write_shard
+from recbole_mm.items.shards import Shard, read_names, read_shard, write_shard
 
 
 def digests_of(folder: Path, tokens: Collection[str]) -> set[str]:
     """The digests of the contents that the shards of a folder name by one of these items."""
-    shards = filter(None, map(read_shard, folder.glob("*.safetensors")))
-    return {digest for shard in shards for digest, token in zip(shard.digests, shard.item_tokens, strict=True) if token in tokens}
+    named = filter(None, map(read_names, folder.glob("*.safetensors")))
+    return {digest for names in named for digest, token in zip(*names, strict=True) if token in tokens}
 
 
 def forget_rows(folder: Path, tokens: Collection[str], digests: Collection[str], kept: Mapping[str, str]) -> int:
@@ -30,19 +30,19 @@ def forget_rows(folder: Path, tokens: Collection[str], digests: Collection[str],
     """
     gone = 0
     for path in sorted(folder.glob("*.safetensors")):
-        shard = read_shard(path)
-        if shard is None:
-            path.unlink()
+        names = read_names(path)
+        before, named = names or ([], [])
+        rows = [
+            row for row, (digest, token) in enumerate(zip(before, named, strict=True))
+            if digest in kept or (digest not in digests and token not in tokens)
+        ]  # fmt: skip
+        left = [before[row] for row in rows], [kept[before[row]] if named[row] in tokens else named[row] for row in rows]
+        if left == names:
             continue
-        named = list(zip(shard.digests, shard.item_tokens, strict=True))
-        stays = [row for row, (digest, token) in enumerate(named) if digest in kept or (digest not in digests and token not in tokens)]
-        names = [kept[digest] if token in tokens else token for digest, token in (named[row] for row in stays)]
-        left = [shard.digests[row] for row in stays]
-        if (left, names) == (shard.digests, shard.item_tokens):
-            continue
-        new = write_shard(folder, Shard(shard.rows[stays].contiguous(), left, names)) if stays else None
+        shard = read_shard(path) if rows else None
+        new = write_shard(folder, Shard(shard.rows[rows].contiguous(), *left)) if shard else None
         if new != path:
             path.unlink()
-        gone += len(named) - len(stays)
+        gone += len(before) - len(rows)
     remove_left(folder)
     return gone

@@ -36,6 +36,16 @@ def write_shard(folder: Path, shard: Shard) -> Path:
     return path
 
 
+def read_names(path: Path) -> tuple[list[str], list[str]] | None:
+    """The digests and the item tokens of a shard, without its rows; None if the file is damaged where they stand."""
+    try:
+        with safe_open(str(path), framework="pt") as file:
+            named = json.loads(file.metadata()["rows"])
+        return named["digests"], named["item_tokens"]
+    except Exception:  # safetensors raises almost anything on damaged bytes
+        return None
+
+
 def read_shard(path: Path) -> Shard | None:
     """The shard in a file; None if the file is not as it was written."""
     try:

@@ -13,6 +13,8 @@ from recbole_mm.unlearning.own_files import files_that_hold
 from recbole_mm.unlearning.unlearn import Unlearned
 
 CALLED = {"features": "feature vectors", "states": "hidden states", "pictures": "pictures", "columns": "files of columns"}
+NAMED = 5
+"""How many files of the data set a line names."""
 
 
 def forget_beside(done: Unlearned, folder: ExportedFolder | None = None, items: Collection[str] = ()) -> Mapping[str, int]:
@@ -37,5 +39,6 @@ def forget_beside(done: Unlearned, folder: ExportedFolder | None = None, items: 
         say(labelled("folder", f"{folder.path} exported anew; start its service again"))
     holding = files_that_hold(run.config, place, names)
     if holding:
-        say(labelled("your files", f"{', '.join(map(str, holding))} still hold the forgotten"))
+        more = f" and {len(holding) - NAMED} more" if len(holding) > NAMED else ""
+        say(labelled("your files", f"{', '.join(map(str, holding[:NAMED]))}{more} still hold the forgotten"))
     return gone

@@ -10,7 +10,7 @@ from recbole_mm.items.forget_rows import digests_of, forget_rows
 from recbole_mm.items.inputs import PARTS
 from recbole_mm.unlearning.contents import Contents
 from recbole_mm.unlearning.names import Names
-from recbole_mm.unlearning.own_files import atomic_files, files_that_hold
+from recbole_mm.unlearning.own_files import atomic_files, atomic_that_hold
 
 STORES = ("features", "states")
 
@@ -43,7 +43,7 @@ def forget_in_cache(config, folder: Path, names: Names) -> dict[str, int]:
                 gone[kind] += forget_rows(store, names.items, *known)
     digests = (stale | contents.of_forgotten("image")) - contents.of_kept("image").keys()
     gone["pictures"] = forget_pictures(cache, digests, contents.pictures)
-    gone["columns"] = forget_columns(column_folder(config, folder), atomic_files(config, folder), files_that_hold(config, folder, names))
+    gone["columns"] = forget_columns(column_folder(config, folder), atomic_files(config, folder), atomic_that_hold(config, folder, names))
     remove_left(cache)
     return gone
 

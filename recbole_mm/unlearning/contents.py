@@ -1,7 +1,7 @@
 """The contents of a data set's items: what stores and packs know an item by."""
 
 import os
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from contextlib import suppress
 from hashlib import blake2b
 from pathlib import Path
@@ -39,11 +39,10 @@ class Contents:
     """
 
     def __init__(self, config, folder: Path, cache_dir: Path, forgotten: Collection[str]) -> None:
-        rows = list(_read(config, folder))
         self._files = FileIndex(cache_dir)
-        going, staying = ([row for row in rows if (row.token in forgotten) == gone] for gone in (True, False))
+        going, staying = _apart(_read(config, folder), forgotten)
         shown, texts = {row.picture for row in going if row.picture}, {row.text for row in going}
-        self.pictures = shown - {row.picture for row in staying}
+        self.pictures = _alone(going, staying)
         sizes = {_size(path) for path in shown}
         alike = [row for row in staying if row.text in texts or row.picture in shown or (row.picture and _size(row.picture) in sizes)]
         self._going, self._staying = ([(row.token, self._parts(row)) for row in some] for some in (going, alike))
@@ -67,6 +66,21 @@ class Contents:
             known = self._files.digest(path, [status.st_size, status.st_mtime_ns])
             return known or blake2b(path.read_bytes(), digest_size=16).hexdigest()
         return ""
+
+
+def pictures_alone(config, folder: Path, forgotten: Collection[str]) -> set[Path]:
+    """The picture files that forgotten items alone have, whether they are there or not."""
+    return _alone(*_apart(_read(config, folder), forgotten)) if forgotten else set()
+
+
+def _apart(rows: Iterable[Content], forgotten: Collection[str]) -> tuple[list[Content], list[Content]]:
+    """The items that go, and those that stay."""
+    rows = list(rows)
+    return [row for row in rows if row.token in forgotten], [row for row in rows if row.token not in forgotten]
+
+
+def _alone(going: Iterable[Content], staying: Iterable[Content]) -> set[Path]:
+    return {row.picture for row in going if row.picture} - {row.picture for row in staying}
 
 
 def _digest(parts: dict[str, str], modality: str) -> str:

@@ -16,6 +16,7 @@ from recbole_mm.data.quick_file import read_quickly
 from recbole_mm.errors import InputError
 from recbole_mm.feature.formats import open_rows
 from recbole_mm.feature.row_tokens import row_tokens
+from recbole_mm.unlearning.contents import pictures_alone
 from recbole_mm.unlearning.names import Names
 
 
@@ -25,13 +26,17 @@ def atomic_files(config, folder: Path) -> list[Path]:
     return [path for path in found if path.suffix.removeprefix(".") in IDS and path.is_file()]
 
 
+def atomic_that_hold(config, folder: Path, names: Names) -> list[Path]:
+    """Those of them that still hold what is forgotten."""
+    return [path for path in atomic_files(config, folder) if _holds(config, path, names)]
+
+
 def files_that_hold(config, folder: Path, names: Names) -> list[Path]:
-    """Those atomic files and feature files of a data set that still hold what is forgotten."""
-    found = [path for path in atomic_files(config, folder) if _holds(config, path, names)]
-    files = config["feature_files"] or {} if "feature_files" in config else {}
-    return found + [
-        folder / file for modality, file in files.items() if names.items & _rows(config, modality, folder / file, folder, names)
-    ]
+    """The atomic files, feature files and pictures of a data set that still hold what is forgotten."""
+    files = config["feature_files"] or {}
+    features = [folder / file for modality, file in files.items() if names.items & _rows(config, modality, folder / file, folder, names)]
+    pictures = sorted(path for path in pictures_alone(config, folder, names.items) if path.is_file())
+    return [*atomic_that_hold(config, folder, names), *features, *pictures]
 
 
 def _holds(config, path: Path, names: Names) -> bool:
