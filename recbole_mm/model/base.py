@@ -53,8 +53,8 @@ class EmbeddingRecommender(MultiModalRecommender):
         return self._final
 
     def ranked_embeddings(self, fresh_ids: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """The result of ``embed(fresh_ids)`` as scores take it. The parts of the users alone are weighed by ``score_mix``, so that new items
-        need no weights."""
+        """The result of ``embed(fresh_ids)`` as scores take it. The parts of the users alone are weighed by ``score_mix``, so that new
+        items need no weights."""
         users, items = map(self.ranked, self.embed(fresh_ids))
         if self.score_mix is not None:
             users = users.clone()
