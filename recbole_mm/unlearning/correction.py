@@ -23,10 +23,10 @@ from recbole_mm.unlearning.kept import KeptRun
 from recbole_mm.unlearning.knowledge import Knowledge, Known
 from recbole_mm.unlearning.request import Forgotten
 
-WEIGHTS = (0.3, 0.1, 1.0)
-"""Of the reverse loss, in the order in which they are tried."""
+LOW, MIDDLE, HIGH = 0.1, 0.3, 1.0
+"""Weights of the reverse loss: the middle one is tried, then a lower one if it harms those who stay, or a higher one if it is too weak."""
 KEPT = 0.98
-"""A weight is taken without a look at the others where validation keeps this share of what it was."""
+"""The share of the validation result that a harmless correction keeps."""
 EPOCHS, CHECKS, RATE = 3, 8, 0.5
 """How many epochs of what stays a correction may take, how often per epoch it is asked what the model knows, and the share of the run's
 learning rates that it starts from."""
@@ -63,8 +63,8 @@ class Corrector:
     -log sigmoid(s(v, i) - s(u, i)), for forgotten interactions of user u and item i, v being a random user who stays. This is BPR in
     reverse (Sinha et al., arXiv 2405.15328), against another user instead of another item: an item is pushed away from who took it, and
     is as popular as before. The rows of the forgotten stay as they are meanwhile, or they alone would learn. Once ``Knowledge`` finds no
-    excess, half as many steps follow on what stays alone, while the rate falls to 0. Of the weights, the one with the best validation of
-    those who stay is taken, among those under which the excess goes.
+    excess, half as many steps follow on what stays alone, while the rate falls to 0. If that harms those who stay, by their validation
+    result, or leaves an excess, another weight is tried: the better one is taken.
 
     Models over histories, which have no rows of users, and others that score no pairs with a gradient, are trained on what stays alone.
 
@@ -82,7 +82,7 @@ class Corrector:
         self._others = stays.nonzero().flatten()[1:].to(device)
         self._frozen = [(table, rows.to(device), table.detach()[rows].clone()) for table, rows in _rows(self.model, forgotten)]
         self._start = _copied(self.model)
-        self._made = [name for name, value in self.model.other_parameter().items() if value is None]
+        self._made = [name for name in self.model.other_parameter() if name.startswith("restore_")]
         with no_tensorboard():
             self.trainer = build_trainer(config, self.model)
         self.trainer.eval_collector.data_collect(run.train_data)
@@ -99,14 +99,18 @@ class Corrector:
         if known.excess <= 0:
             return Correction(None, 0, time.monotonic() - started, before, known)
         tried: list[tuple[tuple[bool, float], Correction, dict[str, Tensor]]] = []
-        for weight in WEIGHTS if self._reverses else (0.0,):
+        weight = MIDDLE if self._reverses else 0.0
+        while True:
             steps, reached = self._train(weight, show_progress)
             found = Correction(weight, steps, 0.0, self._valid(), self._known())
             logger.info(f"unlearning, weight {weight}: {steps} steps, validation {found.valid:.4f} (before {before:.4f}), {found.known}")
             reached = reached or found.known.excess <= 0
-            tried.append(((reached, self._sign * found.valid), found, _copied(self.model)))
-            if reached and self._sign * found.valid >= self._sign * before * (KEPT if self._sign > 0 else 2 - KEPT):
+            rank = self._sign * found.valid if reached else -found.known.excess
+            tried.append(((reached, rank), found, _copied(self.model)))
+            harmless = self._sign * (found.valid - before) >= (KEPT - 1) * abs(before)
+            if weight != MIDDLE or reached and harmless:
                 break
+            weight = LOW if reached else HIGH
         _, best, state = max(tried, key=lambda one: one[0])
         self._use(state)
         return replace(best, seconds=time.monotonic() - started)
