@@ -6,8 +6,9 @@ UNLEARNING = {
     "unlearn": Command(
         later("recbole_mm.unlearning.command", "unlearn"),
         "let a checkpoint's model forget users, items or interactions",
-        "Write a checkpoint whose model has forgotten users, items or interactions: their rows are removed, and nothing of it holds their "
-        "tokens. The old checkpoint stays until you delete it.",
+        "Write a checkpoint whose model has forgotten users, items or interactions: their rows are removed, what all share is corrected "
+        "until it knows no more of them than a model that has never seen them, and nothing of it holds their tokens. The old checkpoint "
+        "stays until you delete it.",
         {
             "checkpoint": CHECKPOINT,
             "--users": {"help": "a file with one user per line", "metavar": "FILE"},
@@ -18,6 +19,7 @@ UNLEARNING = {
                 "help": "a folder that was exported from the checkpoint, which is exported anew without them",
                 "metavar": "FOLDER",
             },
+            "--retrain": {"action": "store_true", "help": "also train a model without them from its beginning, for the report"},
             **PLUGINS,
         },
         rest="none",

@@ -1,20 +1,17 @@
 """Unlearning from a checkpoint to another one: the interactions go, then the rows."""
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
 from datetime import datetime, timezone
 from pathlib import Path
 
-from recbole_mm.checkpoint import plain
 from recbole_mm.terminal import labelled, say
 from recbole_mm.training.trained_data import UNLEARNED
 from recbole_mm.unlearning.kept import KeptRun, kept_run
 from recbole_mm.unlearning.reduced import reduced_run
+from recbole_mm.unlearning.report import Report, Witness
 from recbole_mm.unlearning.request import Forgotten, Request, forget
 from recbole_mm.unlearning.write import log_of, output_name, run_files, write_unlearned
-
-Correction = Callable[[KeptRun, Forgotten], Mapping[str, object]]
-"""Trains the model of a kept run further, in place, and says what the checkpoint and the record tell of it."""
 
 
 @dataclass(frozen=True)
@@ -27,6 +24,7 @@ class Unlearned:
         run: the run by its own ids, which is the one that is written.
         result: of that run, as ``run`` returns it.
         facts: what its checkpoint and its record say of the unlearning.
+        report: how it went.
     """
 
     forgotten: Forgotten
@@ -34,6 +32,7 @@ class Unlearned:
     run: KeptRun
     result: Mapping[str, object]
     facts: Mapping[str, object]
+    report: Report
 
     @property
     def file(self) -> str:
@@ -42,13 +41,13 @@ class Unlearned:
 
 
 def unlearn(
-    checkpoint_file: str, request: Request, output: str | None = None, correct: Correction | None = None, model_class: type | None = None
+    checkpoint_file: str, request: Request, output: str | None = None, retrained: bool = False, model_class: type | None = None
 ) -> Unlearned:
     """Writes a checkpoint that knows nothing of what is forgotten, beside the old one, which stays.
 
     Args:
         output: of the new checkpoint; None for a name beside the old one.
-        correct: what the weights that several share are corrected by; None to leave them as they are.
+        retrained: also trains a model without the forgotten from its beginning, for the report.
         model_class: of the model, if it is neither one of ours nor one of RecBole's.
 
     Raises:
@@ -59,17 +58,25 @@ def unlearn(
     kept = kept_run(checkpoint_file, forgotten, model_class)
     file = output_name(kept.config, checkpoint_file, output)
     _tell(kept, forgotten)
-    corrected = None if kept.closed_form or correct is None else correct(kept, forgotten)
+    witness = Witness(checkpoint_file, kept, forgotten, model_class)
+    witness.before()
+    corrected = witness.correct()
     facts = {
         "from": Path(checkpoint_file).name, "users": len(forgotten.users), "items": len(forgotten.items),
         "interactions": len(forgotten.pairs), "how": "found anew" if kept.closed_form else "corrected" if corrected else "rows removed",
-        "correction": plain(corrected), "before": kept.checkpoint.get(UNLEARNED),
+        "correction": corrected and asdict(corrected), "before": kept.checkpoint.get(UNLEARNED),
     }  # fmt: skip
     run = reduced_run(kept, forgotten)
     result = write_unlearned(run, file, checkpoint_file, facts, started)
+    witness.after(result["test_result"])
+    if retrained:
+        witness.retrained()
+    witness.report.tell()
+    result["files"]["unlearning"] = witness.report.write(file)
+    say(labelled("report", result["files"]["unlearning"]))
     known = [str(path) for path in (*run_files(checkpoint_file), *log_of(checkpoint_file)) if path.exists()]
     say(labelled("the old run", f"{', '.join(known)} still know the forgotten: delete them once you are content"))
-    return Unlearned(forgotten, kept, run, result, facts)
+    return Unlearned(forgotten, kept, run, result, facts, witness.report)
 
 
 def _tell(kept: KeptRun, forgotten: Forgotten) -> None:

@@ -1,0 +1,167 @@
+"""What an unlearning has come to: what the model knew of the forgotten and knows now, how those who stay fare, and what it took."""
+
+import json
+import time
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+from recbole.utils import EvaluatorType
+from rich import box
+from rich.table import Table
+
+from recbole_mm.compat.recbole_modules import no_tensorboard
+from recbole_mm.disk import write_whole
+from recbole_mm.errors import InputError
+from recbole_mm.quick_start import load_data_and_model
+from recbole_mm.terminal import labelled, say
+from recbole_mm.training.build import build_trainer
+from recbole_mm.training.tested import floats
+from recbole_mm.unlearning.correction import Correction, Corrector
+from recbole_mm.unlearning.kept import KeptRun
+from recbole_mm.unlearning.knowledge import Knowledge, Known
+from recbole_mm.unlearning.request import Forgotten
+from recbole_mm.unlearning.retrain import retrain
+
+ENDING = ".unlearning.json"
+"""What takes the place of ``.pth`` in the name of the file."""
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One of the models that are compared.
+
+    Attributes:
+        known: what it knows of the forgotten; the never-seen interactions of the membership test are those of the test part. None where
+            that is not measured.
+        others: the test results of those who stay; None without a test part.
+        seconds: it took to make the model; None where that is not known.
+    """
+
+    known: Known | None
+    others: Mapping[str, float] | None
+    seconds: float | None
+
+
+@dataclass
+class Report:
+    """What has come of an unlearning.
+
+    Attributes:
+        metric: the metric that is shown of those who stay.
+        k: how long the rankings are in which the forgotten are looked for.
+        stages: ``before``, ``after``, and ``retrained`` where a model was trained without the forgotten from its beginning.
+        correction: None where there was none.
+        why: why there was none.
+    """
+
+    metric: str
+    k: int | None
+    stages: dict[str, Stage] = field(default_factory=dict)
+    correction: Correction | None = None
+    why: str | None = None
+
+    def write(self, checkpoint_file: str) -> str:
+        """Writes the report beside a checkpoint. Returns the name of the file."""
+        file = Path(checkpoint_file).with_suffix("").with_name(Path(checkpoint_file).stem + ENDING)
+        text = json.dumps(asdict(self), indent=1, default=float)
+        write_whole(file, lambda new: new.write_text(text, encoding="utf-8"))
+        return str(file)
+
+    def tell(self) -> None:
+        """Says it on the screen."""
+        if self.why:
+            say(labelled("shared weights", f"left as they are: {self.why}"))
+        table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+        table.add_column("")
+        for name in self.stages:
+            table.add_column(name, justify="right", style="bold" if name == "after" else "")
+        for name, values in self._rows().items():
+            if any(values):
+                table.add_row(name, *values)
+        say(table, result=True)
+
+    def _rows(self) -> dict[str, list[str]]:
+        stages, known = self.stages.values(), [stage.known for stage in self.stages.values()]
+        return {
+            f"recall@{self.k} of the forgotten": [f"{one.recall:.4f}" if one else "" for one in known],
+            "to be expected of a stranger": [f"{one.expected:.4f}" if one else "" for one in known],
+            "membership test": [f"{one.told_apart:.3f}" if one else "" for one in known],
+            "by chance": [f"{one.chance:.3f}" if one else "" for one in known],
+            f"{self.metric} of the others": [f"{one.others[self.metric]:.4f}" if one.others else "" for one in stages],
+            "seconds": [f"{one.seconds:,.1f}" if one.seconds is not None else "" for one in stages],
+        }
+
+
+class Witness:
+    """Corrects the model of a run over what stays, and reports on it.
+
+    Args:
+        checkpoint_file: of the run as it was.
+        run: over what stays.
+        forgotten: of that run.
+    """
+
+    def __init__(self, checkpoint_file: str, run: KeptRun, forgotten: Forgotten, model_class: type | None = None) -> None:
+        self.file, self.run, self.forgotten, self.model_class = checkpoint_file, run, forgotten, model_class
+        ranks = run.config["eval_type"] == EvaluatorType.RANKING
+        self.report = Report(str(run.config["valid_metric"]).lower(), max(run.config["topk"]) if ranks else None)
+        self.knowledge = Knowledge(run, forgotten) if ranks and run.valid_data and run.test_data else None
+        self._started = time.monotonic()
+
+    def before(self) -> None:
+        """Takes down what the model was that knew the forgotten."""
+        config, model, _, train_data, *_ = load_data_and_model(self.file, self.model_class)
+        self._take("before", config, model.eval(), train_data, self.run.test_data, _seconds(self.file))
+        self._started = time.monotonic()
+
+    def correct(self) -> Correction | None:
+        """Corrects the run's model where that is possible."""
+        if self.run.closed_form:
+            return None
+        if not self.knowledge:
+            self.report.why = "no forgotten training interaction can be looked for" if self.knowledge is not None else (
+                "what a model knows of the forgotten is measured on rankings of validation and test, and the run lacks them"
+            )  # fmt: skip
+            return None
+        try:
+            self.report.correction = Corrector(self.run, self.forgotten, self.knowledge).correct(bool(self.run.config["show_progress"]))
+        except InputError as error:
+            self.report.why = str(error)
+        return self.report.correction
+
+    def after(self, result: Mapping[str, float] | None) -> None:
+        """Takes down what has come of it: ``result`` is that of the test."""
+        seconds = time.monotonic() - self._started
+        known = None if self.run.closed_form else self._known(self.run.model.eval())
+        self.report.stages["after"] = Stage(known, result, round(seconds, 2))
+
+    def retrained(self) -> None:
+        """Trains a model without the forgotten from its beginning, and takes it down."""
+        found = retrain(self.run, show_progress=bool(self.run.config["show_progress"]))
+        self.report.stages["retrained"] = Stage(self._known(found.run.model.eval()), found.test, round(found.seconds, 2))
+
+    def _take(self, name: str, config, model, train_data, test_data, seconds: float | None) -> None:
+        config["log_wandb"] = False
+        with no_tensorboard():
+            trainer = build_trainer(config, model)
+        trainer.eval_collector.data_collect(train_data)
+        others = floats(trainer.evaluate(test_data, load_best_model=False)) if test_data else None
+        self.report.stages[name] = Stage(self._known(model), others, seconds)
+
+    def _known(self, model) -> Known | None:
+        if not self.knowledge:
+            return None
+        try:
+            return self.knowledge.of(model, "test")
+        except InputError:
+            return None
+
+
+def _seconds(checkpoint_file: str) -> float | None:
+    """How long the training of a run has taken, by its record."""
+    with suppress(OSError, ValueError, KeyError, TypeError):
+        cost = json.loads(Path(checkpoint_file).with_suffix(".json").read_text(encoding="utf-8"))["cost"]
+        return round(cost["seconds_training"] + cost["seconds_evaluating"], 2)
+    return None
