@@ -19,6 +19,11 @@ UNLEARNING = {
                 "help": "a folder that was exported from the checkpoint, which is exported anew without them",
                 "metavar": "FOLDER",
             },
+            "--no-correction": {
+                "action": "store_false",
+                "dest": "correct",
+                "help": "remove rows alone, and leave what all share as it is",
+            },
             "--retrain": {"action": "store_true", "help": "also train a model without them from its beginning, for the report"},
             **PLUGINS,
         },

@@ -33,7 +33,7 @@ def unlearn(arguments: argparse.Namespace, _: list[str]) -> int:
     with starting(), recboles_own_failures():
         start(config)
         with unnamed({*request.users, *request.items}):
-            done = write_without(arguments.checkpoint, own, arguments.output, arguments.retrain)
+            done = write_without(arguments.checkpoint, own, arguments.output, correct=arguments.correct, retrained=arguments.retrain)
             forget_beside(done, folder, request.items)
     say(labelled("next", f"recbole-mm recommend {done.file}"))
     return 0

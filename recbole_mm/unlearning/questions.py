@@ -105,7 +105,7 @@ def halves(pairs: Tensor, draws: torch.Generator) -> tuple[Tensor, Tensor]:
 def lists(pairs: Tensor, ids: Tensor) -> list[Tensor]:
     """The items of each of some users (n,), which are in ascending order, in pairs (user, item); each item once."""
     pairs = pairs[torch.isin(pairs[:, 0], ids)].unique(dim=0)
-    counts = torch.bincount(torch.searchsorted(ids, pairs[:, 0]), minlength=len(ids))
+    counts = torch.bincount(torch.searchsorted(ids, pairs[:, 0].contiguous()), minlength=len(ids))
     return list(pairs[:, 1].split(counts.tolist()))
 
 

@@ -11,12 +11,13 @@ from recbole.utils import EvaluatorType
 from rich import box
 from rich.table import Table
 
+from recbole_mm.checkpoint import load_checkpoint
 from recbole_mm.compat.recbole_modules import no_tensorboard
 from recbole_mm.disk import write_whole
 from recbole_mm.errors import InputError
-from recbole_mm.quick_start import load_data_and_model
+from recbole_mm.quick_start import config_of, data_of, load_state
 from recbole_mm.terminal import labelled, say
-from recbole_mm.training.build import build_trainer
+from recbole_mm.training.build import build_model, build_trainer
 from recbole_mm.training.tested import floats
 from recbole_mm.unlearning.correction import Correction, Corrector
 from recbole_mm.unlearning.kept import KeptRun
@@ -112,8 +113,16 @@ class Witness:
 
     def before(self) -> None:
         """Takes down what the model was that knew the forgotten."""
-        config, model, _, train_data, *_ = load_data_and_model(self.file, self.model_class)
-        self._take("before", config, model.eval(), train_data, self.run.test_data, _seconds(self.file))
+        checkpoint = load_checkpoint(self.file, pickled=True)
+        config = config_of(checkpoint, self.model_class).changed(log_wandb=False)
+        _, (train_data, *_) = data_of(config, checkpoint)
+        model = build_model(config, train_data)
+        load_state(config, model, checkpoint, self.file)
+        with no_tensorboard():
+            trainer = build_trainer(config, model)
+        trainer.eval_collector.data_collect(train_data)
+        others = floats(trainer.evaluate(self.run.test_data, load_best_model=False)) if self.run.test_data else None
+        self.report.stages["before"] = Stage(self._known(model.eval()), others, _seconds(self.file))
         self._started = time.monotonic()
 
     def correct(self) -> Correction | None:
@@ -121,9 +130,8 @@ class Witness:
         if self.run.closed_form:
             return None
         if not self.knowledge:
-            self.report.why = "no forgotten training interaction can be looked for" if self.knowledge is not None else (
-                "what a model knows of the forgotten is measured on rankings of validation and test, and the run lacks them"
-            )  # fmt: skip
+            measured = self.knowledge is not None
+            self.report.why = "no forgotten interaction can be looked for" if measured else "the run ranks no validation and test items"
             return None
         try:
             self.report.correction = Corrector(self.run, self.forgotten, self.knowledge).correct(bool(self.run.config["show_progress"]))
@@ -141,14 +149,6 @@ class Witness:
         """Trains a model without the forgotten from its beginning, and takes it down."""
         found = retrain(self.run, show_progress=bool(self.run.config["show_progress"]))
         self.report.stages["retrained"] = Stage(self._known(found.run.model.eval()), found.test, round(found.seconds, 2))
-
-    def _take(self, name: str, config, model, train_data, test_data, seconds: float | None) -> None:
-        config["log_wandb"] = False
-        with no_tensorboard():
-            trainer = build_trainer(config, model)
-        trainer.eval_collector.data_collect(train_data)
-        others = floats(trainer.evaluate(test_data, load_best_model=False)) if test_data else None
-        self.report.stages[name] = Stage(self._known(model), others, seconds)
 
     def _known(self, model) -> Known | None:
         if not self.knowledge:

@@ -41,14 +41,16 @@ class Unlearned:
 
 
 def unlearn(
-    checkpoint_file: str, request: Request, output: str | None = None, retrained: bool = False, model_class: type | None = None
-) -> Unlearned:
+    checkpoint_file: str, request: Request, output: str | None = None, model_class: type | None = None, *, correct: bool = True,
+    retrained: bool = False,
+) -> Unlearned:  # fmt: skip
     """Writes a checkpoint that knows nothing of what is forgotten, beside the old one, which stays.
 
     Args:
         output: of the new checkpoint; None for a name beside the old one.
-        retrained: also trains a model without the forgotten from its beginning, for the report.
         model_class: of the model, if it is neither one of ours nor one of RecBole's.
+        correct: whether what all share is corrected; otherwise the rows of the forgotten are removed, and nothing else changes.
+        retrained: whether a model is also trained without the forgotten from its beginning, for the report.
 
     Raises:
         InputError: see ``forget`` and ``output_name``; or the model is one whose rows are of nobody that is known.
@@ -60,7 +62,7 @@ def unlearn(
     _tell(kept, forgotten)
     witness = Witness(checkpoint_file, kept, forgotten, model_class)
     witness.before()
-    corrected = witness.correct()
+    corrected = witness.correct() if correct else None
     facts = {
         "from": Path(checkpoint_file).name, "users": len(forgotten.users), "items": len(forgotten.items),
         "interactions": len(forgotten.pairs), "how": "found anew" if kept.closed_form else "corrected" if corrected else "rows removed",
