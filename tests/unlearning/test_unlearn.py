@@ -37,7 +37,7 @@ RUNS = {
 def test_an_autoencoder_forgets_a_user(shop):
     """Items that go change the rows of interactions that others are scored by."""
     file = train("MultiVAE", shop, epochs=1, **RANDOM)
-    done = unlearn(str(file), asked(USERS))
+    done = unlearn(str(file), asked(USERS), correct=False)
     scores = [Loaded.of(one).scores(KEPT_USERS, OLD_ITEMS) for one in (file, done.file)]
     torch.testing.assert_close(*scores, rtol=0, atol=0)
 
@@ -52,7 +52,7 @@ def test_whoever_stays_is_scored_as_before(shop, name):
     file = train(name, shop, epochs=1, **RUNS[name])
     before = Loaded.of(file)
     parts = [pairs_of(loader) for loader in before.parts]
-    done = unlearn(str(file), asked(USERS, ITEMS))
+    done = unlearn(str(file), asked(USERS, ITEMS), correct=False)
     after = Loaded.of(done.file)
     torch.testing.assert_close(after.scores(KEPT_USERS, KEPT_ITEMS), before.scores(KEPT_USERS, KEPT_ITEMS), rtol=0, atol=0)
     for now, then in zip(after.parts, parts, strict=True):
@@ -67,7 +67,7 @@ def test_graphs_are_those_of_what_stays(shop, name):
     """The rows are the former ones, and the scores those of a model that has them over the other interactions."""
     file = train(name, shop, epochs=1, eval_args=BY_TIME)
     state, before = load_checkpoint(file, pickled=True), Loaded.of(file)
-    done = unlearn(str(file), asked(USERS, ITEMS, (("u0", before_of(before, "u0")),)))
+    done = unlearn(str(file), asked(USERS, ITEMS, (("u0", before_of(before, "u0")),)), correct=False)
     after, now = Loaded.of(done.file), load_checkpoint(done.file, pickled=True)
     for key in ("user_embedding.weight", "item_embedding.weight"):
         field, tokens = ("user_id", KEPT_USERS) if key.startswith("user") else ("item_id", KEPT_ITEMS)
@@ -96,7 +96,7 @@ def test_equally_many_users_and_items(tmp_path):
     shop = Shop(tmp_path / "square" / "shop", tuple(orders), {f"i{i}": f"c{i % 3}" for i in range(16)}).write()
     for name in ("VBPR", "BPR"):
         file = train(name, shop, epochs=1, eval_args=BY_TIME)
-        done = unlearn(str(file), asked(("u3", "u9"), ("i4", "i11")))
+        done = unlearn(str(file), asked(("u3", "u9"), ("i4", "i11")), correct=False)
         users, items = [f"u{u}" for u in range(16) if u not in (3, 9)], [f"i{i}" for i in range(16) if i not in (4, 11)]
         assert done.run.model.n_users == done.run.model.n_items == 15
         scores = [Loaded.of(one).scores(users, items) for one in (file, done.file)]
@@ -107,7 +107,7 @@ def test_equally_many_users_and_items(tmp_path):
 def test_what_is_found_at_once_is_found_anew(shop, name):
     keys = {"modalities": ["text"], "eval_args": BY_TIME, **({"score_mix": 0.3} if name.endswith("M") else {})}
     file = train(name, shop, **keys)
-    done = unlearn(str(file), asked(USERS, ITEMS))
+    done = unlearn(str(file), asked(USERS, ITEMS), correct=False)
     after, parts = Loaded.of(done.file), {"train": 0, "valid": 1, "test": 2}
     assert done.facts["how"] == "found anew"
     for part, place in parts.items():
@@ -121,8 +121,8 @@ def test_what_is_found_at_once_is_found_anew(shop, name):
 def test_twice_in_a_row(shop):
     file = train("VBPR", shop, epochs=1, **RANDOM)
     before = Loaded.of(file)
-    once = unlearn(str(file), asked(("u3",)))
-    twice = unlearn(once.file, asked(("u7",), ITEMS))
+    once = unlearn(str(file), asked(("u3",)), correct=False)
+    twice = unlearn(once.file, asked(("u7",), ITEMS), correct=False)
     assert load_checkpoint(twice.file)["unlearned"]["before"]["users"] == 1 and once.file != twice.file
     after = Loaded.of(twice.file)
     torch.testing.assert_close(after.scores(KEPT_USERS, KEPT_ITEMS), before.scores(KEPT_USERS, KEPT_ITEMS), rtol=0, atol=0)
@@ -133,7 +133,7 @@ def test_twice_in_a_row(shop):
 def test_it_stays_as_it_is_whatever_the_files_hold_later(shop):
     """The forgotten's rows may be deleted, others may come, and all may be shuffled."""
     file = train("VBPR", shop, epochs=1, **RANDOM)
-    done = unlearn(str(file), asked(USERS, ITEMS))
+    done = unlearn(str(file), asked(USERS, ITEMS), correct=False)
     before = Loaded.of(done.file)
     left = replace(shop, orders=tuple(order for order in shop.orders if order[0] not in USERS)).without(*ITEMS)
     for later in (left, left.shuffled(), shop.with_orders(("u20", "i2", 5), ("u1", "i30", 6)).shuffled()):
@@ -148,7 +148,7 @@ def test_values_that_only_the_forgotten_have_go_as_well(shop):
     columns = {"inter": ["user_id", "item_id", "timestamp"], "item": ["item_id", "category"]}
     sampled = {"train_neg_sample_args": {"distribution": "uniform", "sample_num": 1}}
     file = train("DeepFM", shop, epochs=1, load_col=columns, **LAST, **sampled)
-    done = unlearn(str(file), asked(USERS, ITEMS))
+    done = unlearn(str(file), asked(USERS, ITEMS), correct=False)
     before, after = (load_checkpoint(one, pickled=True)["tokens"] for one in (file, done.file))
     assert sorted(before["category"]) == ["c0", "c1", "c2", "secret"] and sorted(after["category"]) == ["c0", "c1", "c2"]
     scores = [Loaded.of(one).scores(KEPT_USERS, KEPT_ITEMS) for one in (file, done.file)]
@@ -161,7 +161,7 @@ def test_a_knowledge_graph_forgets_users_alone(shop):
     (shop.folder / "shop.kg").write_text("\n".join(["head_id:token\trelation_id:token\ttail_id:token", *triples]))
     (shop.folder / "shop.link").write_text("\n".join(["item_id:token\tentity_id:token", *(f"i{i}\te{i}" for i in range(20))]))
     file = train("CKE", shop, load_col=columns, **LAST)
-    done = unlearn(str(file), asked(USERS))
+    done = unlearn(str(file), asked(USERS), correct=False)
     scores = [Loaded.of(one).scores(KEPT_USERS, OLD_ITEMS) for one in (file, done.file)]
     torch.testing.assert_close(*scores, rtol=0, atol=0)
     with pytest.raises(InputError, match="the knowledge graph of CKE holds the items"):
@@ -177,7 +177,7 @@ def test_a_model_whose_rows_nobody_knows_is_refused(shop):
 
 def test_a_refitted_model_forgets(shop):
     file = train("VBPR", shop, epochs=1, refit=True, **RANDOM)
-    done = unlearn(str(file), asked(USERS))
+    done = unlearn(str(file), asked(USERS), correct=False)
     checkpoint = load_checkpoint(done.file)
     assert checkpoint["refit"]["epochs"] == 1 and len(checkpoint["training_interactions"]) == 100
     scores = [Loaded.of(one).scores(KEPT_USERS, OLD_ITEMS) for one in (file, done.file)]
@@ -186,14 +186,14 @@ def test_a_refitted_model_forgets(shop):
 
 def test_no_run_goes_on_from_it(shop):
     file = train("VBPR", shop, epochs=1, **RANDOM)
-    done = unlearn(str(file), asked(USERS))
+    done = unlearn(str(file), asked(USERS), correct=False)
     with pytest.raises(InputError, match="was unlearned, and no run goes on from there"):
         train("VBPR", shop, epochs=2, resume=done.file, **RANDOM)
 
 
 def test_its_record_is_one_of_a_run(shop):
     file = train("VBPR", shop, epochs=1, **RANDOM)
-    done = unlearn(str(file), asked(USERS), "saved/new.pth")
+    done = unlearn(str(file), asked(USERS), "saved/new.pth", correct=False)
     record = read_record("saved/new.pth")
     assert record.test == done.result["test_result"] and record.data["n_users"] == 10 and record.asked == read_record(file).asked
     assert not {*record.users()["user"]} & {*USERS}
