@@ -18,9 +18,9 @@ ENDINGS = (".json", ".users.parquet", ".pth")
 KINDS = {
     "model": str, "dataset": str, "finished": str, "seconds": int | float, "asked": dict, "settings": dict, "data": dict,
     "valid_metric": str, "valid": dict | None, "test": dict | None, "versions": dict, "parts": dict, "popularity": dict,
-    "cost": dict | None,
+    "cost": dict | None, "unlearned": dict | None,
 }  # fmt: skip
-DEFAULTS = {"parts": {}, "popularity": {}, "cost": None, "refit": None}
+DEFAULTS = {"parts": {}, "popularity": {}, "cost": None, "refit": None, "unlearned": None}
 """What the records of some runs lack."""
 logger = getLogger(__name__)
 
@@ -49,6 +49,7 @@ class Record:
         cost: see ``CostAccount.report``; None for trainers of RecBole that keep no account.
         versions, machine: what it ran with, and on.
         refit: what the checkpoint was trained on anew, if it was.
+        unlearned: how many ``users``, ``items`` and ``interactions`` the checkpoint has forgotten, and ``how``, if it has.
     """
 
     stem: Path
@@ -73,6 +74,7 @@ class Record:
     popularity: Mapping[str, Result]
     cost: Mapping[str, float] | None
     refit: Mapping[str, int] | None
+    unlearned: Mapping[str, object] | None
 
     @property
     def file(self) -> Path:

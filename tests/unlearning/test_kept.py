@@ -52,3 +52,43 @@ def test_the_others_are_in_the_parts_that_they_were_in(shop, run):
     assert kept.dataset.field2id_token["user_id"].tolist() == dataset.field2id_token["user_id"].tolist()
     for key, value in load_checkpoint(file, pickled=True)["state_dict"].items():
         torch.testing.assert_close(kept.model.state_dict()[key], value, rtol=0, atol=0)
+
+
+def test_nobody_is_filtered_out_because_others_went(shop):
+    """Of i1's buyers some go, so that it has fewer than a k-core asks for; what the filter left out before stays out."""
+    bought = Counter(item for _, item, _ in shop.orders)
+    rare, least = min(bought, key=bought.get), min(bought.values()) + 1
+    file = train("VBPR", shop, **RANDOM, item_inter_num_interval=f"[{least},inf)")
+    _, _, dataset, *loaders = load_data_and_model(str(file))
+    assert rare not in dataset.field2token_id["item_id"]
+    next_rare = min((item for item in bought if bought[item] >= least), key=bought.get)
+    users = tuple(user for user, item, _ in shop.orders if item == next_rare)[:3]
+    kept = kept_run(str(file), forgotten_of(file, users))
+    now, before = ([pairs_of(loader) for loader in parts] for parts in (kept.loaders, loaders))
+    assert now == [Counter({pair: n for pair, n in part.items() if pair[0] not in users}) for part in before]
+    assert any(item == next_rare for part in now for _, item in part)
+
+
+def test_benchmark_files_stay_the_parts_that_they_are(shop):
+    orders = {"train": shop.orders[:80], "valid": shop.orders[80:100], "test": [*shop.orders[100:], shop.orders[0]]}
+    for part, rows in orders.items():
+        lines = ["user_id:token\titem_id:token", *(f"{user}\t{item}" for user, item, _ in rows)]
+        (shop.folder / f"shop.{part}.inter").write_text("\n".join(lines) + "\n")
+    file = train("VBPR", shop, benchmark_filename=[*orders], load_col={"inter": ["user_id", "item_id"]})
+    named = shop.orders[1][:2]
+    kept = kept_run(str(file), forgotten_of(file, ("u3",), (), (named,)))
+    wanted = [Counter(order[:2] for order in rows if order[0] != "u3" and order[:2] != named) for rows in orders.values()]
+    assert [pairs_of(loader) for loader in kept.loaders] == wanted
+
+
+def test_what_was_trained_on_is_never_tested(shop, capsys):
+    """Rows have come since, so the split at random is another one."""
+    file = train("VBPR", shop, **RANDOM)
+    trained = pairs_of(load_data_and_model(str(file))[3])
+    shop.with_orders(("u1", "i0", 990), ("u2", "i0", 991)).shuffled().write()
+    capsys.readouterr()
+    kept = kept_run(str(file), forgotten_of(file, ("u3",)))
+    assert "was trained on, and the split is another one" in capsys.readouterr().out
+    now = [pairs_of(loader) for loader in kept.loaders]
+    assert not trained.keys() & (now[1].keys() | now[2].keys()) and now[1] and now[2]
+    assert now[0].keys() >= {pair for pair in trained if pair[0] != "u3"}

@@ -196,7 +196,7 @@ def test_its_record_is_one_of_a_run(shop):
     done = unlearn(str(file), asked(USERS), "saved/new.pth", correct=False)
     record = read_record("saved/new.pth")
     assert record.test == done.result["test_result"] and record.data["n_users"] == 10 and record.asked == read_record(file).asked
-    assert not {*record.users()["user"]} & {*USERS}
+    assert not {*record.users()["user"]} & {*USERS} and record.unlearned["users"] == 2 and read_record(file).unlearned is None
     facts = json.loads(record.file.read_text())["unlearned"]
     assert facts | {"correction": None} == {"from": file.name, "users": 2, "items": 0, "interactions": 20, "how": "rows removed",
                                             "correction": None, "before": None}  # fmt: skip

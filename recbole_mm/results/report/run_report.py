@@ -91,6 +91,9 @@ def _results(run: LoadedRun, other: LoadedRun | None, names: Sequence[str]) -> S
     if other is not None:
         how += f" The difference is {names[0]} minus {names[1]} over the same users; p is by Wilcoxon's test, corrected by Holm."
     blocks = [Block("table", tables.results(run, other, names))]
+    if run.record.unlearned:
+        gone = " and ".join(f"{n:,} {kind}" for kind in ("users", "items", "interactions") if (n := run.record.unlearned.get(kind)))
+        blocks.append(Block("note", f"The checkpoint has forgotten {gone} of an earlier run; the numbers are those without them."))
     if run.refitted:
         blocks.append(Block("note", "The checkpoint was trained once more on all interactions (refit: True), after these numbers were "
                                     "measured. The lists of this report come from that model, which knows the test already."))  # fmt: skip
