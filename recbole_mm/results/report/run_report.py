@@ -92,7 +92,8 @@ def _results(run: LoadedRun, other: LoadedRun | None, names: Sequence[str]) -> S
         how += f" The difference is {names[0]} minus {names[1]} over the same users; p is by Wilcoxon's test, corrected by Holm."
     blocks = [Block("table", tables.results(run, other, names))]
     if run.record.unlearned:
-        gone = " and ".join(f"{n:,} {kind}" for kind in ("users", "items", "interactions") if (n := run.record.unlearned.get(kind)))
+        counts = {kind: run.record.unlearned.get(kind) for kind in ("users", "items", "interactions")}
+        gone = ", ".join(f"{n:,} {kind if n > 1 else kind[:-1]}" for kind, n in counts.items() if n)
         blocks.append(Block("note", f"The checkpoint has forgotten {gone} of an earlier run; the numbers are those without them."))
     if run.refitted:
         blocks.append(Block("note", "The checkpoint was trained once more on all interactions (refit: True), after these numbers were "
