@@ -22,6 +22,8 @@ LARGE = 2**20
 """From how many bytes on a file is read quickly. Smaller ones are read in a moment."""
 ENCODINGS = ("utf-8", "utf8", "utf-8-sig")
 FORMAT = 1
+COLUMNS = "columns"
+"""The folder of a cache that has them."""
 NOT_KEPT = "not_kept.txt"
 """The file of the cache that has the digest of every file whose columns are not kept, because it holds what has been forgotten."""
 logger = getLogger(__name__)
@@ -50,7 +52,7 @@ def quick_columns(config, path: Path, kinds: Mapping[str, FeatureType | None], i
 def _cached(config, path: Path, kinds: Mapping[str, FeatureType | None]) -> Columns | None:
     asked = json.dumps([FORMAT, config["field_separator"], {name: kind and kind.value for name, kind in kinds.items()}])
     try:
-        cache = column_folder(config, path.parent)
+        cache = Path(config["cache_dir"] or writable_cache(path.parent / ".recbole_mm")) / COLUMNS
         cache.mkdir(parents=True, exist_ok=True)
         file = cache / f"{path.name}-{sha256(asked.encode()).hexdigest()[:16]}.npz"
         return _through(file, path, kinds, config["field_separator"])
@@ -58,21 +60,12 @@ def _cached(config, path: Path, kinds: Mapping[str, FeatureType | None]) -> Colu
         return read_quickly(path, kinds, config["field_separator"])
 
 
-def column_folder(config, folder: Path) -> Path:
-    """Where the columns of a data set in a folder are kept.
-
-    Raises:
-        InputError: nowhere.
-    """
-    return Path(config["cache_dir"] or writable_cache(folder / ".recbole_mm")) / "columns"
-
-
 def forget_columns(cache: Path, files: Sequence[Path], holding: Sequence[Path]) -> int:
     """Takes the columns of files out of a cache. Those that hold what has been forgotten are read without it from then on, until they have
     changed.
 
     Args:
-        cache: see ``column_folder``.
+        cache: the folder ``columns`` of a cache.
         files: the files of a data set.
         holding: those of them that hold what has been forgotten.
 

@@ -181,6 +181,13 @@ def text_digest(text: str) -> str:
     return blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
 
 
+def cache_folders(preferred: Path) -> tuple[Path, Path]:
+    """The folders that ``writable_cache`` chooses from."""
+    base = os.environ.get("XDG_CACHE_HOME", "")
+    base = Path(base) if os.path.isabs(base) else Path.home() / ".cache"
+    return Path(preferred), base / "recbole_mm" / blake2b(os.path.abspath(preferred).encode(), digest_size=8).hexdigest()
+
+
 def writable_cache(preferred: Path) -> Path:
     """A folder that this process can write to: `preferred` if possible, else one under `$XDG_CACHE_HOME/recbole_mm` (by default
     `~/.cache/recbole_mm`) that belongs to `preferred` alone. It is not created.
@@ -188,10 +195,7 @@ def writable_cache(preferred: Path) -> Path:
     Raises:
         InputError: neither can be written.
     """
-    base = os.environ.get("XDG_CACHE_HOME", "")
-    base = Path(base) if os.path.isabs(base) else Path.home() / ".cache"
-    fallback = base / "recbole_mm" / blake2b(os.path.abspath(preferred).encode(), digest_size=8).hexdigest()
-    for folder in (Path(preferred), fallback):
+    for folder in cache_folders(preferred):
         new = not folder.exists()
         try:
             folder.mkdir(parents=True, exist_ok=True)
@@ -203,4 +207,5 @@ def writable_cache(preferred: Path) -> Path:
             with suppress(OSError):  # another process may have put something there
                 folder.rmdir()
         return folder
-    raise InputError(f"no cache folder can be written, neither {preferred} nor {fallback}; set XDG_CACHE_HOME to a folder that can.")
+    neither = " nor ".join(map(str, cache_folders(preferred)))
+    raise InputError(f"no cache folder can be written, neither {neither}; set XDG_CACHE_HOME to a folder that can.")

@@ -14,6 +14,7 @@ from recbole_mm.errors import InputError
 from recbole_mm.serving.export.layout import FEATURES, ITEMS, USERS, read_manifest
 from recbole_mm.serving.export.tables import read_column
 from recbole_mm.serving.export.write import write_folder
+from recbole_mm.serving.index import faiss
 from recbole_mm.serving.item_source import ModelSource
 from recbole_mm.serving.journal import AddedItem, Entry, Journal
 from recbole_mm.serving.parts import Parts
@@ -33,12 +34,15 @@ class ExportedFolder:
 
     Raises:
         InputError: it is no exported folder, or was exported from another run.
+        MissingPackage: it has an index, and FAISS is not installed.
     """
 
     def __init__(self, path: Path, checkpoint: str | Path) -> None:
         self.path, self._manifest = path, read_manifest(path)
         self._tokens = [str(token) for token in read_column(path / ITEMS, "item")]
         _check_run(path, self._manifest, self._tokens, Path(checkpoint))
+        if self._manifest["index"]:
+            faiss()
         self.added = frozenset(entry.item for entry in Journal(path).news())
 
     def without_added(self, request: Request) -> Request:

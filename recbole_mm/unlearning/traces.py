@@ -28,6 +28,7 @@ def scan(paths: Iterable[Path], tokens: Collection[str], rows: Iterable[torch.Te
 
     A token is found as a whole string (an entry of a vocabulary, a line, a cell of a table), or as a whole word of a text or of a file's
     name: the user 1 is not found in 11, and within a text no token that is a number is found at all.
+    Where a user and an item have the same token, the place says whose it is.
 
     Args:
         rows: each a vector, which is found as float32 and as float16; or bytes. One without two different numbers says nothing and is not

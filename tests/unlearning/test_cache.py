@@ -10,6 +10,7 @@ from PIL import Image
 
 from recbole_mm.config.multimodal_config import MultiModalConfig
 from recbole_mm.data import column_cache
+from recbole_mm.data.content import cache_folders
 from recbole_mm.items.feature_store import FeatureStore
 from recbole_mm.items.shards import read_shard
 from recbole_mm.testing.planted import built, settings, write_planted
@@ -135,3 +136,23 @@ def test_a_store_that_a_run_has_open(shop):
     forget_in_cache(config(shop), shop, Names(items=ITEMS))
     kept = list(rows_of(folder))
     assert store.rows(kept).equal(FeatureStore(folder, width).rows(kept))
+
+
+def test_a_cache_of_the_time_when_the_data_set_could_not_be_written(shop, monkeypatch, tmp_path):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "home"))
+    other = cache_folders(shop / ".recbole_mm")[1]
+    shutil.copytree(shop / ".recbole_mm", other)
+    gone = forget_in_cache(config(shop), shop, Names(USERS, ITEMS, pairs(shop)))
+    assert gone["states"] == 8 and not scan([other, shop / ".recbole_mm"], USERS | ITEMS)
+    shutil.rmtree(shop / ".recbole_mm")
+    shutil.rmtree(other)
+    assert set(forget_in_cache(config(shop), shop, Names(USERS, ITEMS, pairs(shop))).values()) == {0} and not other.exists()
+
+
+def test_a_cache_that_cannot_be_written_is_said(shop, monkeypatch, caplog):
+    def refused(*_) -> int:
+        raise PermissionError("read-only")
+
+    monkeypatch.setattr("recbole_mm.unlearning.cache.forget_rows", refused)
+    assert set(forget_in_cache(config(shop), shop, Names(items=ITEMS)).values()) == {0}
+    assert "cannot be written and may still hold the forgotten (read-only)" in caplog.text
