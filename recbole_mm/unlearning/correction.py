@@ -30,8 +30,8 @@ KEPT = 0.98
 EPOCHS, CHECKS, RATE = 3, 8, 0.5
 """How many epochs of what stays a correction may take, how often per epoch it is asked what the model knows, and the share of the run's
 learning rates that it starts from."""
-FEWEST_STEPS = 4
-"""Between two looks at what the model knows."""
+FEWEST_STEPS, STEPS = 4, 120
+"""At least so many steps lie between two looks at what the model knows, and so many a correction may take on small data."""
 PAIRS, FEWEST_PAIRS = 4, 256
 """How often a forgotten interaction is drawn while every kept one is once, and how many a step has at least, where there are so many."""
 logger = getLogger(__name__)
@@ -136,10 +136,12 @@ class Corrector:
         self._use(self._start)
         self.trainer.optimizer.state.clear()
         init_seed(self.run.config["seed"], self.run.config["reproducibility"])
+        self.run.train_data.generator.manual_seed(self.run.config["seed"])
         per_epoch, batches = len(self.run.train_data), self._batches()
         check, steps, reached = max(FEWEST_STEPS, per_epoch // CHECKS), 0, False
-        with Bar(desc="Unlearning", total=EPOCHS * per_epoch, disable=not show_progress) as bar:
-            while steps < EPOCHS * per_epoch and not reached:
+        most = max(STEPS, EPOCHS * per_epoch)
+        with Bar(desc="Unlearning", total=most, disable=not show_progress) as bar:
+            while steps < most and not reached:
                 self._step(next(batches), weight, RATE * min(1.0, (steps + 1) / check))
                 steps += 1
                 bar.update()
