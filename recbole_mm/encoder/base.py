@@ -3,6 +3,7 @@
 import hashlib
 import json
 from abc import abstractmethod
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
@@ -14,6 +15,7 @@ from recbole_mm.encoder.losses import image_text_contrastive
 from recbole_mm.encoder.network import FeatureNetwork
 from recbole_mm.encoder.patches import PLACE_BYTES, read_places
 from recbole_mm.encoder.resting import resting_modules
+from recbole_mm.encoder.shrink import Kept
 from recbole_mm.encoder.weights import write_weights
 from recbole_mm.errors import InputError
 
@@ -167,6 +169,18 @@ class ItemEncoder(FeatureNetwork):
         """
         write_weights(self.weights_module(), folder / "weights.safetensors")
         return f"{self.name.partition('@')[0]}@{{folder}}/weights.safetensors", {}
+
+    def shrink(self, kept: Sequence[Kept]) -> None:
+        """Takes blocks and hidden units out of its towers, in place (see ``take_out``), and says so in its configuration, so that
+        ``save_files`` writes the smaller encoder. After an error, it is of no use any more.
+
+        Args:
+            kept: what stays of each tower.
+
+        Raises:
+            InputError: its backend has no way to say that shape.
+        """
+        raise InputError(f"{self.name} cannot be pruned: its backend names no depth that could be another; name a --student instead")
 
     @staticmethod
     def shorten(token_ids: Tensor, pad_id: int) -> Tensor:

@@ -1,6 +1,6 @@
 """Encoders around a model of another library, whose parts a probe finds."""
 
-from collections.abc import Container
+from collections.abc import Container, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from recbole_mm.encoder.base import ItemEncoder
 from recbole_mm.encoder.patches import read_places
 from recbole_mm.encoder.probe import probe_inputs
+from recbole_mm.encoder.shrink import Kept, require_alike, take_out
 from recbole_mm.encoder.trace import trace
 from recbole_mm.errors import InputError, one_line
 
@@ -27,6 +28,17 @@ class TracedEncoder(ItemEncoder):
 
     def head(self) -> list[str]:
         return list(self._head)
+
+    def shrink(self, kept: Sequence[Kept]) -> None:
+        require_alike(self)
+        for names, stays in zip(self._blocks, kept, strict=True):
+            self.resize(names[0].rpartition(".")[0], len(names), stays)
+        take_out(self, kept)
+        self._blocks = [names[: len(stays.blocks)] for names, stays in zip(self._blocks, kept, strict=True)]
+
+    def resize(self, stack: str, depth: int, kept: Kept) -> None:
+        """Says in the configuration what stays of the ``depth`` blocks in the module ``stack``. Raises InputError: see ``shrink``."""
+        super().shrink([kept])
 
     def no_rows(self, modality: str) -> Tensor:
         """(0, d) rows that depend on a weight, so that a loss over them has a graph."""

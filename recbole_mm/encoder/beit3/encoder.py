@@ -1,5 +1,6 @@
 """BEiT-3 under the encoder contract: ``beit3:base@itc_224``, ``beit3:large@/path/file.pth``, ``beit3:tiny``."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -8,13 +9,14 @@ from torch import Tensor, nn
 
 from recbole_mm.encoder.beit3.config import BEiT3Config
 from recbole_mm.encoder.beit3.model import BEiT3
-from recbole_mm.encoder.beit3.released import native_image_size
+from recbole_mm.encoder.beit3.released import native_image_size, sized
 from recbole_mm.encoder.beit3.source import SPM, TAGS, find_spm, find_weights
 from recbole_mm.encoder.beit3.tokenizer import PAD, BEiT3Tokenizer
 from recbole_mm.encoder.factory import register_backend
 from recbole_mm.encoder.multiway import MultiwayEncoder
 from recbole_mm.encoder.pretraining_heads import PretrainingHeads, drawn
 from recbole_mm.encoder.seeding import seeded
+from recbole_mm.encoder.shrink import Kept, take_out
 from recbole_mm.encoder.weights import read_weights, require_file
 from recbole_mm.errors import InputError
 
@@ -52,6 +54,11 @@ class BEiT3Encoder(MultiwayEncoder):
         name, _ = super().save_files(folder)
         (folder / SPM).write_bytes(self.tokenizer.pieces.serialized_model_proto())
         return name, {"image_size": self.image_size[0], "tokenizer": f"{{folder}}/{SPM}"}
+
+    def shrink(self, kept: Sequence[Kept]) -> None:
+        take_out(self, kept)
+        sizes = {"depth": len(kept[0].blocks), **({"mlp_ratio": kept[0].ratio} if kept[0].units else {})}
+        self.model.config = replace(self.model.config, **sizes)
 
     def adapter_sites(self) -> list[str]:
         """The feed-forward expert of each modality in each block."""
@@ -125,6 +132,7 @@ def _from_file(label: str, path: Path, config: BEiT3Config, native: bool) -> BEi
     """``native``: take the resolution of the file instead of that of ``config``."""
     state = read_weights(label, path)
     try:
+        config = sized(state, config)
         if native:
             config = replace(config, image_size=native_image_size(state, config))
         with torch.device("meta"):

@@ -9,11 +9,13 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from recbole_mm.encoder.beit3.config import BEiT3Config
+from recbole_mm.encoder.shrink import width_ratio
 from recbole_mm.encoder.weights import unwrapped
 from recbole_mm.errors import InputError
 
 IMAGE_POSITIONS = "beit3.encoder.embed_positions.A.weight"
 TEXT_POSITIONS = "beit3.encoder.embed_positions.B.weight"
+BLOCKS = "beit3.encoder.layers."
 OTHER_TASKS = ("mlm_head.", "mim_head.", "head.")
 EXTRA = 3
 """Rows of the image positions before the patches': two reserved ones and [CLS]."""
@@ -43,6 +45,17 @@ def fitted(state_dict: Mapping, config: BEiT3Config) -> tuple[dict[str, Tensor],
     if table is not None and table.dim() == 2 and len(table) != EXTRA + config.num_patches:
         state[IMAGE_POSITIONS] = resized_positions(table, config.image_size // config.patch_size)
     return state, config
+
+
+def sized(state: Mapping[str, Tensor], config: BEiT3Config) -> BEiT3Config:
+    """``config`` with the number of blocks and the width of the feed-forward experts that the weights have, where they have others: those
+    of a pruned encoder do."""
+    numbers = {int(key.split(".")[3]) for key in state if key.startswith(BLOCKS)}
+    wide = state.get(f"{BLOCKS}0.ffn.A.fc1.weight")
+    if wide is None or wide.shape[1] != config.embed_dim or numbers != set(range(len(numbers))):
+        return config
+    ratio = config.mlp_ratio if len(wide) == config.ffn_dim else width_ratio(len(wide), config.embed_dim)
+    return replace(config, depth=len(numbers), mlp_ratio=ratio)
 
 
 def native_image_size(state: Mapping[str, Tensor], config: BEiT3Config) -> int:

@@ -12,11 +12,13 @@ from recbole_mm.encoder.hf.image import HfImage
 from recbole_mm.encoder.hf.load import find_class, load_model, quiet, read_config
 from recbole_mm.encoder.hf.patches import HfPatches
 from recbole_mm.encoder.hf.processor import NO_PATCHES, load_image_processor
+from recbole_mm.encoder.hf.resize import resize_config
 from recbole_mm.encoder.hf.save import save_folder
 from recbole_mm.encoder.hf.sentence import Sentence, pool, read_sentence
 from recbole_mm.encoder.hf.source import find_folder
 from recbole_mm.encoder.hf.text import HfTokens, load_tokenizer, longest_text, wants_lower_case
 from recbole_mm.encoder.losses import clamped_exp
+from recbole_mm.encoder.shrink import Kept
 from recbole_mm.encoder.timm.encoder import build_timm
 from recbole_mm.encoder.timm.source import is_timm_folder, read_folder
 from recbole_mm.encoder.traced import TracedEncoder
@@ -34,6 +36,8 @@ class HfEncoder(TracedEncoder):
     of transformers (the names of its parameters begin with "model."), ``dense`` what sentence-transformers puts after it. Parameters
     that no row depends on (a mask token, an unused pooler) do not require gradients.
     """
+
+    _resized = False
 
     def __init__(
         self, label: str, kind: str, model: nn.Module, image: HfImage | HfPatches | None, tokens: HfTokens | None, sentence: Sentence,
@@ -78,8 +82,12 @@ class HfEncoder(TracedEncoder):
         return self.model
 
     def save_files(self, folder: Path) -> tuple[str, dict[str, object]]:
-        save_folder(self.name, self.folder, folder, self.model, self.dense)
+        save_folder(self.name, self.folder, folder, self.model, self.dense, resized=self._resized)
         return "hf:{folder}", {"max_patches": self.preprocess_image.max_patches} if self.keeps_shapes else {}
+
+    def resize(self, stack: str, depth: int, kept: Kept) -> None:
+        resize_config(self, stack, depth, kept)
+        self._resized = True
 
     def geometry(self) -> dict:
         return self.preprocess_image.geometry() if "image" in self.modalities else {}

@@ -16,9 +16,9 @@ LEFT_OUT = (".py", ".bin", ".safetensors", ".index.json")
 OF_A_MACHINE = ("_name_or_path", "name_or_path")
 
 
-def save_folder(label: str, source: Path, folder: Path, model: nn.Module, dense: nn.Sequential) -> None:
+def save_folder(label: str, source: Path, folder: Path, model: nn.Module, dense: nn.Sequential, resized: bool = False) -> None:
     """Copies the small files of ``source`` (configuration, tokenizer, image processor, sentence-transformers' modules), and writes the
-    weights as they are now.
+    weights as they are now; ``resized``: the configuration too.
 
     Raises:
         InputError: the model needs Python code of its own, which no folder may bring along.
@@ -34,6 +34,8 @@ def save_folder(label: str, source: Path, folder: Path, model: nn.Module, dense:
     target = folder / inner.folder.relative_to(source)
     target.mkdir(parents=True, exist_ok=True)
     write_weights(model, target / "model.safetensors")
+    if resized:
+        _write(json.loads(model.config.to_json_string(use_diff=False)), target / "config.json")
     for layer, path in zip(dense, dense_folders(label, source), strict=True):
         write_weights(nn.ModuleDict({"linear": layer[0]}), folder / path.relative_to(source) / "model.safetensors")
 
@@ -43,5 +45,8 @@ def _copy(file: Path, target: Path) -> None:
     if file.name not in ("config.json", "tokenizer_config.json"):
         shutil.copyfile(file, target)
         return
-    content = json.loads(file.read_text(encoding="utf-8"))
+    _write(json.loads(file.read_text(encoding="utf-8")), target)
+
+
+def _write(content: dict, target: Path) -> None:
     target.write_text(json.dumps({key: value for key, value in content.items() if key not in OF_A_MACHINE}, indent=2), encoding="utf-8")

@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -18,6 +18,7 @@ from recbole_mm.encoder.open_clip.image import OpenClipImage
 from recbole_mm.encoder.open_clip.load import TEXT_TOWER, build_model, build_tokenizer, preprocess_config
 from recbole_mm.encoder.open_clip.source import CONFIG_NAME, Source, find_source
 from recbole_mm.encoder.open_clip.tags import PREPROCESS_KEYS
+from recbole_mm.encoder.shrink import Kept, require_alike, require_words, take_out
 from recbole_mm.encoder.weights import write_weights
 
 HEADS = {"ln_post", "proj", "attn_pool", "attnpool", "ln_final", "text_projection", "norm", "fc_norm", "final_conv", "head", "pooler"}
@@ -38,8 +39,6 @@ class OpenClipEncoder(ItemEncoder):
     aligned = True
 
     def __init__(self, source: Source, model: nn.Module, tokenizer: object):
-        from recbole_mm.encoder.open_clip import block as openclip_block
-
         super().__init__()
         preprocess = preprocess_config(source, model)
         self.name = source.label
@@ -53,8 +52,7 @@ class OpenClipEncoder(ItemEncoder):
         self.preprocess_image = OpenClipImage({k: preprocess[k] for k in ("size", "resize_mode", "interpolation", "fill_color")})
         self.channels_last = getattr(getattr(model.visual, "trunk", None), "output_fmt", None) == "NHWC"
         self._config = source.config
-        for tower in (model.visual, self._text_tower):
-            openclip_block.prepare(tower)
+        self._prepare()
 
     def forward(self, inputs: dict[str, Tensor]) -> dict[str, Tensor]:
         with one_attention():
@@ -77,6 +75,12 @@ class OpenClipEncoder(ItemEncoder):
                 with only_pooled(self._text_tower, values):
                     rows[modality] = self.model.encode_text(values, normalize=False)
         return rows
+
+    def _prepare(self) -> None:
+        from recbole_mm.encoder.open_clip.block import prepare
+
+        for tower in (self.model.visual, self._text_tower):
+            prepare(tower)
 
     @property
     def _text_tower(self) -> nn.Module:
@@ -109,6 +113,16 @@ class OpenClipEncoder(ItemEncoder):
         if self._config["text_cfg"].get("hf_model_name"):
             self._text_tower.config.save_pretrained(str(folder / TEXT_TOWER))
         return "open_clip:local-dir:{folder}", {}
+
+    def shrink(self, kept: Sequence[Kept]) -> None:
+        require_alike(self)
+        for part, tower, stays in zip(("vision_cfg", "text_cfg"), self.towers(), kept, strict=True):
+            config = self._config[part]
+            plain = not (config.get("timm_model_name") or config.get("hf_model_name")) and config.get("layers", len(tower)) == len(tower)
+            key = require_words(self.name, "layers" if plain else None, f"the number of blocks in its {part}", ["layers"])
+            self._config = {**self._config, part: {**config, key: len(stays.blocks), **({"mlp_ratio": stays.ratio} if stays.units else {})}}
+        take_out(self, kept)
+        self._prepare()
 
     def towers(self) -> list[list[nn.Module]]:
         return [_blocks(self.model.visual), _blocks(self._text_tower)]

@@ -8,8 +8,10 @@ from torch import Tensor, nn
 
 from recbole_mm.encoder.base import Inputs
 from recbole_mm.encoder.hf.encoder import similarity_of, stable
+from recbole_mm.encoder.hf.resize import resize_config
 from recbole_mm.encoder.hf.sentence import pool
 from recbole_mm.encoder.joint import JointEncoder
+from recbole_mm.encoder.shrink import Kept
 from recbole_mm.encoder.st.load import Loaded
 from recbole_mm.encoder.st.patches import GridPatches
 from recbole_mm.encoder.st.pictures import Pictures
@@ -107,6 +109,9 @@ class StEncoder(TracedEncoder):
         if getattr(self.preprocess_image, "max_patches", None) is not None:
             options["max_patches"] = self.preprocess_image.max_patches
         return "st:{folder}", options
+
+    def resize(self, stack: str, depth: int, kept: Kept) -> None:
+        resize_config(self, stack, depth, kept)
 
     def geometry(self) -> dict:
         return self.preprocess_image.geometry() if "image" in self.modalities else {}

@@ -1,6 +1,8 @@
 """Image encoders from timm: ResNet, EfficientNet, ConvNeXt, ViT, DINOv2, DINOv3, Swin, EVA, MobileNet, towers of CLIP, and the rest."""
 
+import inspect
 import json
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -10,6 +12,7 @@ from torch import Tensor, nn
 from recbole_mm.encoder.factory import register_backend
 from recbole_mm.encoder.hooks import hooked
 from recbole_mm.encoder.probe import probe_inputs
+from recbole_mm.encoder.shrink import Kept, require_words
 from recbole_mm.encoder.timm.checkpointing import checkpoint_blocks
 from recbole_mm.encoder.timm.image import read_image
 from recbole_mm.encoder.timm.load import build_model
@@ -17,6 +20,9 @@ from recbole_mm.encoder.timm.source import CONFIG_NAME, Source, find_source, res
 from recbole_mm.encoder.traced import TracedEncoder
 from recbole_mm.encoder.weights import write_weights
 from recbole_mm.errors import InputError, one_line
+
+DEPTHS, WIDTHS = ("depth", "num_blocks"), ("mlp_ratio",)
+"""What timm's constructors call the number of blocks of a plain transformer, and the width of their feed-forward parts."""
 
 
 class TimmEncoder(TracedEncoder):
@@ -69,6 +75,15 @@ class TimmEncoder(TracedEncoder):
         write_weights(self.model, folder / "model.safetensors")
         pool = f"?pool={self.source.pool}" if self.source.pool else ""
         return f"timm:{self.source.architecture}{pool}@{{folder}}", {}
+
+    def resize(self, stack: str, depth: int, kept: Kept) -> None:
+        taken = inspect.signature(type(self.model).__init__).parameters
+        key = next((key for key in DEPTHS if key in taken), None)
+        arguments = {require_words(self.name, key, "the number of its blocks", DEPTHS): len(kept.blocks)}
+        if kept.units:
+            key = next((key for key in WIDTHS if key in taken), None)
+            arguments[require_words(self.name, key, "the width of feed-forward parts", WIDTHS)] = kept.ratio
+        self.source = replace(self.source, arguments={**self.source.arguments, **arguments})
 
     def geometry(self) -> dict:
         return self.preprocess_image.geometry()

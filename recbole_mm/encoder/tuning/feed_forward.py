@@ -7,6 +7,10 @@ from torch import nn
 
 from recbole_mm.encoder.base import ItemEncoder
 from recbole_mm.encoder.probe import called_modules
+from recbole_mm.encoder.shrink import HiddenUnits
+
+OUTSIDE = ""
+"""Stands for the name of a block where there is none."""
 
 
 class FeedForward(NamedTuple):
@@ -24,25 +28,38 @@ def feed_forwards(encoder: ItemEncoder) -> dict[str, list[FeedForward]]:
     A feed-forward part widens its input by one linear map, or by two of which one is a gate, and narrows it again by the next that is
     called. In attention, maps of another shape or more of them stand before the last one, or nothing is widened.
     """
+    found = hidden_units(encoder).items()
+    return {block: [FeedForward(part.inside[0], part.last) for part in parts] for block, parts in found if block != OUTSIDE}
+
+
+def hidden_units(encoder: ItemEncoder) -> dict[str, list[HiddenUnits]]:
+    """``{name of a block: the hidden units of its feed-forward parts}``, as ``feed_forwards`` finds them, and those outside of all blocks
+    (in SigLIP's pooling, for example) under ``OUTSIDE``."""
     names = {module: name for name, module in encoder.named_modules()}
-    owner = {module: names[block] for block in encoder.layers() for module in block.modules()}
-    found: dict[str, dict[FeedForward, None]] = {names[block]: {} for block in encoder.layers()}
+    owner = dict.fromkeys(names, OUTSIDE) | {module: names[block] for block in encoder.layers() for module in block.modules()}
+    found: dict[str, dict[str, HiddenUnits]] = {block: {} for block in [*(names[block] for block in encoder.layers()), OUTSIDE]}
     passed = set()
     for modality in encoder.modalities:
         called = called_modules(encoder, modality, owner)
         passed |= {owner[module] for module in called}
-        linear = [module for module in called if isinstance(module, nn.Linear)]
-        for place, last in enumerate(linear):
-            first = _first(linear[:place], last)
-            if first is not None and owner[first] == owner[last]:
-                found[owner[last]][FeedForward(names[first], names[last])] = None
-    return {block: list(parts) for block, parts in found.items() if block in passed}
+        places = [place for place, module in enumerate(called) if isinstance(module, nn.Linear)]
+        for before, end in enumerate(places):
+            run, last = _run(called, places[:before], called[end]), called[end]
+            start = places[before - run]
+            if run and owner[called[start]] == owner[last]:
+                inside = [module for module in called[start:end] if next(module.parameters(recurse=False), None) is not None]
+                part = HiddenUnits(tuple(names[module] for module in inside), names[last], last.in_features, last.out_features)
+                found[owner[last]].setdefault(part.last, part)
+    return {block: list(parts.values()) for block, parts in found.items() if block in passed}
 
 
-def _first(before: Sequence[nn.Linear], last: nn.Linear) -> nn.Linear | None:
-    """The map that begins the feed-forward part that ``last`` may end; None if it ends none."""
+def _run(called: Sequence[nn.Module], before: Sequence[int], last: nn.Linear) -> int:
+    """How many of the linear maps before it, at the places ``before``, begin the feed-forward part that ``last`` ends: 1, or 2 with a
+    gate; 0 if it ends none."""
     widths = (last.in_features, 2 * last.in_features)
     run = 0
-    while run < len(before) and before[-1 - run].in_features == last.out_features and before[-1 - run].out_features in widths:
+    for first in (called[place] for place in reversed(before)):
+        if first.in_features != last.out_features or first.out_features not in widths:
+            break
         run += 1
-    return before[-run] if last.in_features > last.out_features and run in (1, 2) else None
+    return run if last.in_features > last.out_features and run in (1, 2) else 0

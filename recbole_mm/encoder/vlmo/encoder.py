@@ -1,5 +1,7 @@
 """VLMo under the encoder contract: ``vlmo:base@/path``, ``vlmo:large@384_coco``, ``vlmo:tiny``."""
 
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -9,8 +11,9 @@ from recbole_mm.encoder.factory import register_backend
 from recbole_mm.encoder.multiway import MultiwayEncoder
 from recbole_mm.encoder.pretraining_heads import PretrainingHeads, drawn
 from recbole_mm.encoder.seeding import seeded
+from recbole_mm.encoder.shrink import Kept, take_out
 from recbole_mm.encoder.vlmo.config import VLMoConfig
-from recbole_mm.encoder.vlmo.load import source_window
+from recbole_mm.encoder.vlmo.load import sized, source_window
 from recbole_mm.encoder.vlmo.model import VLMo
 from recbole_mm.encoder.vlmo.parts import Head, MaskedWordHead
 from recbole_mm.encoder.vlmo.tokenizer import FILES, TINY_VOCABULARY, WordPieceTokenizer, find_vocabulary, read_vocabulary
@@ -42,6 +45,10 @@ class VLMoEncoder(MultiwayEncoder):
         name, _ = super().save_files(folder)
         (folder / FILES[0]).write_text("\n".join(self.tokenizer.pieces) + "\n", encoding="utf-8")
         return name, {"image_size": self.image_size[0], "tokenizer": f"{{folder}}/{FILES[0]}"}
+
+    def shrink(self, kept: Sequence[Kept]) -> None:
+        take_out(self, kept)
+        self.model.resize(kept[0])
 
     def adapter_sites(self) -> list[str]:
         """The experts."""
@@ -126,10 +133,10 @@ def _weights(label: str, name: str, source: str | None) -> Path | None:
 
 def _from_file(label: str, name: str, path: Path, changes: dict) -> VLMo:
     state = read_weights(label, path)
-    config = VLMoConfig.named(name, **changes)
+    config = sized(state, VLMoConfig.named(name, **changes))
     window = source_window(state, config)
     if window is not None and not changes:
-        config = VLMoConfig.named(name, image_size=window * config.patch_size)
+        config = replace(config, image_size=window * config.patch_size)
     with torch.device("meta"):
         model = VLMo(config)
     model.to_empty(device="cpu")

@@ -7,6 +7,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
+from recbole_mm.encoder.shrink import width_ratio
 from recbole_mm.encoder.vlmo import position
 from recbole_mm.encoder.vlmo.config import VLMoConfig
 from recbole_mm.encoder.weights import misfit, shapes_of, unwrapped
@@ -15,6 +16,7 @@ from recbole_mm.errors import InputError
 TABLE = "relative_position_bias_table"
 IMAGE_INDEX = "relative_position_index"
 INDEX_BUFFERS = (IMAGE_INDEX, "text_relative_position_index", "text_imag_relative_position_index")
+BLOCKS = "transformer.blocks."
 ABSOLUTE = "transformer.pos_embed"
 TEXT_POSITIONS = "text_embeddings.position_embeddings.weight"
 POSITION_IDS = "text_embeddings.position_ids"
@@ -59,6 +61,21 @@ def fit(state_dict: Mapping[str, object], wanted: Mapping[str, Tensor], config: 
     if difference:
         raise InputError(f"the weights do not fit this VLMo: {difference}")
     return state, config, has_heads
+
+
+def sized(state: Mapping[str, Tensor], config: VLMoConfig) -> VLMoConfig:
+    """``config`` with the number of blocks and the width of the experts that the weights have, where they have others: those of a pruned
+    encoder do."""
+    numbers = {int(key.split(".")[2]) for key in state if key.startswith(BLOCKS)}
+    depth, wide = len(numbers), state.get(f"{BLOCKS}0.mlp_imag.fc1.weight")
+    if wide is None or wide.shape[1] != config.embed_dim or numbers != set(range(depth)):
+        return config
+    if len(wide) != int(config.mlp_ratio * config.embed_dim):
+        config = replace(config, mlp_ratio=width_ratio(len(wide), config.embed_dim))
+    if depth != config.depth:
+        start = next((i for i in range(depth) if f"{BLOCKS}{i}.mlp_vl.fc1.weight" in state), depth)
+        config = replace(config, depth=depth, vl_start_layer=start)
+    return config
 
 
 def source_window(state: Mapping[str, Tensor], config: VLMoConfig) -> int | None:

@@ -2,13 +2,14 @@
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
+from recbole_mm.encoder.shrink import Kept
 from recbole_mm.encoder.vlmo import position
 from recbole_mm.encoder.vlmo.config import VLMoConfig
 from recbole_mm.encoder.vlmo.load import PRETRAIN_HEADS, fit
@@ -133,6 +134,18 @@ class VLMo(nn.Module):
             adopted = table.new_empty(state["relative_position_bias_table"].shape)
             self.relative_position_bias_table = nn.Parameter(adopted, requires_grad=table.requires_grad)
         self.load_state_dict(state)
+
+    def resize(self, kept: Kept) -> None:
+        """Makes configuration and bias table those of the blocks that stay, which ``kept`` names by their numbers before."""
+        config, with_expert = self.config, sum(i >= self.config.vl_start_layer for i in kept.blocks)
+        depth = len(kept.blocks)
+        if self.relative_position_bias_table is not None:
+            table = self.relative_position_bias_table
+            columns = table.detach().unflatten(1, (config.depth, -1))[:, kept.blocks].flatten(1)
+            self.relative_position_bias_table = nn.Parameter(columns, requires_grad=table.requires_grad)
+        if depth < config.depth:
+            config = replace(config, depth=depth, vl_start_layer=depth - with_expert)
+        self.config = replace(config, mlp_ratio=kept.ratio) if kept.units else config
 
     def _initialise(self) -> None:
         for module in self.modules():
