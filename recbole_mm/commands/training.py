@@ -60,16 +60,20 @@ def _distil(arguments: argparse.Namespace, settings: list[str]) -> int:
     with imports():
         from recbole_mm.config.catalogue_config import DISTILLING, CatalogueConfig
         from recbole_mm.distillation.distil import distil
+        from recbole_mm.distillation.request import Request, shares
         from recbole_mm.quick_start import create_dataset, start
         from recbole_mm.training.log import starting
 
     if any(setting.startswith("--encoder=") for setting in settings):
         raise InputError("distil takes two encoders, --teacher and --student, in place of --encoder")
-    given = [*settings, f"--encoder={arguments.student}"]
+    if not arguments.student and not arguments.prune:
+        raise InputError("distil needs a --student, which is another encoder, or --prune, for the teacher without a share of its blocks")
+    request = Request(arguments.teacher, arguments.prune and shares(arguments.prune), arguments.output)
+    given = [*settings, f"--encoder={arguments.student or arguments.teacher}"]
     config = CatalogueConfig(arguments.model, arguments.dataset, arguments.config_files, given, DISTILLING, stand_in="VBPR")
     with starting():
         start(config)
-        distil(config, create_dataset(config), arguments.teacher, arguments.output)
+        distil(config, create_dataset(config), request)
     return 0
 
 
@@ -122,7 +126,11 @@ TRAINING = {
         "again, it continues where it stopped.",
         {
             "--teacher": {"required": True, "help": "the teacher, an encoder as --encoder takes it: backend:name[@tag-or-path]"},
-            "--student": {"required": True, "help": "the student, an encoder as --encoder takes it"},
+            "--student": {"help": "the student, an encoder as --encoder takes it; without it, the pruned teacher"},
+            "--prune": {
+                "help": "the share of its blocks that the student loses before it learns, those that matter least: 0.5; after a "
+                "comma, the share of the hidden units of its feed-forward parts: 0.5,0.25"
+            },
             "--output": {"help": "a folder that gets the student; without it, the student stays in the cache beside the data set"},
         },
     ),

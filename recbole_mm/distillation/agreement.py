@@ -24,7 +24,7 @@ class Agreement(Validation):
     """
 
     def __init__(self, units: Units, taught: Mapping[str, Tensor], aligned: bool, settings: DistilSettings) -> None:
-        self._all, self._taught = units, taught
+        self._all, self.taught = units, taught
         self.split = hold_out(units, torch.ones(len(units), dtype=torch.bool), settings.valid_ratio, settings.seed)
         self.units = self.split.held.nonzero().squeeze(1)
         self._pairs = units.pairs[self.units].nonzero().squeeze(1) if aligned else self.units[:0]
@@ -40,7 +40,7 @@ class Agreement(Validation):
             return None
         items.encoder.eval()
         rows = items.encode(self._all.ids[self.units].to(items.device))
-        found = {f"{m} nearest@{NEAREST}": self._neighbours(m, rows[m]) for m in self._taught}
+        found = {f"{m} nearest@{NEAREST}": self._neighbours(m, rows[m]) for m in self.taught}
         if len(self._pairs):
             groups = {m: g[self.units[self._pairs]].to(items.device) for m, g in self._all.groups.items()}
             found |= retrieval(*(rows[m][self._pairs.to(items.device)] for m in ("image", "text")), groups)
@@ -48,7 +48,7 @@ class Agreement(Validation):
 
     def _neighbours(self, modality: str, rows: Tensor) -> float | None:
         here = self._all.groups[modality][self.units] >= 0
-        return shared_neighbours(rows[here.to(rows.device)], self._taught[modality][self.units[here]].to(rows.device))
+        return shared_neighbours(rows[here.to(rows.device)], self.taught[modality][self.units[here]].to(rows.device))
 
 
 def shared_neighbours(rows: Tensor, taught: Tensor) -> float | None:

@@ -1,7 +1,6 @@
 """Distilling learns what the teacher knows, goes on after a kill, is found again, and leaves an encoder like any other."""
 
 import json
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -9,17 +8,23 @@ import torch
 
 from recbole_mm.cli import main
 from recbole_mm.config.catalogue_config import DISTILLING, CatalogueConfig
+from recbole_mm.distillation import catalogue_importance as importance_module
 from recbole_mm.distillation import distil as distil_module
 from recbole_mm.distillation.comparison import seconds_to_encode
 from recbole_mm.distillation.distil import distil
+from recbole_mm.distillation.lesson import Lesson
+from recbole_mm.distillation.request import Request, shares
+from recbole_mm.distillation.settings import DistilSettings
 from recbole_mm.encoder import create_encoder
 from recbole_mm.encoder.build_encoder import build_encoder
 from recbole_mm.encoder.settings import EncoderSettings
+from recbole_mm.errors import InputError
 from recbole_mm.finetune import loop as loop_module
 from recbole_mm.finetune.batch import Batch
 from recbole_mm.finetune.loop import FinetuningLoop
 from recbole_mm.finetune.retrieval import score
 from recbole_mm.finetune.units import generator_for
+from recbole_mm.items.catalogue import encode_catalogue
 from recbole_mm.quick_start import create_dataset
 from recbole_mm.testing.planted import settings
 
@@ -37,22 +42,25 @@ def given(folder: Path, cache: Path, **keys) -> list[str]:
     return [f"--{key}={str(value)}" for key, value in keys.items()]
 
 
-def distilled(folder: Path, cache: Path, output: Path | None = None, teacher: str = TEACHER, **keys) -> dict:
+def config_of(folder: Path, cache: Path, **keys) -> CatalogueConfig:
+    return CatalogueConfig(None, folder.name, None, given(folder, cache, **keys), DISTILLING, stand_in="VBPR")
+
+
+def distilled(folder: Path, cache: Path, output: Path | None = None, teacher: str = TEACHER, prune=None, **keys) -> dict:
     """Without the recommenders at the end."""
-    config = CatalogueConfig(None, folder.name, None, given(folder, cache, **keys), DISTILLING, stand_in="VBPR")
+    config = config_of(folder, cache, **keys)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(distil_module, "_recommended", lambda *_: {})
-        return distil(config, create_dataset(config), teacher, output)
+        return distil(config, create_dataset(config), Request(teacher, prune, output))
 
 
-def staged(folder: Path, cache: Path, teacher: str, **keys) -> FinetuningLoop:
-    """About to be distilled."""
-    config = CatalogueConfig(None, folder.name, None, given(folder, cache, **keys), DISTILLING, stand_in="VBPR")
+def staged(folder: Path, cache: Path, **keys) -> FinetuningLoop:
+    """A student that is about to learn from itself."""
+    config = config_of(folder, cache, **keys)
     how, dataset = EncoderSettings.from_config(config), create_dataset(config)
-    source, student = build_encoder(replace(how, name=teacher)), build_encoder(replace(how, trains=True))
-    tables = distil_module.encode(how, dataset, source, distil_module.Ranks()).tables
-    rows = {m: table.rows for m, table in tables.items()}
-    return distil_module._staged(student, dataset.content, list(rows), rows, distil_module.DistilSettings.from_config(config))[0]
+    tables = encode_catalogue(build_encoder(how), dataset.content, None).tables
+    lesson = Lesson(dataset.content, {m: table.rows for m, table in tables.items()}, DistilSettings.from_config(config))
+    return lesson.staged(build_encoder(how), same_space=True)[0]
 
 
 def test_a_student_learns_and_is_read_again(shop, cache, tmp_path, caplog):
@@ -62,11 +70,11 @@ def test_a_student_learns_and_is_read_again(shop, cache, tmp_path, caplog):
     assert losses[-1]["relations"] < losses[0]["relations"] and set(losses[0]) == {"rows", "relations", "itc"}
     assert score(report["after"]) == max(score(epoch["retrieval"]) for epoch in report["epochs"])
     assert {"image nearest@10", "text nearest@10", "image->text R@1"} <= report["after"].keys()
-    assert create_encoder(report["student"]["name"]).fingerprint() == report["fingerprint"]
-    assert report["student"] == {"name": f"open_clip:local-dir:{tmp_path / 'student'}", "keys": {}}
+    assert create_encoder(report["name"]).fingerprint() == report["fingerprint"]
+    assert report["name"] == f"open_clip:local-dir:{tmp_path / 'student'}" and report["student"] == STUDENT
     assert json.loads((tmp_path / "student" / "distillation.json").read_text()) == report
     assert report["trained_on"] + report["held_out"] == 64 and set(report["seconds_to_encode"]) == {"teacher", "student"}
-    assert f"--encoder={report['student']['name']} uses it" in caplog.text and "times as fast" in caplog.text
+    assert f"--encoder={report['name']} uses it" in caplog.text and "times as fast" in caplog.text
 
 
 def test_what_was_distilled_is_found_again_and_the_teacher_encodes_once(shop, cache, monkeypatch, caplog):
@@ -82,11 +90,23 @@ def test_what_was_distilled_is_found_again_and_the_teacher_encodes_once(shop, ca
 
 
 def test_a_student_that_is_its_teacher_has_nothing_to_learn(shop, cache):
-    loop = staged(shop, cache, STUDENT, distil_weights="{rows: 1, relations: 1}")
+    loop = staged(shop, cache, distil_weights="{rows: 1, relations: 1}")
     assert [loop.retrieve()[f"{m} nearest@10"] for m in ("image", "text")] == [1.0, 1.0]
     batch = Batch(loop.items, loop.units, loop.training, generator_for(0))
     losses = {name: objective(batch).item() for name, objective in loop.objectives.items()}
-    assert losses["rows"] < 1e-5 and losses["relations"] < 1e-5
+    assert losses["rows"] < 1e-9 and losses["relations"] < 1e-6
+
+
+def test_a_pruned_teacher_learns_what_it_has_lost(shop, cache, tmp_path, monkeypatch, caplog):
+    with caplog.at_level("INFO"):
+        report = distilled(shop, cache, tmp_path / "student", STUDENT, (0.5, 0.25), state="INFO", distil_learning_rate=0.003)
+    assert "pruned from 2 and 2 blocks" in caplog.text and "to 1 and 1 blocks" in caplog.text and report["pruned"] == [0.5, 0.25]
+    losses = [epoch["losses"] for epoch in report["epochs"]]
+    assert losses[-1]["rows"] < losses[0]["rows"]
+    read = create_encoder(report["name"])
+    assert [len(tower) for tower in read.towers()] == [1, 1] and read.fingerprint() == report["fingerprint"]
+    monkeypatch.setattr(importance_module, "importance_of", lambda *_: pytest.fail("worked out again"))
+    assert distilled(shop, cache, None, STUDENT, (0.5, 0.25), distil_learning_rate=0.003)["fingerprint"] == report["fingerprint"]
 
 
 class Killed(BaseException):
@@ -144,6 +164,9 @@ def test_the_command_compares_a_recommender_over_both(shop, cache, tmp_path, cap
         ({"student": "vlm:tiny"}, ["vlm"]),
         ({"encoder": "vlmo:tiny"}, ["--encoder", "--teacher", "--student"]),
         ({"output": "full"}, ["--output full", "new folder"]),
+        ({"prune": "half"}, ["--prune half", "0.5,0.25"]),
+        ({"prune": "0.1"}, ["--prune 0.1", "nothing"]),
+        ({"student": ""}, ["--student", "--prune"]),
     ],
     ids=str,
 )
@@ -161,6 +184,13 @@ def test_bad_input(keys, facts, shop, cache, tmp_path, capsys, monkeypatch):
 
 
 def test_seconds_are_those_of_the_whole_catalogue(shop, cache):
-    config = CatalogueConfig(None, shop.name, None, given(shop, cache), DISTILLING)
+    config = config_of(shop, cache)
     how = EncoderSettings.from_config(config)
     assert 0 < seconds_to_encode(build_encoder(how), create_dataset(config).content, ["image", "text"], how) < 10
+
+
+def test_what_prune_means():
+    assert shares("0.5") == (0.5, 0) and shares("0.5,0.25") == (0.5, 0.25) and shares("0,0.5") == (0, 0.5)
+    for wrong in ("", "1", "0", "0,0", "0.5,0.5,0.5", "-0.5", "0.5,", "nan"):
+        with pytest.raises(InputError, match="--prune"):
+            shares(wrong)
