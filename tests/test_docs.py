@@ -17,7 +17,7 @@ PAGES = {page.name: page.read_text(encoding="utf-8") for page in [ROOT / "README
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 SNIPPETS = [(name, code) for name, text in PAGES.items() for language, code in FENCE.findall(text) if language == "python"]
 PROGRAM = re.compile(r"recbole-mm|run_recbole_mm\.py|-m recbole_mm\.cli")
-OPTIONS_OF_COMMANDS = ("--output", "--json", "--shuffle-test", "--config_files")
+OPTIONS_OF_COMMANDS = ("--output", "--json", "--shuffle-test", "--config_files", "--teacher", "--student", "--prune")
 
 
 def commands() -> list[tuple[str, str]]:
