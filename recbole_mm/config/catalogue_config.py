@@ -6,7 +6,9 @@ from recbole_mm.config.multimodal_config import MultiModalConfig
 from recbole_mm.config.registry import get_model, is_ours
 
 _ENCODER_ALONE = {"strategy": {"fsdp": "ddp"}, "cache_hidden_states": {"True": False}}
-DISTILLING = {**_ENCODER_ALONE, "encoder_training": {"end2end": "pretrained", "finetuned": "pretrained"}}
+DISTILLING = {
+    **_ENCODER_ALONE, "encoder_training": {"end2end": "pretrained", "finetuned": "pretrained"}, "gradient_checkpointing": {"True": False},
+}  # fmt: skip
 EXTRACTION = {**_ENCODER_ALONE, "encoder_training": {"end2end": "pretrained"}}
 FINE_TUNING = {**_ENCODER_ALONE, "encoder_training": {"end2end": "finetuned", "pretrained": "finetuned"}}
 

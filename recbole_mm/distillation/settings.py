@@ -10,10 +10,11 @@ from recbole_mm.finetune.settings import LoopSettings
 
 @dataclass(frozen=True, kw_only=True)
 class DistilSettings(LoopSettings):
-    """How a student learns from its teacher. All of it trains."""
+    """How a student learns from its teacher. All of it trains, without dropout, which would be noise on rows that are known exactly."""
 
     prefix = "distil"
     activity = "distilling"
+    dropout = False
 
     @classmethod
     def from_config(cls, config) -> "DistilSettings":

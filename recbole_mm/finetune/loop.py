@@ -113,7 +113,7 @@ class FinetuningLoop:
         chosen = self.training[order.tensor_split(self.per_epoch)[place]]
         torch.manual_seed(generator_for(self.settings.seed, "dropout", self.step).initial_seed())
         batch = Batch(self.items, self.units, chosen, generator_for(self.settings.seed, "step", self.step))
-        self.encoder.train()
+        self.encoder.train(self.settings.dropout)
         with torch.autocast(self.items.device.type, torch.bfloat16, enabled=self.settings.precision == "bf16"):
             losses = {name: objective(batch) for name, objective in self.objectives.items()}
         total = sum(self.settings.weights[name] * loss for name, loss in losses.items())

@@ -16,6 +16,7 @@ class LoopSettings:
     Attributes:
         prefix: what the names of its keys begin with.
         activity: what messages call it.
+        dropout: whether the encoder's own dropout is on while it trains.
         learning_rate: None for ``auto``, until ``for_encoder`` puts a number there.
         weights: ``{objective: weight}``, none of them 0.
         tuning: which part of the encoder trains.
@@ -26,6 +27,7 @@ class LoopSettings:
 
     prefix: ClassVar[str]
     activity: ClassVar[str]
+    dropout: ClassVar[bool] = True
     indecisive: ClassVar[tuple[str, ...]] = ("asked_for", "chunk_size", "show_progress")
     """The fields that do not decide the tuned weights."""
 
