@@ -27,11 +27,12 @@ LOW, MIDDLE, HIGH = 0.1, 0.3, 1.0
 """Weights of the reverse loss: the middle one is tried, then a lower one if it harms those who stay, or a higher one if it is too weak."""
 KEPT = 0.98
 """The share of the validation result that a harmless correction keeps."""
-EPOCHS, CHECKS, RATE = 3, 8, 0.5
-"""How many epochs of what stays a correction may take, how often per epoch it is asked what the model knows, and the share of the run's
-learning rates that it starts from."""
-FEWEST_STEPS, STEPS = 4, 120
-"""At least so many steps lie between two looks at what the model knows, and so many a correction may take on small data."""
+CHECKS, RATE = 8, 0.5
+"""How often per epoch it is asked what the model knows, and the share of the run's learning rates that a correction starts from."""
+EPOCHS, STEPS, SHARE = 3, 120, 0.25
+"""How many epochs of what stays a correction may take, or steps on small data, and which share of the run's own steps at most."""
+FEWEST_STEPS = 4
+"""Between two looks at what the model knows."""
 PAIRS, FEWEST_PAIRS = 4, 256
 """How often a forgotten interaction is drawn while every kept one is once, and how many a step has at least, where there are so many."""
 logger = getLogger(__name__)
@@ -139,7 +140,8 @@ class Corrector:
         self.run.train_data.generator.manual_seed(self.run.config["seed"])
         per_epoch, batches = len(self.run.train_data), self._batches()
         check, steps, reached = max(FEWEST_STEPS, per_epoch // CHECKS), 0, False
-        most = max(STEPS, EPOCHS * per_epoch)
+        own_steps = (self.run.checkpoint["epoch"] + 1) * per_epoch
+        most = max(check, min(max(STEPS, EPOCHS * per_epoch), int(SHARE * own_steps)))
         with Bar(desc="Unlearning", total=most, disable=not show_progress) as bar:
             while steps < most and not reached:
                 self._step(next(batches), weight, RATE * min(1.0, (steps + 1) / check))

@@ -29,7 +29,7 @@ class Memorised:
 
     @classmethod
     def draw(cls, folder: Path) -> "Memorised":
-        """Everybody has HAD items at random."""
+        """Everybody has HAD items at random. The run is said to have been a long one."""
         rng = np.random.default_rng(0)
         rows = [(f"u{u}", f"i{i}") for u in range(N_USERS) for i in rng.permutation(N_ITEMS)[:HAD]]
         (folder / "heart").mkdir(parents=True)
@@ -37,7 +37,9 @@ class Memorised:
         (folder / "heart" / "heart.inter").write_text("\n".join(lines) + "\n")
         file = run("BPR", "heart", config_dict={**KEYS, "data_path": str(folder)})["files"]["checkpoint"]
         forgotten = forgotten_of(file, GONE)
-        return cls(kept_run(file, forgotten), forgotten)
+        kept = kept_run(file, forgotten)
+        kept.checkpoint["epoch"] = 200
+        return cls(kept, forgotten)
 
     @torch.no_grad()
     def plant(self, heart: float) -> "Memorised":
