@@ -17,7 +17,7 @@ LAST = {"eval_args": {"order": "TO", "group_by": "user", "split": {"LS": "valid_
 BY_MOMENT = {"eval_args": {"order": "TO", "group_by": "user", "split": {"TS": [0.6, 0.2, 0.2]}}}
 RUNS = {
     "VBPR at random": ("VBPR", {**RANDOM, "cold_item_ratio": 0.2}),
-    "CLIPRec by time": ("CLIPRec", {"eval_args": BY_TIME}),
+    "BPR by time": ("BPR", {"eval_args": BY_TIME}),
     "BPR, the last ones": ("BPR", LAST),
     "BPR by RecBole alone": ("BPR", {**RANDOM, "fast_loop": False}),
     "LightGCN after a moment": ("LightGCN", BY_MOMENT),

@@ -47,6 +47,28 @@ def shop(tmp_path) -> Shop:
     return draw_shop(tmp_path / "data")
 
 
+@pytest.fixture(scope="module")
+def _vbpr(tmp_path_factory) -> tuple[Shop, dict[str, bytes]]:
+    folder = tmp_path_factory.mktemp("vbpr")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("sys.argv", ["pytest"])
+        patch.chdir(folder)
+        shop = draw_shop(folder / "data")
+        file = train("VBPR", shop, epochs=2, state="INFO", **RANDOM)
+        return shop, {path.name: path.read_bytes() for path in file.parent.iterdir()}
+
+
+@pytest.fixture
+def finished(_vbpr, tmp_path) -> tuple[Shop, Path]:
+    """A shop that nobody changes, and the checkpoint of VBPR on it."""
+    shop, files = _vbpr
+    (tmp_path / "saved").mkdir()
+    for name, content in files.items():
+        Path("saved", name).write_bytes(content)
+    (file,) = Path("saved").glob("*.pth")
+    return shop, file
+
+
 @pytest.mark.parametrize("name", RUNS)
 def test_whoever_stays_is_scored_as_before(shop, name):
     file = train(name, shop, epochs=1, **RUNS[name])
@@ -62,7 +84,7 @@ def test_whoever_stays_is_scored_as_before(shop, name):
     assert sorted(tokens["item_id"]) == sorted(KEPT_ITEMS)
 
 
-@pytest.mark.parametrize("name", ["LightGCN", "LightGCNM", "FREEDOM", "DiffMM"])
+@pytest.mark.parametrize("name", ["LightGCN", "LightGCNM", "DiffMM"])
 def test_graphs_are_those_of_what_stays(shop, name):
     """The rows are the former ones, and the scores those of a model that has them over the other interactions."""
     file = train(name, shop, epochs=1, eval_args=BY_TIME)
@@ -75,7 +97,7 @@ def test_graphs_are_those_of_what_stays(shop, name):
         torch.testing.assert_close(here, then, rtol=0, atol=0)
     assert after.parts[0]._dataset.inter_num == before.parts[0]._dataset.inter_num - len(done.forgotten.pairs_of("training"))
     scores = after.scores(KEPT_USERS, KEPT_ITEMS)
-    if name not in ("DiffMM", "FREEDOM"):  # where an item that goes was what others were like
+    if name != "DiffMM":  # whose denoisers read rows that have changed
         known = kept_run(str(file), done.forgotten).model.eval()
         users, items = before.dataset.token2id("user_id", KEPT_USERS), before.dataset.token2id("item_id", KEPT_ITEMS)
         with torch.no_grad():
@@ -94,16 +116,15 @@ def test_equally_many_users_and_items(tmp_path):
     rng = np.random.default_rng(0)
     orders = [(f"u{u}", f"i{i}", int(t)) for u in range(16) for t, i in enumerate(rng.permutation(16)[:10])]
     shop = Shop(tmp_path / "square" / "shop", tuple(orders), {f"i{i}": f"c{i % 3}" for i in range(16)}).write()
-    for name in ("VBPR", "BPR"):
-        file = train(name, shop, epochs=1, eval_args=BY_TIME)
-        done = unlearn(str(file), asked(("u3", "u9"), ("i4", "i11")), correct=False)
-        users, items = [f"u{u}" for u in range(16) if u not in (3, 9)], [f"i{i}" for i in range(16) if i not in (4, 11)]
-        assert done.run.model.n_users == done.run.model.n_items == 15
-        scores = [Loaded.of(one).scores(users, items) for one in (file, done.file)]
-        torch.testing.assert_close(*scores, rtol=0, atol=0)
+    file = train("BPR", shop, epochs=1, eval_args=BY_TIME)
+    done = unlearn(str(file), asked(("u3", "u9"), ("i4", "i11")), correct=False)
+    users, items = [f"u{u}" for u in range(16) if u not in (3, 9)], [f"i{i}" for i in range(16) if i not in (4, 11)]
+    assert done.run.model.n_users == done.run.model.n_items == 15
+    scores = [Loaded.of(one).scores(users, items) for one in (file, done.file)]
+    torch.testing.assert_close(*scores, rtol=0, atol=0)
 
 
-@pytest.mark.parametrize("name", ["EASE", "ItemKNN", "Pop", "EASEM", "ItemKNNM"])
+@pytest.mark.parametrize("name", ["EASE", "ItemKNN", "EASEM"])
 def test_what_is_found_at_once_is_found_anew(shop, name):
     keys = {"modalities": ["text"], "eval_args": BY_TIME, **({"score_mix": 0.3} if name.endswith("M") else {})}
     file = train(name, shop, **keys)
@@ -118,8 +139,8 @@ def test_what_is_found_at_once_is_found_anew(shop, name):
     torch.testing.assert_close(after.scores(users, KEPT_ITEMS), anew.scores(users, KEPT_ITEMS))
 
 
-def test_twice_in_a_row(shop):
-    file = train("VBPR", shop, epochs=1, **RANDOM)
+def test_twice_in_a_row(finished):
+    _, file = finished
     before = Loaded.of(file)
     once = unlearn(str(file), asked(("u3",)), correct=False)
     twice = unlearn(once.file, asked(("u7",), ITEMS), correct=False)
@@ -184,15 +205,15 @@ def test_a_refitted_model_forgets(shop):
     torch.testing.assert_close(*scores, rtol=0, atol=0)
 
 
-def test_no_run_goes_on_from_it(shop):
-    file = train("VBPR", shop, epochs=1, **RANDOM)
+def test_no_run_goes_on_from_it(finished):
+    shop, file = finished
     done = unlearn(str(file), asked(USERS), correct=False)
     with pytest.raises(InputError, match="was unlearned, and no run goes on from there"):
-        train("VBPR", shop, epochs=2, resume=done.file, **RANDOM)
+        train("VBPR", shop, epochs=3, resume=done.file, **RANDOM)
 
 
-def test_its_record_is_one_of_a_run(shop):
-    file = train("VBPR", shop, epochs=1, **RANDOM)
+def test_its_record_is_one_of_a_run(finished):
+    _, file = finished
     done = unlearn(str(file), asked(USERS), "saved/new.pth", correct=False)
     record = read_record("saved/new.pth")
     assert record.test == done.result["test_result"] and record.data["n_users"] == 10 and record.asked == read_record(file).asked
@@ -202,9 +223,9 @@ def test_its_record_is_one_of_a_run(shop):
                                             "correction": None, "before": None}  # fmt: skip
 
 
-def test_a_model_trained_without_them(shop):
+def test_a_model_trained_without_them(finished):
     """Over the run's own ids; the checkpoint of the run that it is compared with stays alone."""
-    file = train("VBPR", shop, epochs=2, **RANDOM)
+    _, file = finished
     kept = kept_run(str(file), forgotten_of(file, USERS))
     found, again, other = retrain(kept), retrain(kept), retrain(kept, seed=7)
     assert found.valid == again.valid and found.test == again.test and found.run.model.n_users == 13
@@ -213,8 +234,8 @@ def test_a_model_trained_without_them(shop):
     assert list(Path("saved").glob("*.pth")) == [file]
 
 
-def test_mistakes_are_told_in_a_line(shop, capsys):
-    file, missing = train("VBPR", shop, epochs=1, **RANDOM), Path("who.txt")
+def test_mistakes_are_told_in_a_line(finished, capsys):
+    (shop, file), missing = finished, Path("who.txt")
     lone = next(item for item in OLD_ITEMS if ("u1", item) not in {order[:2] for order in shop.orders})
     wrong = {
         "": "name what to forget",
@@ -241,8 +262,8 @@ def test_mistakes_are_told_in_a_line(shop, capsys):
     assert set(Path("saved").iterdir()) == there and set(Path("log").rglob("*")) == logs
 
 
-def test_the_command(shop, capsys):
-    file, who = train("VBPR", shop, epochs=1, state="INFO", **RANDOM), Path("who.csv")
+def test_the_command(finished, capsys):
+    (shop, file), who = finished, Path("who.csv")
     user, item, _ = shop.orders[0]
     who.write_text(f"user_id:token\titem_id:token\n{user}\t{item}\n")
     capsys.readouterr()
