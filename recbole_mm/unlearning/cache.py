@@ -23,7 +23,7 @@ def forget_in_cache(config, folder: Path, names: Names) -> dict[str, int]:
     encoders, pictures, and the columns of large files. What kept items share with them stays. Processes that use the cache meanwhile find
     all the rest.
 
-    A tuned encoder (``encoders/``) names nobody and stays. Files of the data set itself are not touched; as long as one of them holds the
+    Tuned and distilled encoders name nobody and stay. Files of the data set itself are not touched; as long as one of them holds the
     forgotten, the cache keeps no columns of it.
 
     Args:
