@@ -11,7 +11,6 @@ import duckdb
 import numpy as np
 import torch
 from safetensors import safe_open
-from safetensors.torch import load_file
 from scipy import sparse
 
 from recbole_mm.checkpoint import load_checkpoint
@@ -23,7 +22,8 @@ Piece = tuple[str, str | bytes]
 
 
 def decoded(path: Path) -> Iterator[Piece]:
-    """The strings and arrays of a file, by the ending of its name. Others are text where they are UTF-8, by their lines and cells.
+    """The strings of a file and those arrays that do not stand in it as they are, by the ending of its name. Others are text where they are
+    UTF-8, by their lines and cells.
 
     Raises:
         InputError: the file is not what its name says.
@@ -64,10 +64,10 @@ def _bytes(tensor: torch.Tensor) -> bytes:
 
 
 def _safetensors(path: Path) -> Iterator[Piece]:
+    """The tensors stand in the file as they are."""
     with safe_open(str(path), framework="pt") as file:
         for key, text in (file.metadata() or {}).items():
             yield from _values(_parsed(text), key)
-    yield from _values(load_file(path), "")
 
 
 def _checkpoint(path: Path) -> Iterator[Piece]:
