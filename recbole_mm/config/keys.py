@@ -192,9 +192,9 @@ SECTIONS: dict[str, dict[str, Key]] = {
                               "rows (the teacher's feature vectors), relations (how near the items of a batch are to each "
                               "other) and itc (pictures and texts find each other). One of this default that the student lacks is left "
                               "out."),
-        "distil_epochs": Key(10, COUNT, "The largest number of passes over the items' pictures and texts."),
+        "distil_epochs": Key(5, COUNT, "The largest number of passes over the items' pictures and texts."),
         "distil_batch_size": Key(32, PAIRS, "Items per step. Relations are those of the items of a batch."),
-        "distil_learning_rate": Key("auto", or_auto(AMOUNT), "auto: 1e-3 from random weights, else 1e-4. After the warm-up it falls to 0 "
+        "distil_learning_rate": Key("auto", or_auto(AMOUNT), "auto: 1e-3 from random weights, else 3e-4. After the warm-up it falls to 0 "
                                     "along half a cosine."),
         "distil_warmup_steps": Key(20, WHOLE, "Steps in which the learning rate rises linearly."),
         "distil_valid_ratio": Key(0.1, SHARE, "Share of the items that are held out. How many of their nearest items are the teacher's, "

@@ -7,6 +7,8 @@ from recbole_mm.encoder.tuning.parameter_groups import AUTO_LEARNING_RATE
 from recbole_mm.errors import InputError
 from recbole_mm.finetune.settings import LoopSettings
 
+PRETRAINED_RATE = 3e-4
+
 
 @dataclass(frozen=True, kw_only=True)
 class DistilSettings(LoopSettings):
@@ -30,4 +32,4 @@ class DistilSettings(LoopSettings):
 
     def auto_learning_rate(self, encoder: ItemEncoder) -> float:
         """A teacher's rows say more of every item than the objectives of fine-tuning do, and bear larger steps."""
-        return AUTO_LEARNING_RATE["scratch" if encoder.from_scratch else "few"]
+        return AUTO_LEARNING_RATE["scratch"] if encoder.from_scratch else PRETRAINED_RATE
