@@ -15,7 +15,7 @@ from recbole_mm.finetune.objectives import INTERACTION_TEMPERATURE
 from recbole_mm.finetune.units import Units, generator_for
 from recbole_mm.items.encoded_items import EncodedItems
 
-UNITS, AT_ONCE = 512, 32
+UNITS, AT_ONCE = 256, 32
 """The most units that importance is worked out on, and how many of them are contrasted with each other."""
 BLOCK = "block "
 """What the names of blocks begin with in the file; those of hidden units do not."""
