@@ -16,6 +16,9 @@ from recbole_mm.encoder.export import export_weights
 from recbole_mm.encoder.probe import probe_inputs
 from recbole_mm.encoder.tuning.feed_forward import hidden_units
 from recbole_mm.errors import InputError
+from recbole_mm.testing.demands import meet
+from recbole_mm.testing.encoder_demands import EncoderChecks
+from recbole_mm.testing.shops import Shops
 from tests import hf_folders, timm_folders
 from tests.distillation.prunable import WRITERS
 from tests.encoder.own import OwnEncoder, made
@@ -160,3 +163,9 @@ def test_a_first_block_that_others_need_is_refused(tiny_teacher):
     check_prunable(encoder, 0.5, 0)
     with pytest.raises(InputError, match="compute something else"):
         pruned(encoder, 0.5, 0, least(encoder, 0))
+
+
+@pytest.mark.parametrize("kind", ["vlmo", "clip", "vit"])
+def test_it_meets_the_contract_of_encoders(kind, tiny_teacher, tmp_path):
+    name = save_pruned(pruned(tiny_teacher(kind), 0.5, 0.3, ANY), tmp_path / "saved")
+    meet(kind, EncoderChecks(name, lambda seed: create_encoder(name, seed=seed), Shops(tmp_path / "shops")).demands())
