@@ -17,7 +17,7 @@ class Importance(NamedTuple):
 
     Attributes:
         blocks: name of a block -> its importance.
-        units: name of the last map of a feed-forward part -> the importance of each of its hidden units, float64 (width,).
+        units: name of the last map of a feed-forward part -> the importance of each of its hidden units, (width,).
     """
 
     blocks: dict[str, float]
@@ -38,7 +38,7 @@ def importance_of(encoder: ItemEncoder, batches: Iterable[Batch], loss: Callable
     of_units = [parameter for part in parts for name in (*part.inside, part.last) for parameter in encoder.get_submodule(name).parameters()]
     parameters = list(dict.fromkeys([*(parameter for inside in blocks.values() for parameter in inside), *of_units]))
     trained, training = [parameter.requires_grad for parameter in parameters], encoder.training
-    total = {parameter: torch.zeros_like(parameter, dtype=torch.float64) for parameter in parameters}
+    total = {parameter: torch.zeros_like(parameter, dtype=torch.float32) for parameter in parameters}
     try:
         encoder.eval()
         for parameter in parameters:
@@ -47,7 +47,7 @@ def importance_of(encoder: ItemEncoder, batches: Iterable[Batch], loss: Callable
             gradients = torch.autograd.grad(loss(encoder, batch), parameters, allow_unused=True)
             for parameter, gradient in zip(parameters, gradients, strict=True):
                 if gradient is not None:
-                    total[parameter] += (gradient.double() * parameter.detach().double()).abs()
+                    total[parameter] += (gradient.float() * parameter.detach().float()).abs()
     finally:
         for parameter, before in zip(parameters, trained, strict=True):
             parameter.requires_grad_(before)
@@ -56,7 +56,7 @@ def importance_of(encoder: ItemEncoder, batches: Iterable[Batch], loss: Callable
     for part in parts:
         own = [total[parameter] for name in part.inside for parameter in encoder.get_submodule(name).parameters(recurse=False)]
         units[part.last] = total[encoder.get_submodule(part.last).weight].sum(0) + sum(_by_unit(each, part.width) for each in own)
-    return Importance({name: sum(total[parameter].sum().item() for parameter in inside) for name, inside in blocks.items()}, units)
+    return Importance({name: sum(total[parameter].double().sum().item() for parameter in inside) for name, inside in blocks.items()}, units)
 
 
 def _by_unit(total: Tensor, width: int) -> Tensor:

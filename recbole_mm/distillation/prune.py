@@ -54,10 +54,11 @@ def require_same_rows(encoder: ItemEncoder, rows: dict[str, Tensor]) -> None:
 
 @torch.no_grad()
 def rows_of(encoder: ItemEncoder) -> dict[str, Tensor]:
-    """Rows of invented items of each modality, in eval mode."""
+    """Rows of invented items of each modality, in eval mode; on the CPU, whatever the encoder is on."""
     training = encoder.training
     try:
-        return encoder.eval()({modality: probe_inputs(encoder, modality) for modality in encoder.modalities})
+        rows = encoder.eval()({modality: probe_inputs(encoder, modality) for modality in encoder.modalities})
+        return {modality: found.cpu() for modality, found in rows.items()}
     finally:
         encoder.train(training)
 
@@ -96,7 +97,7 @@ def _units(label: str, blocks: list[list[HiddenUnits]], share: float, importance
 
 
 def _important_units(part: HiddenUnits, share: float, importance: Importance) -> Tensor:
-    return most_important(importance.units.get(part.last, torch.zeros(part.width)), share)
+    return most_important(importance.units.get(part.last, torch.zeros(part.width)).cpu(), share)
 
 
 def most_important(scores: Tensor, share: float) -> Tensor:

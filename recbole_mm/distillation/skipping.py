@@ -59,4 +59,4 @@ def _silent(encoder: ItemEncoder, part: HiddenUnits, units: Tensor) -> Iterator[
 
 def _scattered(values: Tensor, like: Tensor, units: Tensor) -> Tensor:
     """Zeros as ``like`` with ``values`` at ``units`` of the last dimension."""
-    return torch.zeros_like(like).index_copy_(-1, units, values)
+    return torch.zeros_like(like).index_copy_(-1, units.to(like.device), values)

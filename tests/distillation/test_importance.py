@@ -14,10 +14,12 @@ from recbole_mm.encoder import create_encoder
 from recbole_mm.encoder.beit3 import config as beit3
 from recbole_mm.encoder.open_clip import source as open_clip
 from recbole_mm.encoder.tuning.feed_forward import hidden_units
+from recbole_mm.encoder.vlmo import config as vlmo
+from recbole_mm.encoder.vlmo.encoder import VLMoEncoder
 from tests import hf_folders
 
 DEPTH, WORDS = 6, ["red", "green", "blue", "white", "black", "grey", "pink", "gold"]
-WRITE = ("attn.out_proj", "mlp.c_proj", "self_attn.out_proj", "fc2")
+WRITE = ("out_proj", "c_proj", "attn.proj", "fc2")
 """What the maps are called by which a block adds to its input."""
 
 
@@ -32,6 +34,7 @@ def deep(monkeypatch, tmp_path):
     monkeypatch.setitem(open_clip.TINY, "tiny", tmp_path / "tiny.json")
     sizes = {"embed_dim": 32, "depth": DEPTH, "num_heads": 2, "image_size": 32}
     monkeypatch.setitem(beit3.SIZES, "tiny", replace(beit3.SIZES["tiny"], **sizes))
+    monkeypatch.setitem(vlmo.NAMED, "tiny", {**vlmo.NAMED["tiny"], **sizes, "vl_start_layer": DEPTH})
     return lambda kind, seed: create_encoder(f"{kind}:tiny", seed=seed)
 
 
@@ -55,9 +58,13 @@ def ranks_of(encoder, seed):
     """Rank correlations of importance and true ablation, one for each tower.
 
     The blocks of an encoder with random weights are much alike, so before training (50 steps of contrast) what each of them adds is
-    multiplied by a factor of its own, 3 to 3 / 32 in an order that is drawn for each tower.
+    multiplied by a factor of its own, 3 to 3 / 32 in an order that is drawn for each tower. VLMo, whose initial weights are too small to
+    train in so few steps, starts from five times as large ones.
     """
     generator = torch.Generator().manual_seed(seed)
+    if isinstance(encoder, VLMoEncoder):
+        for parameter in encoder.parameters():
+            parameter.data.mul_(5 if parameter.dim() > 1 else 1)
     for tower in encoder.towers():
         for block, power in zip(tower, torch.randperm(DEPTH, generator=generator).tolist(), strict=True):
             for name, parameter in block.named_parameters():
@@ -85,8 +92,9 @@ def loss_over(encoder, seen):
     return sum(contrast(encoder, batch).item() for batch in seen) / len(seen)
 
 
-@pytest.mark.parametrize("kind", ["open_clip", "beit3"])
+@pytest.mark.parametrize("kind", ["open_clip", "beit3", "vlmo"])
 def test_blocks_rank_as_true_ablation_ranks_them(kind, deep):
+    """On average; of single towers, in which some ablations differ by less than the batches do, the correlation was .5 to 1."""
     found = [correlation for seed in (1, 2) for correlation in ranks_of(deep(kind, seed), seed)]
     assert sum(found) / len(found) >= 0.8, found
 
