@@ -37,8 +37,8 @@ class Lesson:
         """An encoder without these shares of its blocks and hidden units, of which those go that matter least for the catalogue."""
         items, units, agreement = self._over(encoder)
         name = tuned_key(encoder.fingerprint(), self.settings, units, nn.ModuleDict())
-        file = self.store / "importance" / f"{name}.safetensors"
-        return pruned(encoder, *shares, catalogue_importance(items, units, agreement.split.trained, self.settings.seed, file))
+        file = self.store / "importance" / f"{name} {self.settings.prune_by} {shares[0]:g} {shares[1]:g}.safetensors"
+        return pruned(encoder, *shares, catalogue_importance(items, units, agreement.split.trained, shares, self.settings, file))
 
     def staged(self, student: ItemEncoder, same_space: bool) -> tuple[FinetuningLoop, Path]:
         """The loop that teaches a student, and the folder of the store that its result belongs into.

@@ -1,6 +1,6 @@
 """DistilSettings: what a configuration says of distilling an encoder."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from recbole_mm.encoder import ItemEncoder
 from recbole_mm.encoder.tuning.parameter_groups import AUTO_LEARNING_RATE
@@ -12,11 +12,18 @@ PRETRAINED_RATE = 3e-4
 
 @dataclass(frozen=True, kw_only=True)
 class DistilSettings(LoopSettings):
-    """How a student learns from its teacher. All of it trains, without dropout, which would be noise on rows that are known exactly."""
+    """How a student learns from its teacher. All of it trains, without dropout, which would be noise on rows that are known exactly.
+
+    Attributes:
+        prune_by: what says which blocks go where a student is pruned. A student's own weights tell what that was.
+    """
 
     prefix = "distil"
     activity = "distilling"
     dropout = False
+    indecisive = (*LoopSettings.indecisive, "prune_by")
+
+    prune_by: str = "ablation"
 
     @classmethod
     def from_config(cls, config) -> "DistilSettings":
@@ -28,7 +35,7 @@ class DistilSettings(LoopSettings):
         if config["encoder_tuning"] != "full":
             raise InputError(f"encoder_tuning: {config['encoder_tuning']} trains a part of an encoder, and a student trains as a whole; "
                              "leave it out")  # fmt: skip
-        return super().from_config(config)
+        return replace(super().from_config(config), prune_by=config["distil_prune_by"])
 
     def auto_learning_rate(self, encoder: ItemEncoder) -> float:
         """A teacher's rows say more of every item than the objectives of fine-tuning do, and bear larger steps."""

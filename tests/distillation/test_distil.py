@@ -107,8 +107,10 @@ def test_a_pruned_teacher_learns_what_it_has_lost(shop, cache, tmp_path, monkeyp
     assert losses[-1]["rows"] < losses[0]["rows"]
     read = create_encoder(report["name"])
     assert [len(tower) for tower in read.towers()] == [1, 1] and read.fingerprint() == report["fingerprint"]
-    monkeypatch.setattr(importance_module, "importance_of", lambda *_: pytest.fail("worked out again"))
+    monkeypatch.setattr(importance_module, "_worked_out", lambda *_: pytest.fail("worked out again"))
     assert distilled(shop, cache, None, STUDENT, (0.5, 0.25), distil_learning_rate=0.003)["fingerprint"] == report["fingerprint"]
+    with pytest.raises(pytest.fail.Exception, match="worked out again"):
+        distilled(shop, cache, None, STUDENT, (0.5, 0.25), distil_learning_rate=0.003, distil_prune_by="first_order")
 
 
 class Killed(BaseException):
