@@ -57,8 +57,8 @@ def require_alike(network: FeatureNetwork) -> None:
         if unlike is not None:
             kinds = [f"{type(tower[i]).__name__} {i}" for i in (unlike, len(tower) - 1)]
             raise InputError(
-                f"{network.name} cannot be pruned: its blocks are of several shapes ({' is unlike '.join(kinds)}), as in networks whose "
-                "stages change the width; take a plain transformer, or name a small encoder with --student"
+                f"{network.name} cannot be pruned: its blocks are of several shapes ({' is unlike '.join(kinds)}), as where stages "
+                "change the width or the first block does more; take a plain transformer, or name a small encoder with --student"
             )
 
 
