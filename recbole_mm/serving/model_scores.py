@@ -43,7 +43,7 @@ class ModelScores(Scores):
 
     @property
     def reads_histories(self) -> bool:
-        return self.sequential or super().reads_histories or hasattr(self.model, "history_item_id")
+        return self.sequential or super().reads_histories or hasattr(self.model, "history_item_value")
 
     @property
     def are_products(self) -> bool:

@@ -17,9 +17,9 @@ from recbole_mm.testing.planted import built, write_features, write_planted
 
 FILES = {"modalities": ["a", "b"], "feature_files": {"a": "a.safetensors", "b": "b.safetensors"}}
 OURS = ["CLIPRec", "VBPR", "LightGCNM", "BM3"]
-RECBOLES = ["BPR", "LightGCN", "ItemKNN", "EASE", "MultiVAE", "SASRec", "NeuMF"]
+RECBOLES = ["BPR", "LightGCN", "ItemKNN", "EASE", "MultiVAE", "SASRec", "NeuMF", "SimpleX"]
 SASREC = {"train_neg_sample_args": None}
-RANK_ANYBODY = {"BPR", "LightGCN", "ItemKNN", "EASE", "MultiVAE", "SASRec", *OURS}
+RANK_ANYBODY = {"BPR", "LightGCN", "ItemKNN", "EASE", "MultiVAE", "SASRec", "SimpleX", *OURS}
 
 
 @pytest.fixture(scope="module")
