@@ -10,18 +10,20 @@ from logging import getLogger
 
 import torch
 from recbole.data.interaction import Interaction
-from recbole.utils import ModelType, init_seed
+from recbole.trainer import Trainer
+from recbole.utils import get_trainer, init_seed
 from torch import Tensor, nn
-from torch.nn import functional
 
 from recbole_mm.compat.recbole_modules import no_tensorboard
 from recbole_mm.config.registry import is_ours
-from recbole_mm.model.base import EmbeddingRecommender
+from recbole_mm.errors import InputError
 from recbole_mm.terminal import Bar
 from recbole_mm.training.build import build_trainer
+from recbole_mm.training.optimiser import decay_weights
 from recbole_mm.unlearning.kept import KeptRun
 from recbole_mm.unlearning.knowledge import Knowledge, Known
 from recbole_mm.unlearning.request import Forgotten
+from recbole_mm.unlearning.reverse_loss import ReverseLoss
 
 LOW, MIDDLE, HIGH = 0.1, 0.3, 1.0
 """Weights of the reverse loss: the middle one is tried, then a lower one if it harms those who stay, or a higher one if it is too weak."""
@@ -33,8 +35,6 @@ EPOCHS, STEPS, SHARE = 3, 120, 0.25
 """How many epochs of what stays a correction may take, or steps on small data, and which share of the run's own steps at most."""
 FEWEST_STEPS = 4
 """Between two looks at what the model knows."""
-PAIRS, FEWEST_PAIRS = 4, 256
-"""How often a forgotten interaction is drawn while every kept one is once, and how many a step has at least, where there are so many."""
 logger = getLogger(__name__)
 
 
@@ -60,35 +60,35 @@ class Correction:
 class Corrector:
     """Trains the model of a run over what stays until it knows no more of the forgotten than a model that has never seen them.
 
-    A step is one of the run's own, the model's loss on a batch of what stays, plus a weight times the reverse loss,
-    -log sigmoid(s(v, i) - s(u, i)), for forgotten interactions of user u and item i, v being a random user who stays. This is BPR in
-    reverse (Sinha et al., arXiv 2405.15328), against another user instead of another item: an item is pushed away from who took it, and
-    is as popular as before. The rows of the forgotten stay as they are meanwhile, or they alone would learn. Once ``Knowledge`` finds no
-    excess, half as many steps follow on what stays alone, while the rate falls to 0. If that harms those who stay, by their validation
-    result, or leaves an excess, another weight is tried: the better one is taken.
+    A step is one of the run's own, the model's loss on a batch of what stays, plus a weight times the ``ReverseLoss``. The rows of the
+    forgotten stay as they are meanwhile, or they alone would learn. Once ``Knowledge`` finds no excess, half as many steps follow on what
+    stays alone, while the rate falls to 0. If that harms those who stay, by their validation result, or leaves an excess, another weight
+    is tried: the better one is taken.
 
-    Models over histories, which have no rows of users, and others that score no pairs with a gradient, are trained on what stays alone.
+    Models over histories (SASRec, MultiVAE), which have no rows of users, are trained on what stays alone.
 
     Args:
         run: over what stays, with the weights of the checkpoint. Its model is corrected in place.
         forgotten: of that run.
         knowledge: of the two.
+
+    Raises:
+        InputError: the model is trained otherwise than by its loss on one batch after the other.
     """
 
     def __init__(self, run: KeptRun, forgotten: Forgotten, knowledge: Knowledge) -> None:
         self.run, self.model, self.knowledge = run, run.model, knowledge
         device, config = self.model.device, run.config
-        self.pairs = forgotten.pairs_of("training").to(device)
-        stays = ~torch.isin(torch.arange(run.dataset.user_num), forgotten.users)
-        self._others = stays.nonzero().flatten()[1:].to(device)
-        self._frozen = [(table, rows.to(device), table.detach()[rows].clone()) for table, rows in _rows(self.model, forgotten)]
+        if not is_ours(config.model_class) and get_trainer(config["MODEL_TYPE"], config["model"])._train_epoch is not Trainer._train_epoch:
+            raise InputError(f"{config['model']} is trained in steps of its own kind")
+        self._frozen = [(table, rows.to(device), table.detach()[rows].clone()) for table, rows in _rows(run, forgotten)]
         self._start = _copied(self.model)
         self._made = [name for name in self.model.other_parameter() if name.startswith("restore_")]
         with no_tensorboard():
             self.trainer = build_trainer(config, self.model)
         self.trainer.eval_collector.data_collect(run.train_data)
         self._rates = [group.get("peak_lr", group["lr"]) for group in self.trainer.optimizer.param_groups]
-        self._reverses = config["MODEL_TYPE"] != ModelType.SEQUENTIAL
+        self._reversed = None if knowledge.reads_histories else ReverseLoss(run, forgotten)
 
     def correct(self, show_progress: bool = False) -> Correction:
         """Corrects the model; where nothing is to be corrected, it stays as it is.
@@ -100,7 +100,7 @@ class Corrector:
         if known.excess <= 0:
             return Correction(None, 0, time.monotonic() - started, before, known)
         tried: list[tuple[tuple[bool, float], Correction, dict[str, Tensor]]] = []
-        weight = MIDDLE if self._reverses else 0.0
+        weight = MIDDLE if self._reversed else 0.0
         while True:
             steps, reached = self._train(weight, show_progress)
             found = Correction(weight, steps, 0.0, self._valid(), self._known())
@@ -160,7 +160,7 @@ class Corrector:
                 self.model.start_epoch(epoch)
             for batch in self.run.train_data:
                 if is_ours(self.run.config.model_class):
-                    self.model.start_step(step)
+                    self.trainer._start_step(step)
                 yield batch.to(self.model.device)
                 step += 1
 
@@ -173,37 +173,22 @@ class Corrector:
         losses = self.model.calculate_loss(batch)
         loss = sum(losses) if isinstance(losses, tuple) else losses
         if weight:
-            loss = loss + weight * self._reverse_loss()
+            loss = loss + weight * self._reversed()
         loss.backward()
+        if self.trainer.clip_grad_norm:
+            nn.utils.clip_grad_norm_(self.model.parameters(), **self.trainer.clip_grad_norm)
+        decay_weights(optimizer)
         optimizer.step()
         with torch.no_grad():
             for table, rows, values in self._frozen:
                 table[rows] = values
 
-    def _reverse_loss(self) -> Tensor:
-        size = min(len(self.pairs), max(FEWEST_PAIRS, PAIRS * -(-len(self.pairs) // len(self.run.train_data))))
-        users, items = self.pairs[torch.randperm(len(self.pairs), device=self.pairs.device)[:size]].T
-        others = self._others[torch.randint(len(self._others), (size,), device=users.device)]
-        own, other = self._scores(torch.cat([users, others]), items.repeat(2)).split(size)
-        return functional.softplus(own - other).mean()
 
-    def _scores(self, users: Tensor, items: Tensor) -> Tensor:
-        """Those of pairs of a user and an item, with gradient: (n,)."""
-        if isinstance(self.model, EmbeddingRecommender):
-            features = self.model.item_features
-            fresh = items.unique() if features is not None and features.trainable else None
-            of_users, of_items = self.model.ranked_embeddings(fresh)
-            return (of_users[users] * of_items[items]).sum(-1)
-        dataset = self.run.dataset
-        pairs = Interaction({dataset.uid_field: users.cpu(), dataset.iid_field: items.cpu()})
-        return self.model.predict(dataset.join(pairs).to(self.model.device))
-
-
-def _rows(model, forgotten: Forgotten) -> Iterator[tuple[nn.Parameter, Tensor]]:
+def _rows(run: KeptRun, forgotten: Forgotten) -> Iterator[tuple[nn.Parameter, Tensor]]:
     """The tables of a model's users, items or both, and which of their rows are those of the forgotten."""
-    n_users, n_items = model.n_users, model.n_items
+    n_users, n_items = run.dataset.user_num, run.dataset.item_num
     of = {n_users: forgotten.users, n_items: forgotten.items, n_users + n_items: torch.cat([forgotten.users, n_users + forgotten.items])}
-    for name, table in model.named_parameters():
+    for name, table in run.model.named_parameters():
         rows = of.get(len(table)) if table.dim() > 1 else None
         if n_users == n_items and len(table) == n_users:
             rows = forgotten.items if "item" in name else forgotten.users

@@ -13,11 +13,12 @@ from recbole_mm.config.multimodal_config import MultiModalConfig
 from recbole_mm.config.registry import is_ours
 from recbole_mm.quick_start import config_of, data_of, load_state
 from recbole_mm.training.build import build_model
-from recbole_mm.training.trained_data import SPLIT
+from recbole_mm.training.trained_data import REFIT, SPLIT
 from recbole_mm.unlearning.request import Forgotten
 
-WHOLE = {"user_inter_num_interval": "[0,inf)", "item_inter_num_interval": "[0,inf)", "resume": None}
-"""The settings of an unlearned run that are not those of its run: who has too few interactions has been left out before."""
+WHOLE = {"user_inter_num_interval": "[0,inf)", "item_inter_num_interval": "[0,inf)", "resume": None, "log_wandb": False}
+"""The settings of an unlearned run that are not those of its run: who has too few interactions has been left out before, and nobody else
+is told."""
 
 
 @dataclass(frozen=True)
@@ -42,6 +43,11 @@ class KeptRun:
     def closed_form(self) -> bool:
         """Whether the model is found at once (EASE, ItemKNN): it is not loaded, and will be found anew."""
         return self.config["MODEL_TYPE"] == ModelType.TRADITIONAL
+
+    @property
+    def refitted(self) -> bool:
+        """Whether the model was trained on validation and test as well (see ``training.refit``)."""
+        return REFIT in self.checkpoint
 
     @property
     def loaders(self) -> tuple[AbstractDataLoader, AbstractDataLoader, AbstractDataLoader]:

@@ -5,9 +5,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 
-import numpy as np
 import torch
-from scipy import sparse
+from recbole.utils import ModelType
 from torch import Tensor
 
 from recbole_mm.evaluation.top import top_k
@@ -15,6 +14,7 @@ from recbole_mm.serving.histories import Histories
 from recbole_mm.serving.model_scores import ModelScores
 from recbole_mm.serving.new_users import UserMap
 from recbole_mm.unlearning.kept import KeptRun
+from recbole_mm.unlearning.neighbours import Cosines
 from recbole_mm.unlearning.questions import Questions, Side
 from recbole_mm.unlearning.request import Forgotten
 
@@ -31,20 +31,24 @@ class Known:
         recall: the share of them among the best k of a ranking, as a mean over the rankings.
         expected: the recall that is to be expected of a model that has never seen them.
         told_apart: the share of pairs of a forgotten interaction and a never-seen one of the same user in which the forgotten one has the
-            higher score: the membership test's area under the curve. A model that has never seen either has about ``chance``.
+            higher score: the membership test's area under the curve. A model that has never seen either has about ``chance``. None where
+            nobody has both.
         chance: that share by the scores of neighbours (see ``Knowledge``), which know neither: one half, but for the luck of the draw.
     """
 
     recall: float
     expected: float
-    told_apart: float
-    chance: float
+    told_apart: float | None
+    chance: float | None
 
     @property
     def excess(self) -> float:
         """How much more a model knows than one that has never seen the forgotten, as a logarithm: 0 for as much. It is the mean of two
-        looks at it: the recall beside the expected one, and the odds of the membership test beside those of chance."""
+        looks at it: the recall beside the expected one, and the odds of the membership test, as far as there is one, beside those of
+        chance."""
         ratio = math.log(max(self.recall, SMALLEST) / max(self.expected, SMALLEST))
+        if self.told_apart is None:
+            return ratio
         return (ratio + _log_odds(self.told_apart) - _log_odds(self.chance)) / 2
 
 
@@ -57,7 +61,8 @@ class Knowledge:
 
     What to expect of a model that has never seen the forgotten comes from neighbours, which score an item by the sum of its cosines to the
     user's items, over the interactions that stay: their recall of the forgotten, times the model's recall of validation items beside
-    theirs, for users who stay.
+    theirs, for users who stay. A model that was refitted has learned its validation items, so the neighbours' recall stands alone, and
+    there is no membership test, since nothing is never-seen.
 
     Args:
         run: over what stays.
@@ -67,6 +72,11 @@ class Knowledge:
     def __init__(self, run: KeptRun, forgotten: Forgotten) -> None:
         self.run, self.k = run, max(run.config["topk"])
         self.sides = [side for of_items in (False, True) if (side := Side(run, forgotten, of_items)).asked]
+
+    @property
+    def reads_histories(self) -> bool:
+        """Whether the run's model reads what a user has, and has no rows of users."""
+        return _Asked(self.run, self.run.model, self.sides[0]).scores.reads_histories
 
     def __bool__(self) -> bool:
         """Whether there is anything to ask."""
@@ -86,15 +96,25 @@ class Knowledge:
             asked = _Asked(self.run, model, side)
             for forgotten, others in side.asked:
                 found.append(self._answers(asked, side, forgotten, part))
-                theirs, control = self._of_neighbours(side, forgotten, part), self._of_neighbours(side, others)[0]
-                chance.append(theirs[1])
-                expected.append(theirs[0] * float(self._answers(asked, side, others)[0].mean() / control.mean().clamp_min(SMALLEST)))
+                of_neighbours, by_chance = self._of_neighbours(side, forgotten, part)
+                chance.append(by_chance)
+                expected.append((of_neighbours * self._beside_neighbours(asked, side, others)).clamp_max(1))
         recalls, shares = (torch.cat(parts) for parts in zip(*found, strict=True))
-        return Known(*(float(values.nanmean()) for values in (recalls, torch.cat(expected), shares, torch.cat(chance))))
+        means = (float(values.nanmean()) for values in (recalls, torch.cat(expected), shares, torch.cat(chance)))
+        return Known(*(None if math.isnan(mean) else mean for mean in means))
+
+    def _beside_neighbours(self, asked: "_Asked", side: Side, others: Questions) -> float:
+        """How many times the recall of neighbours a model has, by what no model has learned of users who stay. A recall that is worse than
+        that of a random ranking counts as that."""
+        if self.run.refitted or not len(others):
+            return 1.0
+        own, theirs = self._answers(asked, side, others)[0].mean(), self._of_neighbours(side, others)[0].mean()
+        at_random = self.k / side.shape[1]
+        return float(own.clamp_min(at_random) / theirs.clamp_min(at_random))
 
     @lru_cache  # noqa: B019, for as long as the knowledge is asked
     def _of_neighbours(self, side: Side, questions: Questions, part: str | None = None) -> tuple[Tensor, Tensor]:
-        cosines = _Cosines(*side.pairs["training"].T.numpy(), side.shape)
+        cosines = Cosines(*side.pairs["training"].T.numpy(), side.shape)
         return self._answers(lambda asked, rows: cosines(asked.known[rows]), side, questions, part)
 
     def _answers(
@@ -126,8 +146,11 @@ class _Asked:
 
     def __init__(self, run: KeptRun, model, side: Side) -> None:
         self.side = side
-        of_users = Histories.of_dataset(run.dataset) if side.of_items else side.histories
-        self.scores = ModelScores(run.config, model, run.dataset, of_users)
+        histories = Histories.of_dataset(run.dataset)
+        if run.config["MODEL_TYPE"] == ModelType.SEQUENTIAL:  # which would read what it is asked for
+            users, items = side.pairs["training"].T.flip(0) if side.of_items else side.pairs["training"].T
+            histories = Histories(users, items, run.dataset.user_num)
+        self.scores = ModelScores(run.config, model, run.dataset, histories)
 
     def __call__(self, questions: Questions, rows: slice) -> Tensor:
         if self.side.of_items:
@@ -141,28 +164,6 @@ class _Asked:
     def _item_map(self) -> UserMap:
         users, items = self.scores.vectors()
         return UserMap.fitted(items, users, self.side.histories)
-
-
-class _Cosines:
-    """Scores of items by the sum of their cosines to what a user has.
-
-    Args:
-        users, items: (m,), the interactions that the cosines are taken over.
-        shape: the numbers of users and items.
-    """
-
-    def __init__(self, users: np.ndarray, items: np.ndarray, shape: tuple[int, int]) -> None:
-        matrix = sparse.csr_matrix((np.ones(len(users), np.float32), (users, items)), shape)
-        matrix.data[:] = 1
-        lengths = np.sqrt(np.maximum(matrix.getnnz(0), 1))
-        self.by_item = matrix @ sparse.diags((1 / lengths).astype(np.float32))
-
-    def __call__(self, histories: Sequence[Tensor]) -> Tensor:
-        """Of n histories: (n, n_items). An item is not its own neighbour."""
-        rows = np.repeat(np.arange(len(histories)), [len(history) for history in histories])
-        columns, shape = torch.cat(list(histories)).numpy(), (len(histories), self.by_item.shape[1])
-        own = sparse.csr_matrix((np.ones(len(rows), np.float32), (rows, columns)), shape)
-        return torch.from_numpy(((own @ self.by_item.T) @ self.by_item - own).toarray())
 
 
 def _places(columns: Sequence[Tensor]) -> tuple[Tensor, Tensor]:

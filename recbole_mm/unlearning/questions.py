@@ -9,7 +9,7 @@ from torch import Tensor
 from recbole_mm.data.stored_split import PARTS
 from recbole_mm.serving.histories import Histories
 from recbole_mm.unlearning.kept import KeptRun
-from recbole_mm.unlearning.request import Forgotten
+from recbole_mm.unlearning.request import Forgotten, all_pairs
 
 AT_MOST = 512
 """Of how many users or items a group of questions is at most."""
@@ -46,10 +46,11 @@ class Side:
         of_items: whether it is the items' side.
 
     Attributes:
-        pairs: of the interactions that stay, by part: int64 (n, 2), first whose side it is.
+        pairs: of the interactions that stay, by part: int64 (n, 2), first whose side it is, in the order of time where there is one. Cold
+            items have none in training.
         shape: how many there are on this side and on the other one, padding included.
         hidden: the ids of the other side that go, which are in no ranking.
-        histories: of this side, over the interactions that stay.
+        histories: of this side, over the training interactions that stay.
         asked: pairs of questions: about the forgotten, and about those who stay, of whom the validation part is sought. First those of who
             goes, as strangers, then those of users who stay.
     """
@@ -57,16 +58,15 @@ class Side:
     def __init__(self, run: KeptRun, forgotten: Forgotten, of_items: bool) -> None:
         turned = [1, 0] if of_items else [0, 1]
         self.of_items, self._draws = of_items, torch.Generator().manual_seed(run.config["seed"])
-        self.pairs = {part: _pairs(loader._dataset)[:, turned] for part, loader in zip(PARTS, run.loaders, strict=True)}
+        self.pairs = {part: pairs[:, turned] for part, pairs in _pairs(run.dataset).items()}
         sizes = run.dataset.user_num, run.dataset.item_num
         self.shape = sizes[turned[0]], sizes[turned[1]]
         gone, self.hidden = (forgotten.items, forgotten.users) if of_items else (forgotten.users, forgotten.items)
-        if of_items:
-            self.histories = Histories(*self.pairs["training"].T, self.shape[0])
-        else:
-            self.histories = Histories.of_dataset(run.dataset)
-        learned = self._rankable(forgotten.pairs_of("training")[:, turned])
+        self.histories = Histories(*self.pairs["training"].T, self.shape[0])
+        learned = self._rankable(forgotten.learned[:, turned])
         self._unseen = {part: self._rankable(torch.cat([self.pairs[part], forgotten.pairs_of(part)[:, turned]])) for part in PARTS[1:]}
+        if run.refitted:
+            self._unseen = {part: pairs[:0] for part, pairs in self._unseen.items()}
         goes = torch.isin(learned[:, 0], gone)
         self.asked = list(self._asked(learned[goes], learned[~goes]))
 
@@ -92,22 +92,36 @@ class Side:
 
 
 def halves(pairs: Tensor, draws: torch.Generator) -> tuple[Tensor, Tensor]:
-    """Distinct pairs (user, item) in two random halves of each user's, the first one the larger; of users with one pair in neither."""
-    pairs = pairs.unique(dim=0)
-    pairs = pairs[torch.randperm(len(pairs), generator=draws)]
-    pairs = pairs[pairs[:, 0].argsort(stable=True)]
-    counts = torch.bincount(pairs[:, 0], minlength=1)
-    place = torch.arange(len(pairs)) - (counts.cumsum(0) - counts)[pairs[:, 0]]
-    several = counts[pairs[:, 0]] > 1
-    return pairs[several & (place % 2 == 0)], pairs[several & (place % 2 == 1)]
+    """Distinct pairs (user, item) in two random halves of each user's, the first one the larger, in the order that they have; of users with
+    one pair in neither."""
+    found, first = _distinct(pairs)
+    drawn = torch.randperm(len(found), generator=draws)
+    drawn = drawn[found[drawn, 0].argsort(stable=True)]
+    counts = torch.bincount(found[:, 0], minlength=1)
+    second = torch.empty(len(found), dtype=torch.bool)
+    second[drawn] = (torch.arange(len(found)) - (counts.cumsum(0) - counts)[found[drawn, 0]]) % 2 == 1
+    several, order = counts[found[:, 0]] > 1, first.argsort()
+    return tuple(found[order[(several & half)[order]]] for half in (~second, second))
 
 
 def lists(pairs: Tensor, ids: Tensor) -> list[Tensor]:
-    """The items of each of some users (n,), which are in ascending order, in pairs (user, item); each item once."""
-    pairs = pairs[torch.isin(pairs[:, 0], ids)].unique(dim=0)
+    """The items of each of some users (n,), which are in ascending order, in pairs (user, item); each item once, in the order of
+    the pairs."""
+    found, first = _distinct(pairs[torch.isin(pairs[:, 0], ids)])
+    pairs = found[first.argsort()]
+    pairs = pairs[pairs[:, 0].argsort(stable=True)]
     counts = torch.bincount(torch.searchsorted(ids, pairs[:, 0].contiguous()), minlength=len(ids))
     return list(pairs[:, 1].split(counts.tolist()))
 
 
-def _pairs(dataset) -> Tensor:
-    return torch.stack([dataset.inter_feat[field].long() for field in (dataset.uid_field, dataset.iid_field)], 1)
+def _distinct(pairs: Tensor) -> tuple[Tensor, Tensor]:
+    """The distinct pairs, in ascending order, and where each stands first."""
+    found, places = torch.unique(pairs, dim=0, return_inverse=True)
+    return found, torch.full((len(found),), len(pairs)).scatter_reduce(0, places, torch.arange(len(pairs)), "amin")
+
+
+def _pairs(dataset) -> dict[str, Tensor]:
+    users, items = all_pairs(dataset)
+    pairs, places, cold = torch.stack([users, items], 1), dataset.stored_parts(users, items), torch.isin(items, dataset.cold_items)
+    parts = {part: places == number for number, part in enumerate(PARTS)}
+    return {part: pairs[own & ~cold if part == "training" else own] for part, own in parts.items()}

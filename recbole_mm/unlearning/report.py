@@ -88,8 +88,8 @@ class Report:
         return {
             f"recall@{self.k} of the forgotten": [f"{one.recall:.4f}" if one else "" for one in known],
             "to be expected of a stranger": [f"{one.expected:.4f}" if one else "" for one in known],
-            "membership test": [f"{one.told_apart:.3f}" if one else "" for one in known],
-            "by chance": [f"{one.chance:.3f}" if one else "" for one in known],
+            "membership test": [_number(one and one.told_apart) for one in known],
+            "by chance": [_number(one and one.chance) for one in known],
             f"{self.metric} of the others": [f"{one.others[self.metric]:.4f}" if one.others else "" for one in stages],
             "seconds": [f"{one.seconds:,.1f}" if one.seconds is not None else "" for one in stages],
         }
@@ -157,6 +157,10 @@ class Witness:
             return self.knowledge.of(model, "test")
         except InputError:
             return None
+
+
+def _number(share: float | None) -> str:
+    return "" if share is None else f"{share:.3f}"
 
 
 def _seconds(checkpoint_file: str) -> float | None:

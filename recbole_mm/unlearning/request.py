@@ -41,6 +41,7 @@ class Forgotten:
         pairs: the user and the item of every interaction that goes, in any part of the data, with those of forgotten users and items:
             int64 (n, 2).
         pair_parts: the part of each, as its place in ``data.stored_split.PARTS``: int64 (n,).
+        learned: those that the model was trained on: of training without cold items, or all where it was refitted: int64 (m, 2).
         parts: the split of what stays (see ``StoredSplit``).
     """
 
@@ -48,6 +49,7 @@ class Forgotten:
     items: Tensor
     pairs: Tensor
     pair_parts: Tensor
+    learned: Tensor
     parts: Mapping[str, Tensor]
 
     def pairs_of(self, part: str) -> Tensor:
@@ -95,7 +97,9 @@ def forget(checkpoint_file: str, request: Request, model_class: type | None = No
     gone = torch.isin(users, gone_users) | torch.isin(items, gone_items) | torch.isin(codes, _asked(dataset, codes, request.interactions))
     left = {part: stored[~torch.isin(stored, codes[gone])] for part, stored in parts.items() if part in PARTS}
     left["cold_items"] = dataset.cold_items
-    forgotten = Forgotten(gone_users, gone_items, torch.stack([users, items], 1)[gone], deal(codes, parts)[gone], left)
+    pairs, places = torch.stack([users, items], 1), deal(codes, parts)
+    learned = (places == PARTS.index("training")) & ~torch.isin(items, dataset.cold_items) | (REFIT in checkpoint)
+    forgotten = Forgotten(gone_users, gone_items, pairs[gone], places[gone], pairs[gone & learned], left)
     _check_what_stays(config, dataset, forgotten)
     return forgotten
 

@@ -38,8 +38,10 @@ def retrain(run: KeptRun, seed: int | None = None, show_progress: bool = False) 
         run: whose data are read again; it stays as it is.
         seed: another one than the run's.
     """
-    config = run.config.changed(seed=run.config["seed"] if seed is None else seed, log_wandb=False)
+    config = run.config.changed(seed=run.config["seed"] if seed is None else seed)
     dataset, loaders = data_of(config, run.checkpoint)
+    for part in (dataset, *(loader._dataset for loader in loaders)):
+        part.gone_items = run.dataset.gone_items
     with TemporaryDirectory() as folder, no_tensorboard():
         config = config.changed(checkpoint_dir=folder)
         model = build_model(config, loaders[0])

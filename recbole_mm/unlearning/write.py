@@ -65,18 +65,17 @@ def write_unlearned(run: KeptRun, file: str, from_file: str, facts: Mapping[str,
     train_data, valid_data, test_data = loaders
     with suppress(OSError, ValueError, KeyError):
         config.external_config_dict = json.loads(run_files(from_file)[1].read_text(encoding="utf-8"))["asked"]
-    config["log_wandb"] = False
     with no_tensorboard():
         trainer = build_trainer(config, model)
     trainer.saved_model_file = file
     if run.closed_form:
-        trainer.fit(train_data, None if REFIT in run.checkpoint else valid_data, verbose=False, saved=False)
+        trainer.fit(train_data, None if run.refitted else valid_data, verbose=False, saved=False)
     trainer.eval_collector.data_collect(train_data)
     valid = floats(trainer.evaluate(valid_data, load_best_model=False)) if valid_data else None
     if valid:
         trainer.best_valid_score = valid[str(config["valid_metric"]).lower()]
     trainer.best_valid_result = trainer.valid_result = valid
-    refitted = {REFIT: run.checkpoint[REFIT]} if REFIT in run.checkpoint else {}
+    refitted = {REFIT: run.checkpoint[REFIT]} if run.refitted else {}
     trainer.trained_data = {**describe(train_data._dataset), SPLIT: dict(run.checkpoint[SPLIT]), UNLEARNED: dict(facts), **refitted}
     tested = measure_test(config, trainer, train_data, test_data, load_best=False)
     trainer._save_checkpoint(run.checkpoint["epoch"], verbose=False)

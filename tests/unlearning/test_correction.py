@@ -5,6 +5,7 @@ import torch
 
 from recbole_mm.unlearning.correction import Corrector
 from recbole_mm.unlearning.knowledge import Knowledge, Known
+from recbole_mm.unlearning.reverse_loss import ReverseLoss
 from tests.unlearning.memorised import Memorised
 
 
@@ -48,9 +49,8 @@ def test_the_same_seed_gives_the_same_correction(memorised):
 
 def test_the_reverse_loss_lowers_what_the_forgotten_have_alone(memorised):
     memorised.plant(heart=3.0)
-    corrects = corrector(memorised)
     weight = memorised.run.model.item_embedding.weight
-    corrects._reverse_loss().backward()
+    ReverseLoss(memorised.run, memorised.forgotten)().backward()
     step = -weight.grad
     own = memorised.forgotten.pairs_of("training")
     for user in memorised.forgotten.users:

@@ -5,9 +5,13 @@ import math
 import pytest
 import torch
 
+from recbole_mm.unlearning.kept import kept_run
 from recbole_mm.unlearning.knowledge import Knowledge, Known
 from recbole_mm.unlearning.questions import Side, halves
+from tests.training.moving_shop import draw_shop, train
+from tests.unlearning.forgetting import forgotten_of
 from tests.unlearning.memorised import Memorised
+from tests.unlearning.test_kept import SEQUENCES
 
 
 @pytest.fixture
@@ -28,6 +32,19 @@ def test_halves_are_of_each_user():
     first, second = halves(pairs, torch.Generator().manual_seed(0))
     assert sorted(map(tuple, torch.cat([first, second]).tolist())) == [(1, 5), (1, 6), (1, 7), (3, 1), (3, 2)]
     assert first[:, 0].tolist() == [1, 1, 3] and second[:, 0].tolist() == [1, 3]
+
+
+def test_histories_are_told_in_the_order_of_time(tmp_path):
+    """And end before validation and test, of which each user has one item."""
+    shop = draw_shop(tmp_path / "data")
+    had = {user: [item for own, item, _ in shop.orders if own == user][:-2] for user in ("u3", "u5")}
+    file = train("SASRec", shop, epochs=1, **SEQUENCES)
+    forgotten = forgotten_of(file, ("u3",), interactions=(("u5", had["u5"].pop(1)),))
+    run = kept_run(str(file), forgotten)
+    strangers, others = (questions for questions, _ in Side(run, forgotten, of_items=False).asked)
+    told, known = ([run.dataset.id2token("item_id", int(item)) for item in one.known[0]] for one in (strangers, others))
+    assert told == [item for item in had["u3"] if item in told] and len(told) == 4
+    assert known == had["u5"]
 
 
 def test_strangers_are_asked_for_the_other_half_of_what_they_had(memorised):

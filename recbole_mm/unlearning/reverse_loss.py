@@ -1,0 +1,49 @@
+"""BPR in reverse: what pushes a model away from who took which item."""
+
+import torch
+from recbole.data.interaction import Interaction
+from torch import Tensor
+from torch.nn import functional
+
+from recbole_mm.model.base import EmbeddingRecommender
+from recbole_mm.unlearning.kept import KeptRun
+from recbole_mm.unlearning.request import Forgotten
+
+PAIRS, FEWEST_PAIRS = 4, 256
+"""How often a forgotten interaction is drawn while every kept one is once, and how many a step has at least, where there are so many."""
+
+
+class ReverseLoss:
+    """-log sigmoid(s(v, i) - s(u, i)) for forgotten interactions of user u and item i, v being a random user who stays. This is BPR in
+    reverse (Sinha et al., arXiv 2405.15328), against another user instead of another item: an item is pushed away from who took it, and is
+    as popular as before.
+
+    Args:
+        run: over what stays.
+        forgotten: of that run.
+    """
+
+    def __init__(self, run: KeptRun, forgotten: Forgotten) -> None:
+        self.run, device = run, run.model.device
+        self.pairs = forgotten.learned.to(device)
+        stays = ~torch.isin(torch.arange(run.dataset.user_num), forgotten.users)
+        self.others = stays.nonzero().flatten()[1:].to(device)
+        self.size = min(len(self.pairs), max(FEWEST_PAIRS, PAIRS * -(-len(self.pairs) // len(run.train_data))))
+
+    def __call__(self) -> Tensor:
+        """Of a random sample of the forgotten interactions, with gradient: a scalar."""
+        users, items = self.pairs[torch.randperm(len(self.pairs), device=self.pairs.device)[: self.size]].T
+        others = self.others[torch.randint(len(self.others), (self.size,), device=users.device)]
+        own, other = self._scores(torch.cat([users, others]), items.repeat(2)).split(self.size)
+        return functional.softplus(own - other).mean()
+
+    def _scores(self, users: Tensor, items: Tensor) -> Tensor:
+        """Those of pairs of a user and an item: (n,)."""
+        model, dataset = self.run.model, self.run.dataset
+        if isinstance(model, EmbeddingRecommender):
+            features = model.item_features
+            fresh = items.unique() if features is not None and features.trainable else None
+            of_users, of_items = model.ranked_embeddings(fresh)
+            return (of_users[users] * of_items[items]).sum(-1)
+        pairs = Interaction({dataset.uid_field: users.cpu(), dataset.iid_field: items.cpu()})
+        return model.predict(dataset.join(pairs).to(model.device))
