@@ -8,9 +8,8 @@ from recbole_mm.data.content import ItemContent
 from recbole_mm.distillation.comparison import seconds_to_encode, validated
 from recbole_mm.distillation.lesson import Lesson
 from recbole_mm.distillation.request import Request
-from recbole_mm.distillation.save import check_prunable
 from recbole_mm.distillation.settings import DistilSettings
-from recbole_mm.distillation.student import check_output, check_writable, write_report, write_student
+from recbole_mm.distillation.student import check_output, check_student, write_report, write_student
 from recbole_mm.encoder import ItemEncoder
 from recbole_mm.encoder.build_encoder import build_encoder
 from recbole_mm.encoder.factory import options_of, parse_name
@@ -46,7 +45,7 @@ def distil(config: MultiModalConfig, dataset, request: Request) -> dict:
     how, settings, content = EncoderSettings.from_config(config), DistilSettings.from_config(config), dataset.content
     _check(how, request)
     teacher, student = build_encoder(_for_teacher(how, request.teacher)), build_encoder(how)
-    check_prunable(student, *request.prune) if request.prune else check_writable(student)
+    check_student(student, request.prune)
     modalities = _common(teacher, student, content, how)
     tables = encode(replace(how, modalities=tuple(modalities)), dataset, teacher, Ranks.current()).tables
     teacher.cpu()

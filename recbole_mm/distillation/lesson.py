@@ -38,7 +38,8 @@ class Lesson:
         items, units, agreement = self._over(encoder)
         name = tuned_key(encoder.fingerprint(), self.settings, units, nn.ModuleDict())
         file = self.store / "importance" / f"{name} {self.settings.prune_by} {shares[0]:g} {shares[1]:g}.safetensors"
-        return pruned(encoder, *shares, catalogue_importance(items, units, agreement.split.trained, shares, self.settings, file))
+        importance, device = catalogue_importance(items, units, agreement.split.trained, shares, self.settings, file), items.device
+        return pruned(encoder.cpu(), *shares, importance).to(device)
 
     def staged(self, student: ItemEncoder, same_space: bool) -> tuple[FinetuningLoop, Path]:
         """The loop that teaches a student, and the folder of the store that its result belongs into.

@@ -6,7 +6,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from recbole_mm.disk import whole_folder, write_whole
-from recbole_mm.distillation.save import save_pruned
+from recbole_mm.distillation.save import check_prunable, save_pruned
 from recbole_mm.encoder import ItemEncoder
 from recbole_mm.errors import InputError
 
@@ -21,8 +21,16 @@ def check_output(folder: Path) -> None:
         raise InputError(f"--output {folder} has other files in it; give a new folder")
 
 
-def check_writable(encoder: ItemEncoder) -> None:
-    """Raises InputError: an encoder cannot be read again from files alone."""
+def check_student(encoder: ItemEncoder, prune: tuple[float, float] | None) -> None:
+    """Checks that an encoder, without these shares of its blocks and hidden units, can be read again from files alone.
+
+    Raises:
+        InputError: it cannot.
+    """
+    encoder = copy.deepcopy(encoder).cpu()
+    if prune:
+        check_prunable(encoder, *prune)
+        return
     with TemporaryDirectory() as folder:
         save_pruned(encoder, Path(folder))
 
