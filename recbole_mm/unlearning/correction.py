@@ -27,8 +27,12 @@ from recbole_mm.unlearning.reverse_loss import ReverseLoss
 
 LOW, MIDDLE, HIGH = 0.1, 0.3, 1.0
 """Weights of the reverse loss: the middle one is tried, then a lower one if it harms those who stay, or a higher one if it is too weak."""
-KEPT = 0.98
-"""The share of the validation result that a harmless correction keeps."""
+KEPT, HARMED, HARM = 0.98, 0.96, 3.0
+"""The share of the validation result that a harmless correction keeps; the share at which one is stopped, to recover in the steps on what
+stays alone; and what a lost share beyond that counts, where an excess that is left counts 1."""
+FURTHER, SLACK = 0.25, 0.02
+"""By which share of the excess of before a correction goes beyond none, since some comes back in the steps on what stays alone; and the
+excess that may be left in the end."""
 CHECKS, RATE = 8, 0.5
 """How often per epoch it is asked what the model knows, and the share of the run's learning rates that a correction starts from."""
 EPOCHS, STEPS, SHARE = 3, 120, 0.25
@@ -61,9 +65,9 @@ class Corrector:
     """Trains the model of a run over what stays until it knows no more of the forgotten than a model that has never seen them.
 
     A step is one of the run's own, the model's loss on a batch of what stays, plus a weight times the ``ReverseLoss``. The rows of the
-    forgotten stay as they are meanwhile, or they alone would learn. Once ``Knowledge`` finds no excess, half as many steps follow on what
-    stays alone, while the rate falls to 0. If that harms those who stay, by their validation result, or leaves an excess, another weight
-    is tried: the better one is taken.
+    forgotten stay as they are meanwhile, or they alone would learn. Once ``Knowledge`` finds no excess, or those who stay are harmed, half
+    as many steps follow on what stays alone, while the rate falls to 0. If that leaves an excess or harm, another weight is tried, and the
+    better one is taken; validation decides.
 
     Models over histories (SASRec, MultiVAE), which have no rows of users, are trained on what stays alone.
 
@@ -99,20 +103,19 @@ class Corrector:
         started, before, known = time.monotonic(), self._valid(), self._known()
         if known.excess <= 0:
             return Correction(None, 0, time.monotonic() - started, before, known)
-        tried: list[tuple[tuple[bool, float], Correction, dict[str, Tensor]]] = []
+        tried: list[tuple[float, Correction, dict[str, Tensor]]] = []
         weight = MIDDLE if self._reversed else 0.0
         while True:
-            steps, reached = self._train(weight, show_progress)
+            steps = self._train(weight, -FURTHER * known.excess, show_progress)
             found = Correction(weight, steps, 0.0, self._valid(), self._known())
             logger.info(f"unlearning, weight {weight}: {steps} steps, validation {found.valid:.4f} (before {before:.4f}), {found.known}")
-            reached = reached or found.known.excess <= 0
-            rank = self._sign * found.valid if reached else -found.known.excess
-            tried.append(((reached, rank), found, _copied(self.model)))
-            harmless = self._sign * (found.valid - before) >= (KEPT - 1) * abs(before)
-            if weight != MIDDLE or reached and harmless:
+            left = max(found.known.excess - SLACK, 0)
+            harm = max((KEPT - 1) * abs(before) - self._sign * (found.valid - before), 0) / abs(before or 1)
+            tried.append((left + HARM * harm, found, _copied(self.model)))
+            if weight != MIDDLE or not left and not harm:
                 break
-            weight = LOW if reached else HIGH
-        _, best, state = max(tried, key=lambda one: one[0])
+            weight = LOW if harm else HIGH
+        _, best, state = min(tried, key=lambda one: one[0])
         self._use(state)
         return replace(best, seconds=time.monotonic() - started)
 
@@ -132,26 +135,28 @@ class Corrector:
         for name in self._made:  # what LightGCN, for example, has made of the weights before
             setattr(self.model, name, None)
 
-    def _train(self, weight: float, show_progress: bool) -> tuple[int, bool]:
-        """Trains from the start. Returns the number of steps, and whether the excess is gone."""
+    def _train(self, weight: float, excess: float, show_progress: bool) -> int:
+        """Trains from the start, until no more than an excess is left or those who stay are harmed. Returns the number of steps."""
         self._use(self._start)
         self.trainer.optimizer.state.clear()
         init_seed(self.run.config["seed"], self.run.config["reproducibility"])
         self.run.train_data.generator.manual_seed(self.run.config["seed"])
         per_epoch, batches = len(self.run.train_data), self._batches()
-        check, steps, reached = max(FEWEST_STEPS, per_epoch // CHECKS), 0, False
+        check, steps, ended = max(FEWEST_STEPS, per_epoch // CHECKS), 0, False
+        harmed = HARMED * self.knowledge.of_the_others(self.model.eval())
         own_steps = (self.run.checkpoint["epoch"] + 1) * per_epoch
         most = max(check, min(max(STEPS, EPOCHS * per_epoch), int(SHARE * own_steps)))
         with Bar(desc="Unlearning", total=most, disable=not show_progress) as bar:
-            while steps < most and not reached:
+            while steps < most and not ended:
                 self._step(next(batches), weight, RATE * min(1.0, (steps + 1) / check))
                 steps += 1
                 bar.update()
-                reached = steps % check == 0 and self._known().excess <= 0
+                if steps % check == 0:
+                    ended = self._known().excess <= excess or self.knowledge.of_the_others(self.model) < harmed
             rest = max(FEWEST_STEPS, steps // 2)
             for place in range(rest):
                 self._step(next(batches), 0.0, RATE * (1 + math.cos(math.pi * (place + 1) / rest)) / 2)
-        return steps + rest, reached
+        return steps + rest
 
     def _batches(self) -> Iterator[Interaction]:
         step = 0

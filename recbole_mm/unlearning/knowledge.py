@@ -33,7 +33,8 @@ class Known:
         told_apart: the share of pairs of a forgotten interaction and a never-seen one of the same user in which the forgotten one has the
             higher score: the membership test's area under the curve. A model that has never seen either has about ``chance``. None where
             nobody has both.
-        chance: that share by the scores of neighbours (see ``Knowledge``), which know neither: one half, but for the luck of the draw.
+        chance: that share by two that know neither, the mean of neighbours (see ``Knowledge``) and of popularity: one half, but for the
+            luck of the draw.
     """
 
     recall: float
@@ -71,7 +72,8 @@ class Knowledge:
 
     def __init__(self, run: KeptRun, forgotten: Forgotten) -> None:
         self.run, self.k = run, max(run.config["topk"])
-        self.sides = [side for of_items in (False, True) if (side := Side(run, forgotten, of_items)).asked]
+        users, items = (Side(run, forgotten, of_items) for of_items in (False, True))
+        self.sides, self._users = [side for side in (users, items) if side.asked], users
 
     @property
     def reads_histories(self) -> bool:
@@ -112,10 +114,17 @@ class Knowledge:
         at_random = self.k / side.shape[1]
         return float(own.clamp_min(at_random) / theirs.clamp_min(at_random))
 
+    def of_the_others(self, model) -> float:
+        """The recall of validation items, as a mean over users who stay."""
+        asked = _Asked(self.run, model, self._users)
+        return float(self._answers(asked, self._users, self._users.staying)[0].mean())
+
     @lru_cache  # noqa: B019, for as long as the knowledge is asked
     def _of_neighbours(self, side: Side, questions: Questions, part: str | None = None) -> tuple[Tensor, Tensor]:
         cosines = Cosines(*side.pairs["training"].T.numpy(), side.shape)
-        return self._answers(lambda asked, rows: cosines(asked.known[rows]), side, questions, part)
+        recalls, shares = self._answers(lambda asked, rows: cosines(asked.known[rows]), side, questions, part)
+        popular = self._answers(lambda asked, rows: cosines.popularity.expand(len(asked.ids[rows]), -1), side, questions, part)[1]
+        return recalls, (shares + popular) / 2
 
     def _answers(
         self, rank: Callable[[Questions, slice], Tensor], side: Side, questions: Questions, part: str | None = None

@@ -14,11 +14,15 @@ class Cosines:
     Args:
         users, items: (m,), the interactions that the cosines are taken over.
         shape: the numbers of users and items.
+
+    Attributes:
+        popularity: how many users each item has, float32 (n_items,).
     """
 
     def __init__(self, users: np.ndarray, items: np.ndarray, shape: tuple[int, int]) -> None:
         matrix = sparse.csr_matrix((np.ones(len(users), np.float32), (users, items)), shape)
         matrix.data[:] = 1
+        self.popularity = torch.from_numpy(matrix.getnnz(0).astype(np.float32))
         lengths = np.sqrt(np.maximum(matrix.getnnz(0), 1))
         self.by_item = matrix @ sparse.diags((1 / lengths).astype(np.float32))
 

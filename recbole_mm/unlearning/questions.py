@@ -51,6 +51,7 @@ class Side:
         shape: how many there are on this side and on the other one, padding included.
         hidden: the ids of the other side that go, which are in no ranking.
         histories: of this side, over the training interactions that stay.
+        staying: questions about the validation items of those who stay.
         asked: pairs of questions: about the forgotten, and about those who stay, of whom the validation part is sought. First those of who
             goes, as strangers, then those of users who stay.
     """
@@ -68,6 +69,7 @@ class Side:
         if run.refitted:
             self._unseen = {part: pairs[:0] for part, pairs in self._unseen.items()}
         goes = torch.isin(learned[:, 0], gone)
+        self.staying = self._questions(self.pairs["training"], self.pairs["valid"], {}, strangers=False)
         self.asked = list(self._asked(learned[goes], learned[~goes]))
 
     def _asked(self, goes: Tensor, stays: Tensor) -> Iterator[tuple[Questions, Questions]]:
@@ -78,7 +80,7 @@ class Side:
             yield strangers, self._questions(halves(kept, self._draws)[0], valid, {}, strangers=True)
         others = self._questions(kept, stays, self._unseen, strangers=False)
         if len(others) and not self.of_items:
-            yield others, self._questions(kept, valid, {}, strangers=False)
+            yield others, self.staying
 
     def _rankable(self, pairs: Tensor) -> Tensor:
         return pairs[~torch.isin(pairs[:, 1], self.hidden)]
