@@ -11,14 +11,12 @@ from recbole_mm.distillation.ablation import ablated
 from recbole_mm.distillation.importance import Importance, importance_of
 from recbole_mm.distillation.settings import DistilSettings
 from recbole_mm.encoder import ItemEncoder
-from recbole_mm.encoder.losses import image_text_contrastive, shared_pairs
 from recbole_mm.finetune.batch import Batch
-from recbole_mm.finetune.objectives import INTERACTION_TEMPERATURE
 from recbole_mm.finetune.units import Units, generator_for
 from recbole_mm.items.encoded_items import EncodedItems
 
 UNITS, AT_ONCE = 256, 32
-"""The most units that first-order importance is worked out on, and how many of them are contrasted with each other."""
+"""The most units that first-order importance is worked out on, and how many of them at a time."""
 ABLATED = 64
 """The most units whose rows are compared where blocks are left out."""
 BLOCK = "block "
@@ -51,16 +49,21 @@ def _worked_out(items: EncodedItems, units: Units, known: Tensor, shares: tuple[
     found = Importance({}, {})
     if shares[1] or not by_leaving_out:
         batches = (Batch(items, units, part, generator) for part in some.split(AT_ONCE))
-        found = importance_of(items.encoder, batches, item_contrast)
+        found = importance_of(items.encoder, batches, AlongDirections(generator))
     return found._replace(blocks=ablated(items, units, some[:ABLATED], shares[0])) if by_leaving_out else found
 
 
-def item_contrast(_: ItemEncoder, batch: Batch) -> Tensor:
-    """Every item tells itself, as it is encoded now, from the others of the batch, in each modality by itself."""
-    losses = []
-    for m, groups in batch.units.groups.items():
-        here = batch.having(m)
-        same = shared_pairs(groups[batch.chosen[here]]).to(batch.items.device)
-        rows = batch.rows[m][here]
-        losses.append(image_text_contrastive(rows, rows.detach(), 1 / INTERACTION_TEMPERATURE, same=same))
-    return sum(losses) / len(losses)
+class AlongDirections:
+    """The sum of rows along directions that are drawn anew for each row: a loss that changes with everything that moves rows, whereto
+    ever. A distance from the encoder's own rows has no gradient, and a contrast of items with themselves next to none."""
+
+    def __init__(self, generator: torch.Generator) -> None:
+        self.generator = generator
+
+    def __call__(self, _: ItemEncoder, batch: Batch) -> Tensor:
+        losses = []
+        for m in batch.units.groups:
+            rows = batch.rows[m][batch.having(m)].float()
+            directions = torch.randn(rows.shape, generator=self.generator).to(rows.device)
+            losses.append((directions * rows / rows.detach().norm(dim=1, keepdim=True).clamp(min=1e-6)).sum())
+        return sum(losses)

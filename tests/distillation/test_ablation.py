@@ -7,7 +7,10 @@ import torch
 
 from recbole_mm.config.catalogue_config import DISTILLING, CatalogueConfig
 from recbole_mm.distillation.ablation import ablated
+from recbole_mm.distillation.catalogue_importance import AlongDirections
+from recbole_mm.distillation.importance import importance_of
 from recbole_mm.encoder import create_encoder
+from recbole_mm.finetune.batch import Batch
 from recbole_mm.finetune.units import Units
 from recbole_mm.items.inputs import EncoderInputs
 from recbole_mm.items.raw_items import RawItems
@@ -51,3 +54,12 @@ def test_a_block_that_matters_goes_only_after_those_that_do_not(items):
     units, names = Units(items.inputs), {module: name for name, module in items.encoder.named_modules()}
     found = ablated(items, units, torch.arange(16), 0.34)
     assert [math.isinf(found[names[block]]) for block in image] == [True, True, False]
+
+
+def test_to_first_order_they_are_the_least_important_too(items):
+    units, names = Units(items.inputs), {module: name for name, module in items.encoder.named_modules()}
+    image, text = ([names[block] for block in tower] for tower in items.encoder.towers())
+    generator = torch.Generator().manual_seed(0)
+    batches = (Batch(items, units, some, generator) for some in torch.arange(16).split(8))
+    found = importance_of(items.encoder, batches, AlongDirections(generator)).blocks
+    assert found[image[2]] == found[text[0]] == 0 < found[image[1]] < 0.2 * found[image[0]] and found[text[1]] > 0
