@@ -1,6 +1,7 @@
 """``recbole-mm distil``: a large encoder into a small one, on the contents of a catalogue."""
 
 from dataclasses import replace
+from logging import getLogger
 from pathlib import Path
 
 from recbole_mm.config.multimodal_config import MultiModalConfig
@@ -21,6 +22,7 @@ from recbole_mm.finetune.tuned_store import load_or_tune
 from recbole_mm.parallel.ranks import Ranks
 from recbole_mm.terminal import say
 
+logger = getLogger(__name__)
 NOT_IN_FILES = ("prompt", "max_patches")
 """Options that a student's files do not hold."""
 
@@ -47,6 +49,10 @@ def distil(config: MultiModalConfig, dataset, request: Request) -> dict:
     teacher, student = build_encoder(_for_teacher(how, request.teacher)), build_encoder(how)
     check_student(student, request.prune)
     modalities = _common(teacher, student, content, how)
+    untaught = [m for m in student.modalities if m in ("image", "text") and m not in modalities]
+    if untaught:
+        taught, others = listed(modalities), listed(untaught)
+        logger.warning(f"the student learns {taught} alone: what it makes of {others} is not the teacher's; use it for {taught}")
     tables = encode(replace(how, modalities=tuple(modalities)), dataset, teacher, Ranks.current()).tables
     teacher.cpu()
     lesson = Lesson(content, {m: table.rows for m, table in tables.items()}, settings)

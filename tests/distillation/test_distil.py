@@ -139,9 +139,10 @@ def test_killed_and_resumed_equals_straight(every_step, shop, cache, tmp_path, m
     assert steps == ([*range(9)] if every_step else [0, 1, 2, 3, *range(3, 9)])
 
 
-def test_one_modality_in_common_and_no_contrast(shop, cache):
+def test_one_modality_in_common_and_no_contrast(shop, cache, caplog):
     report = distilled(shop, cache, modalities="[text]", distil_epochs=1)
     assert set(report["epochs"][0]["losses"]) == {"rows", "relations"} and set(report["after"]) == {"text nearest@10"}
+    assert "the student learns text alone" in caplog.text
 
 
 def test_the_command_compares_a_recommender_over_both(shop, cache, tmp_path, capsys):
