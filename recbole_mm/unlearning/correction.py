@@ -8,7 +8,6 @@ from dataclasses import dataclass, replace
 from itertools import count
 from logging import getLogger
 
-import torch
 from recbole.data.interaction import Interaction
 from recbole.trainer import Trainer
 from recbole.utils import get_trainer, init_seed
@@ -20,6 +19,7 @@ from recbole_mm.errors import InputError
 from recbole_mm.terminal import Bar
 from recbole_mm.training.build import build_trainer
 from recbole_mm.training.optimiser import decay_weights
+from recbole_mm.unlearning.frozen_rows import FrozenRows
 from recbole_mm.unlearning.kept import KeptRun
 from recbole_mm.unlearning.knowledge import Knowledge, Known
 from recbole_mm.unlearning.request import Forgotten
@@ -82,10 +82,10 @@ class Corrector:
 
     def __init__(self, run: KeptRun, forgotten: Forgotten, knowledge: Knowledge) -> None:
         self.run, self.model, self.knowledge = run, run.model, knowledge
-        device, config = self.model.device, run.config
+        config = run.config
         if not is_ours(config.model_class) and get_trainer(config["MODEL_TYPE"], config["model"])._train_epoch is not Trainer._train_epoch:
             raise InputError(f"{config['model']} is trained in steps of its own kind")
-        self._frozen = [(table, rows.to(device), table.detach()[rows].clone()) for table, rows in _rows(run, forgotten)]
+        self._frozen = FrozenRows(run, forgotten)
         self._start = _copied(self.model)
         self._made = [name for name in self.model.other_parameter() if name.startswith("restore_")]
         with no_tensorboard():
@@ -184,21 +184,7 @@ class Corrector:
             nn.utils.clip_grad_norm_(self.model.parameters(), **self.trainer.clip_grad_norm)
         decay_weights(optimizer)
         optimizer.step()
-        with torch.no_grad():
-            for table, rows, values in self._frozen:
-                table[rows] = values
-
-
-def _rows(run: KeptRun, forgotten: Forgotten) -> Iterator[tuple[nn.Parameter, Tensor]]:
-    """The tables of a model's users, items or both, and which of their rows are those of the forgotten."""
-    n_users, n_items = run.dataset.user_num, run.dataset.item_num
-    of = {n_users: forgotten.users, n_items: forgotten.items, n_users + n_items: torch.cat([forgotten.users, n_users + forgotten.items])}
-    for name, table in run.model.named_parameters():
-        rows = of.get(len(table)) if table.dim() > 1 else None
-        if n_users == n_items and len(table) == n_users:
-            rows = forgotten.items if "item" in name else forgotten.users
-        if rows is not None and len(rows):
-            yield table, rows
+        self._frozen.put_back()
 
 
 def _copied(model: nn.Module) -> dict[str, Tensor]:

@@ -122,16 +122,17 @@ def _check_model(config, request: Request, file: str) -> None:
 def _parts(checkpoint: Mapping, dataset, loaders: tuple, file: str) -> dict[str, Tensor]:
     """The codes of all interactions, by the part that they have been in when the run was trained. What is in no row of a part, such as the
     first of a history or a cold item, is for training."""
-    every = codes_in_order(dataset, *all_pairs(dataset))
+    every, trained = codes_in_order(dataset, *all_pairs(dataset)), checkpoint[INTERACTIONS]
+    if gone := len(without(trained, every)):
+        getLogger().warning(f"{gone} interactions that {file} was trained on are no longer in the data set, and what all share cannot be "
+                            "corrected for them: unlearn first, and take rows out of the files then")  # fmt: skip
     valid, test = (interaction_codes(loader._dataset) for loader in loaders[1:])
-    if SPLIT not in checkpoint and REFIT not in checkpoint:
-        trained = checkpoint[INTERACTIONS]
-        if any(new_and_gone(trained, interaction_codes(loaders[0]._dataset))):
-            known = len(valid) + len(test)
-            valid, test = (codes[~torch.isin(codes, trained)] for codes in (valid, test))
-            lost = known - len(valid) - len(test)
-            getLogger().warning(f"the data are not those that {file} was trained on, and the split is another one: {lost} interactions for "
-                                "validation and test were trained on, and count as training")  # fmt: skip
+    if SPLIT not in checkpoint and REFIT not in checkpoint and any(new_and_gone(trained, interaction_codes(loaders[0]._dataset))):
+        known = len(valid) + len(test)
+        valid, test = (codes[~torch.isin(codes, trained)] for codes in (valid, test))
+        lost = known - len(valid) - len(test)
+        getLogger().warning(f"the data are not those that {file} was trained on, and the split is another one: {lost} interactions for "
+                            "validation and test were trained on, and count as training")  # fmt: skip
     return {"training": without(every, torch.cat([valid, test])), "valid": valid, "test": test}
 
 

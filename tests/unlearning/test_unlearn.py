@@ -111,17 +111,37 @@ def before_of(run: Loaded, user: str) -> str:
     return next(item for own, item in pairs_of(run.parts[0]) if own == user and item not in ITEMS)
 
 
-def test_equally_many_users_and_items(tmp_path):
-    """Where as many go of both, tables are told apart by what goes first."""
+@pytest.fixture
+def square(tmp_path) -> Shop:
+    """As many users as items."""
     rng = np.random.default_rng(0)
     orders = [(f"u{u}", f"i{i}", int(t)) for u in range(16) for t, i in enumerate(rng.permutation(16)[:10])]
-    shop = Shop(tmp_path / "square" / "shop", tuple(orders), {f"i{i}": f"c{i % 3}" for i in range(16)}).write()
-    file = train("BPR", shop, epochs=1, eval_args=BY_TIME)
+    return Shop(tmp_path / "square" / "shop", tuple(orders), {f"i{i}": f"c{i % 3}" for i in range(16)}).write()
+
+
+def test_equally_many_users_and_items(square):
+    """Where as many go of both, tables are told apart by what goes first."""
+    file = train("BPR", square, epochs=1, eval_args=BY_TIME)
     done = unlearn(str(file), asked(("u3", "u9"), ("i4", "i11")), correct=False)
     users, items = [f"u{u}" for u in range(16) if u not in (3, 9)], [f"i{i}" for i in range(16) if i not in (4, 11)]
     assert done.run.model.n_users == done.run.model.n_items == 15
     scores = [Loaded.of(one).scores(users, items) for one in (file, done.file)]
     torch.testing.assert_close(*scores, rtol=0, atol=0)
+
+
+def test_parameters_that_are_single_numbers_are_nobodys(square):
+    file = train("HSTU", square, epochs=1, **SEQUENCES)
+    assert unlearn(str(file), asked(("u3", "u9"), ("i4", "i11"))).run.model.n_users == 15
+
+
+def test_who_is_gone_from_the_files_already_is_told(shop, capsys):
+    """What all share is not corrected for them."""
+    file = train("BPR", shop, epochs=1, state="INFO", eval_args=BY_TIME)
+    replace(shop, orders=tuple(order for order in shop.orders if order[0] != "u3")).write()
+    capsys.readouterr()
+    done = unlearn(str(file), asked(("u3",)))
+    assert "6 interactions that" in capsys.readouterr().out and not len(done.forgotten.pairs)
+    assert "u3" not in load_checkpoint(done.file, pickled=True)["tokens"]["user_id"]
 
 
 @pytest.mark.parametrize("name", ["EASE", "ItemKNN", "EASEM"])
