@@ -53,8 +53,8 @@ class Report:
         metric: the metric that is shown of those who stay.
         k: how long the rankings are in which the forgotten are looked for.
         stages: ``before``, ``after``, and ``retrained`` where a model was trained without the forgotten from its beginning.
-        correction: None where there was none.
-        why: why there was none.
+        correction: None where there could be none.
+        why: why nothing was corrected.
     """
 
     metric: str
@@ -73,7 +73,9 @@ class Report:
     def tell(self) -> None:
         """Says it on the screen."""
         if self.why:
-            say(labelled("shared weights", f"left as they are: {self.why}"))
+            say(labelled("weights", f"left as they are: {self.why}"))
+        elif self.correction:
+            say(labelled("weights", f"corrected in {self.correction.steps:,} steps"))
         table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
         table.add_column("")
         for name in self.stages:
@@ -137,6 +139,9 @@ class Witness:
             self.report.correction = Corrector(self.run, self.forgotten, self.knowledge).correct(bool(self.run.config["show_progress"]))
         except InputError as error:
             self.report.why = str(error)
+            return None
+        if not self.report.correction.steps:
+            self.report.why = "the model knows no more of the forgotten than is to be expected of a stranger"
         return self.report.correction
 
     def after(self, result: Mapping[str, float] | None) -> None:

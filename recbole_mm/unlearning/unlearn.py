@@ -63,9 +63,10 @@ def unlearn(
     witness = Witness(checkpoint_file, kept, forgotten, model_class)
     witness.before()
     corrected = witness.correct() if correct else None
+    how = "found anew" if kept.closed_form else "corrected" if corrected and corrected.steps else "rows removed"
     facts = {
         "from": Path(checkpoint_file).name, "users": len(forgotten.users), "items": len(forgotten.items),
-        "interactions": len(forgotten.pairs), "how": "found anew" if kept.closed_form else "corrected" if corrected else "rows removed",
+        "interactions": len(forgotten.pairs), "how": how,
         "correction": corrected and asdict(corrected), "before": kept.checkpoint.get(UNLEARNED),
     }  # fmt: skip
     run = reduced_run(kept, forgotten)

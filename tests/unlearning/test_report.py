@@ -35,11 +35,13 @@ def test_a_report_compares_before_after_and_a_model_trained_anew(shop, name, cap
     for stage in written["stages"].values():
         assert stage["others"].keys() == done.result["test_result"].keys() and 0 <= stage["known"]["told_apart"] <= 1
     assert written["stages"]["after"]["others"] == done.result["test_result"]
-    assert written["correction"]["known"]["recall"] == done.report.correction.known.recall and written["why"] is None
+    assert written["correction"]["known"]["recall"] == done.report.correction.known.recall
+    assert (written["why"] is None) == bool(written["correction"]["steps"]) == (done.facts["how"] == "corrected")
     assert done.facts["correction"]["steps"] == written["correction"]["steps"]
     assert written["correction"]["weight"] in ((None, 0.0) if name in OVER_HISTORIES else (None, 0.1, 0.3, 1.0))
     told = told_by(done, caplog)
     assert "membership test" in told and "retrained" in told
+    assert " weights      corrected in " in told or " weights      left as they are: the model knows no more" in told
 
 
 def test_models_that_are_found_at_once_are_found_anew(shop):
