@@ -130,7 +130,7 @@ class EpochTable:
     """
 
     def __init__(self, epochs: int, metric: str | None) -> None:
-        self.epochs, self.metric, self.widths = epochs, metric, []
+        self.epochs, self.metric, self.widths = epochs, metric, {}
 
     def row(self, epoch: int, losses: Mapping[str, float], score: float | None, best: bool, seconds: float, alarms: list[str]) -> None:
         """Adds an epoch.
@@ -147,8 +147,8 @@ class EpochTable:
         if self.metric:
             cells[f"{self.metric}  "] = "" if score is None else f"{score:.4f} {'*' if best else ' '}"
         cells["time"] = _duration(seconds)
-        if not self.widths:
-            self.widths = [max(len(head), len(cell), 7) for head, cell in cells.items()]
+        if self.widths.keys() != cells.keys():  # NCL, for example, has more losses once it is warm
+            self.widths = {head: max(len(head), len(cell), 7) for head, cell in cells.items()}
             say(self._line(cells) + ("  * best so far" if self.metric else ""), text="epochs (losses are means over the batches):")
         named = [f"loss/{name} {_number(value)}" for name, value in losses.items()]
         named += [] if score is None else [f"valid/{self.metric} {score:.4f}{' (the best so far)' if best else ''}"]
@@ -156,7 +156,7 @@ class EpochTable:
         say("  ".join([self._line(cells.values()), *alarms]), text=log)
 
     def _line(self, cells: Iterable[str]) -> str:
-        return "  ".join(cell.rjust(width) for cell, width in zip(cells, self.widths, strict=True))
+        return "  ".join(cell.rjust(width) for cell, width in zip(cells, self.widths.values(), strict=True))
 
 
 def _shown(losses: Mapping[str, float]) -> dict[str, float]:

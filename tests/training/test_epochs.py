@@ -112,3 +112,12 @@ def test_many_losses_are_shown_as_one(monkeypatch):
     losses = {f"a_part_of_the_loss_{n}": 1.0 for n in range(8)}
     EpochTable(10, "recall@10").row(1, {**losses, "total": 8.0}, 0.5, True, 75.0, [])
     assert all(len(line) < 100 for line, _ in told) and "8.0000" in told[1][0] and "a_part_of_the_loss_7 1.0000" in told[1][1]
+
+
+def test_losses_that_come_later_get_a_heading(monkeypatch):
+    told = []
+    monkeypatch.setattr("recbole_mm.training.epochs.say", lambda what, text=None: told.append(what))
+    table = EpochTable(3, None)
+    for epoch, names in enumerate((("a",), ("a", "contrastive"), ("a", "contrastive"))):
+        table.row(epoch + 1, dict.fromkeys(names, 1.0), None, False, 1.0, [])
+    assert ["contrastive" in line for line in told] == [False, False, True, False, False] and len(told) == 5
