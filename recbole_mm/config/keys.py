@@ -195,7 +195,7 @@ SECTIONS: dict[str, dict[str, Key]] = {
         "distil_prune_by": Key("ablation", choice("ablation", "first_order"), "Which blocks go with --prune. ablation: one after another, "
                                "those without which feature vectors change least. first_order: those of the least importance to first "
                                "order (|dL/dw * w|), which takes one backward pass. Hidden units always go by the latter."),
-        "distil_epochs": Key(5, COUNT, "The largest number of passes over the items' pictures and texts."),
+        "distil_epochs": Key(10, COUNT, "The largest number of passes over the items' pictures and texts."),
         "distil_batch_size": Key(32, PAIRS, "Items per step. Relations are those of the items of a batch."),
         "distil_learning_rate": Key("auto", or_auto(AMOUNT), "auto: 1e-3 from random weights, else 3e-4. After the warm-up it falls to 0 "
                                     "along half a cosine."),
