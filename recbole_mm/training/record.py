@@ -141,15 +141,15 @@ def _versions() -> dict[str, str]:
     return found | {"cuda": torch.version.cuda} if torch.version.cuda else found
 
 
-def _finite(value: object) -> object:
+def finite(value: object) -> object:
     """A value without what JSON has no number for: the best score of a run without validation is -inf."""
     if isinstance(value, Mapping):
-        return {key: _finite(item) for key, item in value.items()}
+        return {key: finite(item) for key, item in value.items()}
     if isinstance(value, list):
-        return [_finite(item) for item in value]
+        return [finite(item) for item in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _write(file: str, facts: Mapping[str, object]) -> None:
-    text = json.dumps(_finite(facts), indent=1, ensure_ascii=False, default=str, allow_nan=False)
+    text = json.dumps(finite(facts), indent=1, ensure_ascii=False, default=str, allow_nan=False)
     write_whole(Path(file), lambda new: new.write_text(text, encoding="utf-8"))

@@ -18,6 +18,7 @@ from recbole_mm.errors import InputError
 from recbole_mm.quick_start import config_of, data_of, load_state
 from recbole_mm.terminal import labelled, say
 from recbole_mm.training.build import build_model, build_trainer
+from recbole_mm.training.record import finite
 from recbole_mm.training.tested import floats
 from recbole_mm.unlearning.correction import Correction, Corrector
 from recbole_mm.unlearning.kept import KeptRun
@@ -66,7 +67,7 @@ class Report:
     def write(self, checkpoint_file: str) -> str:
         """Writes the report beside a checkpoint. Returns the name of the file."""
         file = Path(checkpoint_file).with_suffix("").with_name(Path(checkpoint_file).stem + ENDING)
-        text = json.dumps(asdict(self), indent=1, default=float)
+        text = json.dumps(finite(asdict(self)), indent=1, default=float, allow_nan=False)
         write_whole(file, lambda new: new.write_text(text, encoding="utf-8"))
         return str(file)
 
