@@ -14,9 +14,9 @@ PAIRS, FEWEST_PAIRS = 4, 256
 
 
 class ReverseLoss:
-    """-log sigmoid(s(v, i) - s(u, i)) for forgotten interactions of user u and item i, v being a random user who stays. This is BPR in
-    reverse (Sinha et al., arXiv 2405.15328), against another user instead of another item: an item is pushed away from who took it, and is
-    as popular as before.
+    """-log sigmoid(s(v, i) - s(u, i)) for forgotten interactions of user u and item i, v being a random one of the users who stay and have
+    the item in training, or of all who stay where nobody has it. This is BPR in reverse (Sinha et al., arXiv 2405.15328), against another
+    user instead of another item: an item is pushed away from who took it, is as popular as before, and suits nobody whom it did not.
 
     Args:
         run: over what stays.
@@ -28,12 +28,18 @@ class ReverseLoss:
         self.pairs = forgotten.learned.to(device)
         stays = ~torch.isin(torch.arange(run.dataset.user_num), forgotten.users)
         self.others = stays.nonzero().flatten()[1:].to(device)
+        users, items = (run.train_data._dataset.inter_feat[field] for field in (run.dataset.uid_field, run.dataset.iid_field))
+        self.owners, counts = users[items.argsort(stable=True)].to(device), torch.bincount(items, minlength=run.dataset.item_num)
+        self.n_owners, self.first = counts.to(device), (counts.cumsum(0) - counts).to(device)
         self.size = min(len(self.pairs), max(FEWEST_PAIRS, PAIRS * -(-len(self.pairs) // len(run.train_data))))
 
     def __call__(self) -> Tensor:
         """Of a random sample of the forgotten interactions, with gradient: a scalar."""
         users, items = self.pairs[torch.randperm(len(self.pairs), device=self.pairs.device)[: self.size]].T
         others = self.others[torch.randint(len(self.others), (self.size,), device=users.device)]
+        counts = self.n_owners[items]
+        places = self.first[items] + (torch.rand(self.size, device=users.device) * counts).long()
+        others = torch.where(counts > 0, self.owners[places.clamp_max(len(self.owners) - 1)], others)
         own, other = self._scores(torch.cat([users, others]), items.repeat(2)).split(self.size)
         return functional.softplus(own - other).mean()
 
