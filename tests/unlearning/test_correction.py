@@ -57,3 +57,16 @@ def test_the_reverse_loss_lowers_what_the_forgotten_have_alone(memorised):
         row = memorised.run.model.user_embedding.weight.detach()[user]
         items = own[own[:, 0] == user, 1]
         assert float((step[items] @ row).mean()) < 0  # their scores fall
+
+
+def test_the_forgotten_are_set_against_users_who_stay_and_have_the_item(memorised, monkeypatch):
+    reverse, asked = corrector(memorised)._reversed, []
+    monkeypatch.setattr(reverse, "_scores", lambda users, items: asked.append((users, items)) or torch.zeros(len(users)))
+    reverse()
+    ((users, items),) = asked
+    kept = memorised.run.train_data._dataset.inter_feat
+    had = set(zip(kept["user_id"].tolist(), kept["item_id"].tolist(), strict=True))
+    others = list(zip(users[reverse.size :].tolist(), items[reverse.size :].tolist(), strict=True))
+    owned = {item for _, item in had}
+    assert not torch.isin(users[reverse.size :], memorised.forgotten.users).any() and any(item in owned for _, item in others)
+    assert all(pair in had for pair in others if pair[1] in owned)
