@@ -88,7 +88,7 @@ class ModelScores(Scores):
             return self._states(self._sequences_of(users)), self.model.ranked(self.model.catalogue()).float().cpu()
         chosen = users if len(users) > 1 else users.repeat(2)
         found = factors_of(lambda: self.of_users(chosen), self.n_items)
-        return found and (found[0][: len(users)].cpu().float(), found[1].cpu().float())
+        return found and tuple(rows.detach().cpu().float() for rows in (found[0][: len(users)], found[1]))
 
     @torch.no_grad()
     def _read(self, histories: Sequence[Tensor], times: Sequence[Tensor] | None) -> Tensor:

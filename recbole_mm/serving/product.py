@@ -25,7 +25,6 @@ class _Products(TorchFunctionMode):
         return result
 
 
-@torch.no_grad()
 def factors_of(scores: Callable[[], Tensor], n_items: int) -> tuple[Tensor, Tensor] | None:
     """The factors (n, d) and (n_items, d) of the scores (n, n_items) of some users, if they are a product of matrices that is
     computed on the way. What is added for an item, whoever the user is, is one more dimension, in which every user has a 1.
@@ -34,7 +33,7 @@ def factors_of(scores: Callable[[], Tensor], n_items: int) -> tuple[Tensor, Tens
         scores: computes the scores. It should be called for two users at least: of one alone, anything added looks like an item's.
 
     Returns:
-        None if no such product is found.
+        None if no such product is found. They have gradients where these are asked for.
     """
     with _Products() as products:
         whole = scores().view(-1, n_items)
@@ -46,5 +45,5 @@ def factors_of(scores: Callable[[], Tensor], n_items: int) -> tuple[Tensor, Tens
             users, items = left, right.T
             if bool(added.abs().max() > 1e-5 * whole.abs().max().clamp_min(1)):
                 users, items = torch.cat([users, torch.ones_like(users[:, :1])], 1), torch.cat([items, added[:1].T], 1)
-            return users.detach(), items.detach()
+            return users, items
     return None

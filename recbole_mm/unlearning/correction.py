@@ -20,12 +20,12 @@ from recbole_mm.terminal import Bar
 from recbole_mm.training.build import build_trainer
 from recbole_mm.training.optimiser import decay_weights
 from recbole_mm.unlearning.frozen_rows import FrozenRows
-from recbole_mm.unlearning.kept import KeptRun
+from recbole_mm.unlearning.kept import KeptRun, forget_what_was_made
 from recbole_mm.unlearning.knowledge import Knowledge, Known
 from recbole_mm.unlearning.request import Forgotten
 from recbole_mm.unlearning.reverse_loss import ReverseLoss
 
-LOW, MIDDLE, HIGH = 0.1, 0.3, 1.0
+LOW, MIDDLE, HIGH = 0.03, 0.1, 0.3
 """Weights of the reverse loss: the middle one is tried, then a lower one if it harms those who stay, or a higher one if it is too weak."""
 KEPT, HARMED, HARM = 0.98, 0.96, 3.0
 """The share of the validation result that a harmless correction keeps; the share at which one is stopped, to recover in the steps on what
@@ -35,9 +35,9 @@ FURTHER, SLACK = 0.25, 0.02
 excess that may be left in the end."""
 CHECKS, RATE = 8, 0.5
 """How often per epoch it is asked what the model knows, and the share of the run's learning rates that a correction starts from."""
-EPOCHS, STEPS, SHARE = 3, 120, 0.25
+EPOCHS, STEPS, SHARE = 3, 150, 0.25
 """How many epochs of what stays a correction may take, or steps on small data, and which share of the run's own steps at most."""
-FEWEST_STEPS = 4
+FEWEST_STEPS = 10
 """Between two looks at what the model knows."""
 logger = getLogger(__name__)
 
@@ -87,7 +87,6 @@ class Corrector:
             raise InputError(f"{config['model']} is trained in steps of its own kind")
         self._frozen = FrozenRows(run, forgotten)
         self._start = _copied(self.model)
-        self._made = [name for name in self.model.other_parameter() if name.startswith("restore_")]
         with no_tensorboard():
             self.trainer = build_trainer(config, self.model)
         self.trainer.eval_collector.data_collect(run.train_data)
@@ -132,8 +131,12 @@ class Corrector:
 
     def _use(self, state: Mapping[str, Tensor]) -> None:
         self.model.load_state_dict(state)
-        for name in self._made:  # what LightGCN, for example, has made of the weights before
-            setattr(self.model, name, None)
+        forget_what_was_made(self.model)
+        self._refresh()
+
+    def _refresh(self) -> None:
+        if self._reversed is not None:
+            self._reversed.refresh()
 
     def _train(self, weight: float, excess: float, show_progress: bool) -> int:
         """Trains from the start, until no more than an excess is left or those who stay are harmed. Returns the number of steps."""
@@ -153,6 +156,7 @@ class Corrector:
                 bar.update()
                 if steps % check == 0:
                     ended = self._known().excess <= excess or self.knowledge.of_the_others(self.model) < harmed
+                    self._refresh()
             rest = max(FEWEST_STEPS, steps // 2)
             for place in range(rest):
                 self._step(next(batches), 0.0, RATE * (1 + math.cos(math.pi * (place + 1) / rest)) / 2)

@@ -74,3 +74,10 @@ def kept_run(checkpoint_file: str, forgotten: Forgotten, model_class: type | Non
         load_state(config, model, checkpoint, checkpoint_file)
         model.load_other_parameter(dict.fromkeys(empty))  # where LightGCN, for example, keeps what it made of the whole graph
     return run
+
+
+def forget_what_was_made(model: AbstractRecommender) -> None:
+    """Lets a model make anew what it keeps of its weights between two batches, as LightGCN, for example, does of its final vectors."""
+    for name in model.other_parameter():
+        if name.startswith("restore_"):
+            setattr(model, name, None)

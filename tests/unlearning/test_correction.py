@@ -1,11 +1,17 @@
 """A correction takes out of a model what it has learned by heart, and leaves the rest."""
 
+from dataclasses import replace
+
 import pytest
 import torch
+from recbole.data.interaction import Interaction
 
 from recbole_mm.unlearning.correction import Corrector
+from recbole_mm.unlearning.kept import kept_run
 from recbole_mm.unlearning.knowledge import Knowledge, Known
 from recbole_mm.unlearning.reverse_loss import ReverseLoss
+from tests.training.moving_shop import draw_shop, train
+from tests.unlearning.forgetting import forgotten_of
 from tests.unlearning.memorised import Memorised
 
 
@@ -59,14 +65,55 @@ def test_the_reverse_loss_lowers_what_the_forgotten_have_alone(memorised):
         assert float((step[items] @ row).mean()) < 0  # their scores fall
 
 
-def test_the_forgotten_are_set_against_users_who_stay_and_have_the_item(memorised, monkeypatch):
-    reverse, asked = corrector(memorised)._reversed, []
-    monkeypatch.setattr(reverse, "_scores", lambda users, items: asked.append((users, items)) or torch.zeros(len(users)))
-    reverse()
-    ((users, items),) = asked
+def test_the_forgotten_are_set_against_users_who_stay_and_have_the_item(memorised):
     kept = memorised.run.train_data._dataset.inter_feat
     had = set(zip(kept["user_id"].tolist(), kept["item_id"].tolist(), strict=True))
-    others = list(zip(users[reverse.size :].tolist(), items[reverse.size :].tolist(), strict=True))
-    owned = {item for _, item in had}
-    assert not torch.isin(users[reverse.size :], memorised.forgotten.users).any() and any(item in owned for _, item in others)
-    assert all(pair in had for pair in others if pair[1] in owned)
+    items = memorised.forgotten.learned[:, 1]
+    others = corrector(memorised)._reversed._owners_of(items)
+    pairs, owned = list(zip(others.tolist(), items.tolist(), strict=True)), {item for _, item in had}
+    assert not torch.isin(others, memorised.forgotten.users).any() and any(item in owned for _, item in pairs)
+    assert all(pair in had for pair in pairs if pair[1] in owned)
+
+
+def test_users_who_go_are_asked_for_by_half_of_what_they_had(memorised):
+    """Against the same by hand: whoever is told, the mean of their vectors goes through the map."""
+    strangers, model = ReverseLoss(memorised.plant(heart=3.0).run, memorised.forgotten).strangers, memorised.run.model
+    items, asked = model.item_embedding.weight, []
+    torch.manual_seed(3)
+    found = strangers.beside_others(1000, lambda items: asked.append(items) or torch.full_like(items, 2))
+    weights, users = strangers._known
+    own = memorised.forgotten.learned.unique(dim=0)
+    sizes = torch.bincount(own[:, 0])[memorised.forgotten.users]
+    assert torch.equal(users[1:], model.user_embedding.weight[1:]) and len(found) == int((sizes // 2).sum())
+    expected, sought = [], asked[0].tolist()
+    torch.manual_seed(3)
+    drawn = (strangers.rows + torch.rand(len(own), dtype=torch.float64)).argsort()
+    order = torch.randperm(len(found))
+    for place in drawn[~strangers.told][order].tolist():
+        told = [p for p in drawn[strangers.told].tolist() if strangers.users[p] == strangers.users[place]]
+        vector = torch.cat([items[strangers.items[told]].mean(0), torch.ones(1)]) @ weights
+        expected.append((vector - users[2]) @ items[strangers.items[place]])
+    torch.testing.assert_close(found, torch.stack(expected))
+    assert sought == strangers.items[drawn[~strangers.told][order]].tolist()
+
+
+@pytest.mark.parametrize("name", ["BPR", "LightGCN", "VBPR"])
+def test_the_vectors_of_items_are_those_of_the_model_and_have_a_gradient(tmp_path, name):
+    file = train(name, draw_shop(tmp_path / "data"), epochs=1)
+    forgotten = forgotten_of(file, ("u3", "u8"))
+    run = kept_run(str(file), forgotten)
+    strangers = ReverseLoss(run, forgotten).strangers
+    vectors = strangers._item_vectors(strangers.items)
+    _, users = strangers._known
+    run.model.eval()
+    scores = run.model.full_sort_predict(run.dataset.join(Interaction({"user_id": torch.tensor([1, 2])}))).view(2, -1)
+    torch.testing.assert_close(users[[1, 2]] @ vectors.T, scores)
+    vectors.sum().backward()
+    assert any(weight.grad is not None and weight.grad.abs().sum() > 0 for weight in run.model.parameters())
+
+
+def test_who_had_one_item_is_asked_for_by_their_row(memorised):
+    forgotten = memorised.forgotten
+    own = forgotten.learned[forgotten.learned[:, 0] == forgotten.users[0]]
+    reverse = ReverseLoss(memorised.run, replace(forgotten, learned=own[:1]))
+    assert reverse.strangers is None and torch.equal(reverse.pairs, own[:1]) and torch.isfinite(reverse())
