@@ -44,17 +44,23 @@ def our_defaults(model_class: type, preset: str | None, loader: type) -> dict:
         defaults.update({name: key.default for name, key in vars(parent).get("keys", {}).items()})
         defaults.update(property_file(properties_dir() / "model" / f"{parent.__name__}.yaml", loader))
         defaults.update(vars(parent).get("default_settings", {}))
-        defaults.update(_preset(parent, preset, loader))
+        if preset is not None:
+            defaults.update(property_file(_preset_file(parent, preset), loader))
     return defaults
 
 
 def has_preset(model_class: type, preset: str, loader: type) -> bool:
     """Does a preset say anything of a recommender or of its base classes?"""
-    return any(_preset(parent, preset, loader) for parent in model_class.__mro__)
+    return any(property_file(file, loader) for file in preset_files(model_class, preset))
 
 
-def _preset(parent: type, preset: str | None, loader: type) -> dict:
-    return {} if preset is None else property_file(properties_dir() / preset / f"{parent.__name__}.yaml", loader)
+def preset_files(model_class: type, preset: str) -> list[Path]:
+    """The files that a preset has of a recommender and of its base classes."""
+    return [file for parent in model_class.__mro__ if (file := _preset_file(parent, preset)).is_file()]
+
+
+def _preset_file(model_class: type, preset: str) -> Path:
+    return properties_dir() / preset / f"{model_class.__name__}.yaml"
 
 
 def recboles_defaults(model_class: type, loader: type) -> dict:

@@ -66,8 +66,8 @@ class Knowledge:
 
     What to expect of a model that has never seen the forgotten comes from neighbours, which score an item by the sum of its cosines to the
     user's items, over the interactions that stay: their recall of the forgotten, times the model's recall of validation items beside
-    theirs, for users who stay; of users who go, a little less (``OVERRATED``). A model that was refitted has learned its validation items, so the neighbours' recall stands alone, and
-    there is no membership test, since nothing is never-seen.
+    theirs, for users who stay; of users who go, a little less (``OVERRATED``). A model that was refitted has learned its validation items,
+    so the neighbours' recall stands alone, and there is no membership test, since nothing is never-seen.
 
     Args:
         run: over what stays.

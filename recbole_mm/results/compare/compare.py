@@ -96,7 +96,7 @@ def _run(grid: Grid, output: Path, execute: Executor, workers: int | None) -> di
     for line in grid.notices:
         show(line)
     for dataset, n in outdated(runs, grid.cells).items():
-        show(f"the files of {dataset} have changed since {_counted(n)} ran on them, which run anew")
+        show(f"the files of {dataset}, or of a preset, have changed since {_counted(n)} ran on them, which run anew")
     show(f"{_counted(len(grid.cells))}: {len(grid.cells) - len(todo)} have ended before, {len(todo)} to run")
     for folder, cell in todo.items():
         cell.write(folder)

@@ -5,6 +5,8 @@ from collections.abc import Iterator, Mapping
 from hashlib import blake2b
 from pathlib import Path
 
+from recbole_mm.config.levels import preset_files
+
 BLOCK = 2**20
 NAMING = ("feature_files", "feature_ids", "cold_items")
 """Keys that name files, which the data set's own settings may have as well."""
@@ -17,7 +19,8 @@ class InputFiles:
         self._known: dict[Path, bytes] = {}
 
     def digest(self, config, settings: Mapping[str, object]) -> str:
-        """A digest of the data set's tables and settings, of the pictures by name and size, and of the files that settings name.
+        """A digest of the data set's tables and settings, of the pictures by name and size, and of the files that settings name, those of
+        a preset among them.
 
         Args:
             config: the configuration of a cell.
@@ -29,6 +32,9 @@ class InputFiles:
         for name, size in _pictures(folder / config["image_dir"]) if config["image_dir"] else ():
             digest.update(f"{name}\0{size}\0".encode())
         texts = {*_texts(settings), *_texts([config[key] for key in NAMING])}
+        if config["preset"]:
+            for file in preset_files(config.model_class, config["preset"]):
+                digest.update(self._content(file))
         for file in sorted({path for text in texts for path in (Path(text), folder / text) if _is_file(path)}):
             digest.update(self._content(file.resolve()))
         return digest.hexdigest()

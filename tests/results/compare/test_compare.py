@@ -1,12 +1,14 @@
 """Cells are single runs, found again by their records, and the leaderboard has their numbers."""
 
 import json
+import shutil
 from pathlib import Path
 
 import pandas as pd
 import pytest
 
 from recbole_mm import run
+from recbole_mm.config import levels
 from recbole_mm.errors import InputError
 from recbole_mm.results.compare import cells
 from recbole_mm.results.compare.compare import read_leaderboard
@@ -101,12 +103,21 @@ def test_a_cell_that_fails_is_a_line_and_stops_no_other(grid, here, monkeypatch)
 
 
 def test_a_changed_data_set_is_run_anew_and_said(grid, here, counted, tmp_path, shop, capsys):
-    import shutil
-
     shutil.copytree(shop, tmp_path / "data" / "shop")
     one = {**grid, "model": "BPR", "seed": 1, "settings": {**grid["settings"], "data_path": "data"}}
     here(one, "out")
     with open("data/shop/shop.inter", "a") as file:
         file.write("u0\ti1\t99\n")
     here(one, "out")
-    assert len(counted) == 2 and "the files of shop have changed since 1 cell ran on them" in capsys.readouterr().out
+    assert len(counted) == 2 and "the files of shop, or of a preset, have changed since 1 cell ran on them" in capsys.readouterr().out
+
+
+def test_a_changed_preset_is_run_anew(grid, here, counted, tmp_path, monkeypatch):
+    properties = tmp_path / "properties"
+    shutil.copytree(levels.properties_dir(), properties)
+    monkeypatch.setattr(levels, "properties_dir", lambda: properties)
+    one = {**grid, "model": "VBPR", "seed": 1, "modalities": ["a"], "settings": {**grid["settings"], "preset": "best"}}
+    for rate in (0.01, 0.01, 0.02):
+        (properties / "best" / "VBPR.yaml").write_text(f"learning_rate: {rate}\n")
+        here(one, "out")
+    assert counted == ["VBPR", "VBPR"]
