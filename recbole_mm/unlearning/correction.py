@@ -25,7 +25,7 @@ from recbole_mm.unlearning.knowledge import Knowledge, Known
 from recbole_mm.unlearning.request import Forgotten
 from recbole_mm.unlearning.reverse_loss import ReverseLoss
 
-LOW, MIDDLE, HIGH = 0.03, 0.1, 0.3
+LOW, MIDDLE, HIGH = 0.03, 0.15, 0.5
 """Weights of the reverse loss: the middle one is tried, then a lower one if it harms those who stay, or a higher one if it is too weak."""
 KEPT, HARMED, HARM = 0.98, 0.96, 3.0
 """The share of the validation result that a harmless correction keeps; the share at which one is stopped, to recover in the steps on what
