@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from recbole_mm.unlearning.correction import HIGH, LOW, MIDDLE
 from recbole_mm.unlearning.unlearn import unlearn
 from tests.training.moving_shop import BY_TIME, Shop, draw_shop, train
 from tests.unlearning.forgetting import asked
@@ -38,7 +39,7 @@ def test_a_report_compares_before_after_and_a_model_trained_anew(shop, name, cap
     assert written["correction"]["known"]["recall"] == done.report.correction.known.recall
     assert (written["why"] is None) == bool(written["correction"]["steps"]) == (done.facts["how"] == "corrected")
     assert done.facts["correction"]["steps"] == written["correction"]["steps"]
-    assert written["correction"]["weight"] in ((None, 0.0) if name in OVER_HISTORIES else (None, 0.1, 0.3, 1.0))
+    assert written["correction"]["weight"] in ((None, 0.0) if name in OVER_HISTORIES else (None, LOW, MIDDLE, HIGH))
     told = told_by(done, caplog)
     assert "membership test" in told and "retrained" in told
     assert " weights      corrected in " in told or " weights      left as they are: the model knows no more" in told
