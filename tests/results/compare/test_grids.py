@@ -15,6 +15,7 @@ CELLS = {
     "movies": 20,
     "paradigms": 81,
     "real_weights": 48,
+    "real_weights_popular": 45,
     "scientific": 45,
 }
 
