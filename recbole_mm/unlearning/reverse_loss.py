@@ -8,7 +8,7 @@ from torch.nn import functional
 from recbole_mm.model.base import EmbeddingRecommender
 from recbole_mm.unlearning.kept import KeptRun
 from recbole_mm.unlearning.request import Forgotten
-from recbole_mm.unlearning.strangers import Strangers
+from recbole_mm.unlearning.strangers import Strangers, embeddings_with
 
 PAIRS, FEWEST_PAIRS = 4, 256
 """How often a forgotten interaction is drawn while every kept one is once, and how many a step has at least, where there are so many."""
@@ -72,9 +72,7 @@ class ReverseLoss:
         """Those of pairs of a user and an item: (n,)."""
         model, dataset = self.run.model, self.run.dataset
         if isinstance(model, EmbeddingRecommender):
-            features = model.item_features
-            fresh = items.unique() if features is not None and features.trainable else None
-            of_users, of_items = model.ranked_embeddings(fresh)
+            of_users, of_items = embeddings_with(model, items)
             return (of_users[users] * of_items[items]).sum(-1)
         pairs = Interaction({dataset.uid_field: users.cpu(), dataset.iid_field: items.cpu()})
         return model.predict(dataset.join(pairs).to(model.device))

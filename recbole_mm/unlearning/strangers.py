@@ -72,10 +72,15 @@ class Strangers:
         """Those of all items, with gradient, (n_items, d): of an encoder that trains, those of the named items have one."""
         model, dataset = self.run.model, self.run.dataset
         if isinstance(model, EmbeddingRecommender):
-            features = model.item_features
-            return model.ranked_embeddings(items.unique() if features is not None and features.trainable else None)[1]
+            return embeddings_with(model, items)[1]
         anybody = dataset.join(Interaction({dataset.uid_field: torch.tensor([1, 2])})).to(model.device)
         forget_what_was_made(model)
         _, vectors = factors_of(lambda: model.full_sort_predict(anybody), dataset.item_num)
         forget_what_was_made(model)
         return vectors
+
+
+def embeddings_with(model: EmbeddingRecommender, items: Tensor) -> tuple[Tensor, Tensor]:
+    """Those of all users and all items as scores take them; an encoder that trains gets its gradient through the named items."""
+    features = model.item_features
+    return model.ranked_embeddings(items.unique() if features is not None and features.trainable else None)
