@@ -127,7 +127,8 @@ def _augmentation(settings: EncoderSettings, encoder: ItemEncoder, inputs: Encod
 
 def file_tables(settings: FeatureSettings, dataset) -> dict[str, Table]:
     """The modalities that come from feature files."""
-    return read_tables(settings.files, dataset.tokens, Path(dataset.dataset_path), settings.feature_ids, dataset.iid_field)
+    folder = Path(dataset.dataset_path)
+    return read_tables(settings.files, dataset.tokens, folder, settings.feature_ids, dataset.iid_field, settings.scaling)
 
 
 def frozen_encoder(settings: FeatureSettings, dataset) -> tuple[ItemEncoder, str | None]:

@@ -18,8 +18,9 @@ NAMED_IN_MESSAGE = 3
 
 
 def read_tables(
-    files: Mapping[str, str], tokens: Sequence[str], folder: Path, ids: Mapping[str, str] | str | None = None, item_field: str = "item_id"
-) -> dict[str, Table]:
+    files: Mapping[str, str], tokens: Sequence[str], folder: Path, ids: Mapping[str, str] | str | None = None, item_field: str = "item_id",
+    scaling: str | None = None,
+) -> dict[str, Table]:  # fmt: skip
     """Features of a catalogue from files.
 
     Args:
@@ -29,6 +30,7 @@ def read_tables(
         folder: the data set's folder.
         ids: what names the rows of files that do not name them themselves: an id file or ``row``, one for all files or one per modality.
         item_field: the data set's item column, by which columns of files are found.
+        scaling: see ``scaled``.
 
     Raises:
         InputError: a file cannot be read, names its rows wrongly, or does not belong to these items.
@@ -38,12 +40,23 @@ def read_tables(
         if modality not in files:
             raise InputError(f"feature_ids names '{modality}', but no feature file in use is for that modality ({listed(files)})")
     shared = None if isinstance(ids, Mapping) else ids
-    return {m: _read_table(m, folder / file, list(tokens), by_name.get(m), shared, folder, item_field) for m, file in files.items()}
+    names = {m: (by_name.get(m), shared) for m in files}
+    return {m: _read_table(m, folder / file, list(tokens), names[m], folder, item_field, scaling) for m, file in files.items()}
+
+
+def scaled(rows: np.ndarray, scaling: str | None) -> np.ndarray:
+    """Float rows (n, d) of a feature file as models see them: with ``unit`` of length 1, but for rows of zeros; otherwise as they are.
+
+    Files hold rows of any length: those of two audio networks are 17 and 1,477 long on Last.fm's artists, and what a recommender's layers
+    make of them drowns its ids.
+    """
+    return rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-12) if scaling == "unit" else rows
 
 
 def _read_table(
-    modality: str, path: Path, tokens: list[str], own_ids: str | None, shared_ids: str | None, folder: Path, item_field: str
+    modality: str, path: Path, tokens: list[str], ids: tuple[str | None, str | None], folder: Path, item_field: str, scaling: str | None
 ) -> Table:
+    own_ids, shared_ids = ids
     found = open_rows(path, modality, item_field)
     if found.tokens is not None and own_ids is not None:
         raise InputError(f"feature_ids: {modality}: {path} names its rows itself; leave the modality out of feature_ids")
@@ -66,6 +79,7 @@ def _read_table(
     bad = np.flatnonzero(~np.isfinite(features).all(1))
     if len(bad):
         raise InputError(f"{path}: {len(bad)} items have NaN or infinite features, first {_shortened(tokens[i] for i in bad)}")
+    features = scaled(features, scaling)
     fingerprint = _fingerprint(features, rows >= 0, tokens)
     table = Table(torch.from_numpy(features), torch.from_numpy(rows >= 0), fingerprint, codes=_row_codes(features, rows >= 0))
     warn_of_faults(modality, str(path), table, tokens)

@@ -18,6 +18,7 @@ class FeatureSettings:
         modalities: those in use, in their order; None for all there are.
         files: ``{modality: path}`` of the modalities that come from feature files.
         feature_ids: what names the rows of feature files: see ``read_tables``.
+        scaling: what becomes of the rows of feature files: see ``scaled``.
         rank: how many principal components frozen features have at most; None for features as they are.
         missing: what stands in for a modality that an item lacks: see ``ItemFeatures``.
         encoder: the encoder that gives the other modalities.
@@ -29,6 +30,7 @@ class FeatureSettings:
     modalities: tuple[str, ...] | None
     files: Mapping[str, str]
     feature_ids: Mapping[str, str] | str | None
+    scaling: str | None
     rank: int | None
     missing: str
     encoder: EncoderSettings
@@ -44,6 +46,7 @@ class FeatureSettings:
             modalities=sources.in_use,
             files=sources.files,
             feature_ids=config["feature_ids"],
+            scaling=config["feature_scaling"],
             rank=config["feature_rank"],
             missing=config["missing"],
             encoder=encoder,

@@ -15,6 +15,7 @@ from recbole_mm.data.image import BrokenImage, load_image
 from recbole_mm.data.text import join_fields
 from recbole_mm.errors import InputError
 from recbole_mm.feature.features import ItemFeatures
+from recbole_mm.feature.files import scaled
 from recbole_mm.feature.missing import fill_mean
 from recbole_mm.items.inputs import PARTS
 from recbole_mm.serving.queries import QueryEncoder
@@ -36,6 +37,7 @@ class NewItemFeatures:
 
     def __init__(self, config, features: ItemFeatures, queries: Callable[[], QueryEncoder]) -> None:
         self.features, self.queries, self.columns = features, queries, ContentSettings.from_config(config)
+        self.scaling = config["feature_scaling"]
         self.vector_fields = frozenset(features.modalities) & frozenset(config["feature_files"] or {})
 
     @torch.no_grad()
@@ -99,7 +101,7 @@ class NewItemFeatures:
         width = self.features.dims[modality]
         if vector.shape != (width,) or not np.isfinite(vector).all():
             raise InputError(f"item '{token}': {modality} must be {width} finite numbers")
-        return torch.from_numpy(vector)
+        return torch.from_numpy(scaled(vector[None], self.scaling)[0])
 
     def missing(self, modality: str) -> Tensor:
         """What stands in for a modality (d,) that a new item lacks."""

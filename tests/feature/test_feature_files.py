@@ -12,12 +12,14 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from safetensors import safe_open
 from safetensors.numpy import save_file
 
 from recbole_mm.cli import main_run
 from recbole_mm.config.multimodal_config import MultiModalConfig
 from recbole_mm.errors import InputError
-from recbole_mm.feature.files import read_tables
+from recbole_mm.feature.files import read_tables, scaled
+from recbole_mm.serving.new_items import NewItemFeatures
 from recbole_mm.testing.planted import built, write_features, write_planted
 from recbole_mm.testing.planted import settings as planted_settings
 
@@ -318,6 +320,23 @@ def test_files_and_encoder_side_by_side(planted, tmp_path):
     swapped = model_of(planted, feature_files={"audio": files["text"], "text": files["audio"]}).item_features
     prints = [f.fingerprint for f in (live, frozen, swapped, model_of(planted, feature_files=files).item_features)]
     assert len(set(prints)) == 4
+
+
+def test_the_length_of_rows_has_no_part_in_a_run(planted):
+    """With ``feature_scaling: unit``; not for items that come later either. A checkpoint of the other scaling is another one."""
+    short = write_features(planted, ("a",))
+    with safe_open(planted / "a.safetensors", "np") as file:
+        rows, names = file.get_tensor("features"), file.metadata()
+    save_file({"features": 1000 * rows}, planted / "long.safetensors", names)
+    config, model, *_ = built(planted, "VBPR", feature_files=short)
+    again, raw = (model_of(planted, feature_files={"a": "long.safetensors"}, feature_scaling=how).item_features for how in ("unit", "none"))
+    unit = model.item_features.table()["a"]
+    torch.testing.assert_close(again.table()["a"], unit)
+    torch.testing.assert_close(unit[1:].norm(dim=1), torch.ones(len(unit) - 1))
+    assert raw.table()["a"].norm(dim=1).max() > 1000 and not (raw.row_codes["a"] == again.row_codes["a"])[1:].any()
+    new, _ = NewItemFeatures(config, model.item_features, None).of([{"a": 5 * unit[3].numpy()}], ["new"])
+    torch.testing.assert_close(new["a"][0], unit[3])
+    assert not scaled(np.zeros((2, 3), dtype=np.float32), "unit").any()
 
 
 @pytest.mark.parametrize(

@@ -22,12 +22,13 @@ def dense_lgmrec(model, pairs, features) -> tuple[torch.Tensor, list[torch.Tenso
     local = torch.cat(dense_light_gcn(a, model.user_embedding.weight, model.item_embedding.weight, model.n_layers))
     ids, views = local[model.n_users :], []
     for m, f in features.items():
+        here = model.item_features.present(m).double().unsqueeze(1)
+        f = f - (here * f).sum(0) / here.sum()
         v = f @ model.project.maps[m].weight.T
         modal = torch.cat([r @ v / r.sum(1, keepdim=True).clamp(min=1), v])
         for _ in range(model.n_modal_layers):
             modal = a @ modal
         local = local + modal / modal.norm(dim=1, keepdim=True).clamp(min=1e-12)
-        here = model.item_features.present(m).double().unsqueeze(1)
         h_items = f @ model.hyperedges.maps[m].weight.T * here
         h_users = r @ h_items
         h_items, h_users = ((h / model.temperature).softmax(1) for h in (h_items, h_users))

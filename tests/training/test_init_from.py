@@ -90,6 +90,12 @@ def test_what_fits_of_a_model_without_ids_is_taken_into_one_with_ids(shops, tmp_
     assert "feature files do not say what made them; those of a, b" in caplog.text
 
 
+def test_rows_must_be_scaled_as_they_were(shops, tmp_path):
+    file = source_of(shops[0], tmp_path, **FILES)
+    with pytest.raises(InputError, match="was trained with feature_scaling: unit, and this run has none"):
+        started(shops[1], file, **FILES, feature_scaling="none")
+
+
 def test_no_id_is_taken_from_a_model_with_ids_though_the_catalogues_are_equally_large(shops, tmp_path):
     file = source_of(shops[0], tmp_path, "VBPR", **FILES)
     facts, model, scratch = started(shops[0], file, "VBPR", **FILES)
