@@ -23,6 +23,7 @@ def dense_grcn(model, pairs, features, routing: int) -> torch.Tensor:
     here = dense_adjacency(pairs, n, model.n_items) > 0
     contents, weights = [], []
     for place, (m, f) in enumerate(features.items()):
+        f = f - f[model.item_features.present(m)].mean(0)
         mapped = f @ model.project[m].weight.T + model.project[m].bias
         c, p = unit(torch.where(mapped > 0, mapped, 0.01 * mapped)), unit(model.preferences[m].weight)
         for _ in range(routing):

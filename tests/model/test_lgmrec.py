@@ -23,7 +23,7 @@ def dense_lgmrec(model, pairs, features) -> tuple[torch.Tensor, list[torch.Tenso
     ids, views = local[model.n_users :], []
     for m, f in features.items():
         here = model.item_features.present(m).double().unsqueeze(1)
-        f = f - (here * f).sum(0) / here.sum()
+        f = f - f[model.item_features.present(m)].mean(0)
         v = f @ model.project.maps[m].weight.T
         modal = torch.cat([r @ v / r.sum(1, keepdim=True).clamp(min=1), v])
         for _ in range(model.n_modal_layers):
