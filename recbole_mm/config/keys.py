@@ -96,8 +96,8 @@ SECTIONS: dict[str, dict[str, Key]] = {
                              "audio.parquet}. Paths are relative to the data set's folder."),
         "feature_ids": Key(None, ROW_NAMES, "What names the rows of .npy files: a file of item tokens, or the word row (row i belongs to "
                            "item token i). ~: a file of tokens beside them."),
-        "feature_scaling": Key("unit", choice("unit", "none"), "unit: the rows of feature files are brought to length 1, as those of most "
-                               "encoders are. none: they enter the models as they are in the file."),
+        "feature_scaling": Key("unit", choice("unit", "none"), "unit: the rows of feature files are brought to length 1, unless they have "
+                               "but one number. none: they enter the models as they are in the file."),
         "missing": Key("learned", choice("learned", "mean", "zero", "neighbours"), "What stands for the features of an item without a "
                        "picture (or without a text)."),
         "feature_rank": Key(None, COUNT, "Frozen features with more numbers per item are given by so many principal components; the log "

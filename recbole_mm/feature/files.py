@@ -45,12 +45,15 @@ def read_tables(
 
 
 def scaled(rows: np.ndarray, scaling: str | None) -> np.ndarray:
-    """Float rows (n, d) of a feature file as models see them: with ``unit`` of length 1, but for rows of zeros; otherwise as they are.
+    """Float rows (n, d) of a feature file as models see them: with ``unit`` of length 1, otherwise as they are. Rows of zeros, and rows of
+    a single number, which length 1 would leave no more than a sign, stay as they are.
 
     Files hold rows of any length: those of two audio networks are 17 and 1,477 long on Last.fm's artists, and what a recommender's layers
     make of them drowns its ids.
     """
-    return rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-12) if scaling == "unit" else rows
+    if scaling != "unit" or rows.shape[1] == 1:
+        return rows
+    return rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-12)
 
 
 def _read_table(

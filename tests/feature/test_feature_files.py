@@ -336,7 +336,8 @@ def test_the_length_of_rows_has_no_part_in_a_run(planted):
     assert raw.table()["a"].norm(dim=1).max() > 1000 and not (raw.row_codes["a"] == again.row_codes["a"])[1:].any()
     new, _ = NewItemFeatures(config, model.item_features, None).of([{"a": 5 * unit[3].numpy()}], ["new"])
     torch.testing.assert_close(new["a"][0], unit[3])
-    assert not scaled(np.zeros((2, 3), dtype=np.float32), "unit").any()
+    prices, nothing = np.array([[3.5], [20]], dtype=np.float32), np.zeros((2, 3), dtype=np.float32)
+    assert (scaled(prices, "unit") == prices).all() and not scaled(nothing, "unit").any()
 
 
 @pytest.mark.parametrize(
