@@ -106,6 +106,10 @@ class ItemFeatures(nn.Module):
         """Which items have that modality: bool (n_items,)."""
         return getattr(self, f"present_{modality}")
 
+    def presence(self) -> dict[str, Tensor]:
+        """The same of each modality."""
+        return {m: self.present(m) for m in self.modalities}
+
     def forward(self, item_ids: Tensor) -> dict[str, Tensor]:
         """Features of items, (n,) -> {modality: (n, d)}. An id may occur any number of times; a live encoder reads each item once."""
         rows = {m: table[item_ids] for m, table in (self._tables() if self._anew else self._cached()).items()}

@@ -89,8 +89,7 @@ class LGMRec(ObjectiveRecommender):
 
     def views(self, fresh_ids: Tensor | None = None) -> tuple[Tensor, list[Tensor]]:
         """E_l of users, then items, and each modality's hyperedge embeddings of them: (n_users + n_items, d) each."""
-        features = self.item_features.table(fresh_ids)
-        here = {m: self.item_features.present(m) for m in features}
+        features, here = self.item_features.table(fresh_ids), self.item_features.presence()
         contents, items_in = ({m: centred(rows, here[m]) for m, rows in maps(features).items()} for maps in (self.project, self.hyperedges))
         items_in = {m: rows * here[m].unsqueeze(1) for m, rows in items_in.items()}
         users, items = light_gcn(self.adjacency, self.user_embedding.weight, self.item_embedding.weight, self.n_layers)

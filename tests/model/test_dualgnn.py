@@ -25,7 +25,7 @@ def dense_dualgnn(model, pairs, user_knn_k, aliased) -> tuple[torch.Tensor, torc
     adjacency = normalised(dense_adjacency(pairs, model.n_users, model.n_items))
     towers = []
     for place, (m, rows) in enumerate(model.item_features.table().items()):
-        g = dense_tower_items(model.towers.maps[m], rows)
+        g = dense_tower_items(model.towers.maps[m], rows - rows[model.item_features.present(m)].mean(0))
         towers.append(dense_tower(adjacency, model.towers.preferences[:, place], g, model.n_layers))
     items = sum(towers)[model.n_users :]
     if aliased:
