@@ -80,6 +80,7 @@ class ItemFeatures(nn.Module):
             for m in ("image", "text"):
                 self.register_buffer(f"groups_{m}", items.content.groups(m).to(device), persistent=False)
         self._cache: dict[str, Tensor] | None = None
+        self._centred: dict[str, tuple[Tensor, Tensor]] = {}
         self._cache_version: tuple | None = None
 
     def __len__(self) -> int:
@@ -105,10 +106,6 @@ class ItemFeatures(nn.Module):
     def present(self, modality: str) -> Tensor:
         """Which items have that modality: bool (n_items,)."""
         return getattr(self, f"present_{modality}")
-
-    def presence(self) -> dict[str, Tensor]:
-        """The same of each modality."""
-        return {m: self.present(m) for m in self.modalities}
 
     def forward(self, item_ids: Tensor) -> dict[str, Tensor]:
         """Features of items, (n,) -> {modality: (n, d)}. An id may occur any number of times; a live encoder reads each item once."""
@@ -146,12 +143,39 @@ class ItemFeatures(nn.Module):
         mode, if the encoder has changed since; in training the last cache is good enough. The rows of ``fresh_ids`` are encoded now, with
         gradient.
         """
+        return self._with_learned(self._rows(fresh_ids), slice(None))
+
+    def centred(self, fresh_ids: Tensor | None = None) -> dict[str, Tensor]:
+        """As ``table``, each modality's rows less their mean over the items that have it, and then of length 1, unless they have but one
+        number.
+
+        Features of one network point much the same way: the mean cosine of two items is .5 to .97 on Last.fm. Where a model divides what it
+        makes of them by its length, or takes a softmax of products, that way is most of what it sees. An item that lacks the modality has
+        zeros, the learned vector, or what its neighbours' rows come to, as ``missing`` says.
+        """
+        tables = self._tables()
+        rows = {m: values if m in tables else self._directions(m, values) for m, values in self._rows(fresh_ids).items()}
+        for m, table in tables.items():
+            if self._centred.get(m, (None,))[0] is not table:
+                self._centred[m] = table, self._directions(m, table)
+            rows[m] = self._centred[m][1]
+        return self._with_learned(rows, slice(None))
+
+    def _directions(self, modality: str, rows: Tensor) -> Tensor:
+        present = self.present(modality)
+        centred = rows - rows[present].mean(0)
+        directions = functional.normalize(centred, dim=-1) if rows.shape[1] > 1 else centred
+        keeps = torch.ones_like(present) if self._stand_in(modality) == "neighbours" else present
+        return torch.where(keeps.unsqueeze(1), directions, torch.zeros_like(directions))
+
+    def _rows(self, fresh_ids: Tensor | None) -> dict[str, Tensor]:
+        """The rows of ``table``, zeros where an item has a learned vector."""
         rows = dict(self._cached())
         if fresh_ids is not None and self._anew:
             distinct = torch.unique(fresh_ids)
             for m, fresh in self._encode_filled(distinct).items():
                 rows[m] = rows[m].index_copy(0, distinct, fresh.to(rows[m].dtype))
-        return self._with_learned(rows, slice(None))
+        return rows
 
     @property
     def outdated(self) -> bool:

@@ -121,12 +121,6 @@ class ModalityProjection(nn.Module):
         return features.projected({m: (linear.weight, linear.bias) for m, linear in self.maps.items()}, item_ids, fresh_ids)
 
 
-def centred(rows: Tensor, present: Tensor) -> Tensor:
-    """Linear maps (n_items, d) of features less their mean over the items that have any: bool (n_items,). Features of one network point
-    much the same way (their mean cosine is .5 to .97 on Last.fm), and lengths, cosines and softmaxes see little else of them."""
-    return rows - rows[present].mean(0)
-
-
 def xavier_embedding(n: int, size: int) -> nn.Embedding:
     """An id table (n, size), Xavier uniform as in the public code of most graph recommenders."""
     table = nn.Embedding(n, size)

@@ -39,12 +39,12 @@ class COHESION(WeightedGraphRecommender):
     With an encoder that trains, its gradient passes through the towers, and S is made anew before every epoch (and every
     ``item_graph_every`` steps).
 
-    Deviations: the released code detaches E_ids, so that P_ids and the map of the ids never train (``legacy_detached_ids: True``); it
-    leaves P_ids out of the L2 term, and has weights of modalities there that nothing else reads. A user with fewer than ``user_knn_k``
-    neighbours has a softmax over those; the released code first repeats some of them, drawn at random, until there are enough. Of users
-    with equally many items in common, those with fewer items come first, then the smaller ids. Its BPR has logarithms of base 2, so its
-    ``reg_weight`` counts for 1.44 times less than here. It scores with the embeddings of the last training batch, which are those of the
-    epoch's part of the interactions.
+    Deviations: features are centred (see ``ItemFeatures.centred``). The released code detaches E_ids, so that P_ids and the map of the ids
+    never train (``legacy_detached_ids: True``); it leaves P_ids out of the L2 term, and has weights of modalities there that nothing else
+    reads. A user with fewer than ``user_knn_k`` neighbours has a softmax over those; the released code first repeats some of them, drawn at
+    random, until there are enough. Of users with equally many items in common, those with fewer items come first, then the smaller ids. Its
+    BPR has logarithms of base 2, so its ``reg_weight`` counts for 1.44 times less than here. It scores with the embeddings of the last
+    training batch, which are those of the epoch's part of the interactions.
     """
 
     loss_names = ("recommendation", "regularisation")
@@ -86,7 +86,7 @@ class COHESION(WeightedGraphRecommender):
 
     def embed(self, fresh_ids: Tensor | None = None) -> tuple[Tensor, Tensor]:
         ids = self.item_embedding.weight
-        views = self.towers.project({IDS: ids, **self.item_features.table(fresh_ids)})
+        views = self.towers.project({IDS: ids, **self.item_features.centred(fresh_ids)})
         refined = ((ids.unsqueeze(1).pow(2) + views.pow(2)) / 2 + 1e-8).sqrt()
         adjacency = self.training_adjacency if self.training else self.adjacency
         rows = layer_gcn(adjacency, self.towers.first_layer(refined), self.n_layers)

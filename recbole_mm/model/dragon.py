@@ -29,11 +29,11 @@ class DRAGON(WeightedGraphRecommender):
     With an encoder that trains, its gradient passes through the towers, and S is made anew before every epoch (and every
     ``item_graph_every`` steps).
 
-    Deviations: features are taken less their mean over the catalogue (see ModalityTowers). Of users with equally many items in common,
-    those with fewer items come first, then the smaller ids; the released code leaves it to the order of a sort. A user with fewer than
-    ``user_knn_k`` neighbours has a softmax over those; the released code first repeats some of them, drawn at random, until there are
-    enough. Its BPR has logarithms of base 2, so its ``reg_weight`` counts for 1.44 times less than here. It scores with the embeddings of
-    the last training batch, here they are made anew.
+    Deviations: features are centred (see ``ItemFeatures.centred``). Of users with equally many items in common, those with fewer items come
+    first, then the smaller ids; the released code leaves it to the order of a sort. A user with fewer than ``user_knn_k`` neighbours has a
+    softmax over those; the released code first repeats some of them, drawn at random, until there are enough. Its BPR has logarithms of
+    base 2, so its ``reg_weight`` counts for 1.44 times less than here. It scores with the embeddings of the last training batch, here they
+    are made anew.
     """
 
     loss_names = ("recommendation", "regularisation")
@@ -62,7 +62,6 @@ class DRAGON(WeightedGraphRecommender):
         return batch.loss(users[batch.users], items[batch.items]), self.reg_weight * regularisation
 
     def embed(self, fresh_ids: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        features = self.item_features
-        users, items = self.towers(features.table(fresh_ids), features.presence(), self.adjacency, self.n_layers)
+        users, items = self.towers(self.item_features.centred(fresh_ids), self.adjacency, self.n_layers)
         h, y = (users * self.modality_preference.unsqueeze(-1)).flatten(1), items.flatten(1)
         return h + propagate(self.user_graph, h, self.n_user_layers), y + propagate(self.item_graph, y, self.n_item_layers)

@@ -25,13 +25,12 @@ class DualGNN(ObjectiveRecommender):
     Loss: ``loss_type`` (the paper's is BPR) + ``reg_weight`` * (the sum over m of the mean square of the batch's P_m + the mean square of
     all w).
 
-    Deviations: features are taken less their mean over the catalogue (see ModalityTowers). The authors' code also offers the maximum and
-    the concatenation of the modalities in the place of the sum. MMRec's code, which the numbers on Amazon's data are of, adds the other
-    towers to the first one before the users weigh them, so that h_u = w_u,1 (T_1 + ... + T_M)[u] + w_u,2 T_2[u] + ...
-    (``legacy_aliased_sum: True``). Both draw the rest of the neighbours of a user who has fewer than ``user_knn_k`` from those there are;
-    here the softmax is over those. Of users with equally many items in common, those with fewer items come first, then the smaller ids.
-    Their BPR has logarithms of base 2, so their ``reg_weight`` counts for 1.44 times less than here. They score with the embeddings of the
-    last training batch, here they are made anew.
+    Deviations: features are centred (see ``ItemFeatures.centred``). The authors' code also offers the maximum and the concatenation of the
+    modalities in the place of the sum. MMRec's code, which the numbers on Amazon's data are of, adds the other towers to the first one
+    before the users weigh them, so that h_u = w_u,1 (T_1 + ... + T_M)[u] + w_u,2 T_2[u] + ... (``legacy_aliased_sum: True``). Both draw the
+    rest of the neighbours of a user who has fewer than ``user_knn_k`` from those there are; here the softmax is over those. Of users with
+    equally many items in common, those with fewer items come first, then the smaller ids. Their BPR has logarithms of base 2, so their
+    ``reg_weight`` counts for 1.44 times less than here. They score with the embeddings of the last training batch, here they are made anew.
     """
 
     uses_table = True
@@ -60,8 +59,7 @@ class DualGNN(ObjectiveRecommender):
         return batch.loss(users[batch.users], items[batch.items]), self.reg_weight * regularisation
 
     def embed(self, fresh_ids: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        features = self.item_features
-        users, items = self.towers(features.table(fresh_ids), features.presence(), self.adjacency, self.n_layers)
+        users, items = self.towers(self.item_features.centred(fresh_ids), self.adjacency, self.n_layers)
         h = (users * self.modality_preference.unsqueeze(-1)).sum(1)
         if self.legacy_aliased_sum:
             h = h + self.modality_preference[:, :1] * users[:, 1:].sum(1)

@@ -6,7 +6,6 @@ from torch.nn import functional
 
 from recbole_mm.config.kinds import AMOUNT, COUNT, SWITCH, Key, choice
 from recbole_mm.data.dataset import MultiModalDataset
-from recbole_mm.model.base import centred
 from recbole_mm.model.edges import Edges
 from recbole_mm.model.graph import InteractionGraph
 from recbole_mm.model.objective import ObjectiveRecommender
@@ -29,10 +28,10 @@ class GRCN(ObjectiveRecommender):
 
     With an encoder that trains, its gradient passes through c of the batch's items.
 
-    Deviations: the W_m f_m are taken less their mean over the catalogue (see ``centred``), without which all items fit a user much alike.
-    In public code a slip leaves users out of step 1, whose p_u then stay n(P_m), and published numbers have that (``legacy_no_routing:
-    True``). The authors' runs have soft pruning, later public code has hard pruning alone, which silences a node for good as soon as all
-    its confidences are negative. That code scores with the embeddings of the last training step; here they are computed anew.
+    Deviations: features are centred (see ``ItemFeatures.centred``), without which all items fit a user much alike. In public code a slip
+    leaves users out of step 1, whose p_u then stay n(P_m), and published numbers have that (``legacy_no_routing: True``). The authors' runs
+    have soft pruning, later public code has hard pruning alone, which silences a node for good as soon as all its confidences are negative.
+    That code scores with the embeddings of the last training step; here they are computed anew.
     """
 
     uses_table = True
@@ -71,7 +70,7 @@ class GRCN(ObjectiveRecommender):
 
     def embed(self, fresh_ids: Tensor | None = None) -> tuple[Tensor, Tensor]:
         weights, contents = [], []
-        for m, rows in self.item_features.table(fresh_ids).items():
+        for m, rows in self.item_features.centred(fresh_ids).items():
             nodes = self.content_nodes(m, rows)
             attention = self.edges.softmax(self.edges.products(nodes, nodes))
             weights.append(attention * self.confidence[self.edges.columns, len(weights)])
@@ -85,9 +84,7 @@ class GRCN(ObjectiveRecommender):
 
     def content_nodes(self, modality: str, features: Tensor) -> Tensor:
         """p of all users and c of all items, (n_users + n_items, d)."""
-        layer = self.project[modality]
-        contents = centred(functional.linear(features, layer.weight), self.item_features.present(modality))
-        items = functional.normalize(functional.leaky_relu(contents + layer.bias), dim=-1)
+        items = functional.normalize(functional.leaky_relu(self.project[modality](features)), dim=-1)
         users = functional.normalize(self.preferences[modality].weight, dim=-1)
         for _ in range(self.n_routing):
             fit = self.user_edges.softmax(self.user_edges.products(users, items))

@@ -8,7 +8,7 @@ from torch.nn import functional
 
 from recbole_mm.config.kinds import AMOUNT, COUNT, POSITIVE, SHARE, SWITCH, Key
 from recbole_mm.data.dataset import MultiModalDataset
-from recbole_mm.model.base import ModalityProjection, centred, xavier_embedding
+from recbole_mm.model.base import ModalityProjection, xavier_embedding
 from recbole_mm.model.graph import InteractionGraph, light_gcn, propagate
 from recbole_mm.model.loss import table_nce, table_norm
 from recbole_mm.model.objective import ObjectiveRecommender
@@ -30,12 +30,11 @@ class LGMRec(ObjectiveRecommender):
 
     With an encoder that trains, its gradient passes through v_i and H_i of the batch's items.
 
-    Deviations: the v_i and the H_i of a modality are taken less their mean over the catalogue (see ``centred``), which is all that unit
-    vectors, and a softmax over sums, would see of them. InfoNCE is a mean over the batch, in the public code a sum, so ``cl_weight`` is
-    its weight times its batch size of 2048; and it compares with ``contrast_sample`` others at most, weighted to stand for all. The public
-    code draws Gumbel noise in evaluation as well, so that its scores are random (``legacy_noisy_evaluation: True``); here an evaluation
-    has the softmax without noise. An item that lacks a modality is in none of that modality's hyperedges. With one modality there is no
-    contrast; with more than two, each pair has one.
+    Deviations: features are centred (see ``ItemFeatures.centred``). InfoNCE is a mean over the batch, in the public code a sum, so
+    ``cl_weight`` is its weight times its batch size of 2048; and it compares with ``contrast_sample`` others at most, weighted to stand for
+    all. The public code draws Gumbel noise in evaluation as well, so that its scores are random (``legacy_noisy_evaluation: True``); here
+    an evaluation has the softmax without noise. An item that lacks a modality is in none of that modality's hyperedges. With one modality
+    there is no contrast; with more than two, each pair has one.
     """
 
     uses_table = True
@@ -89,15 +88,15 @@ class LGMRec(ObjectiveRecommender):
 
     def views(self, fresh_ids: Tensor | None = None) -> tuple[Tensor, list[Tensor]]:
         """E_l of users, then items, and each modality's hyperedge embeddings of them: (n_users + n_items, d) each."""
-        features, here = self.item_features.table(fresh_ids), self.item_features.presence()
-        contents, items_in = ({m: centred(rows, here[m]) for m, rows in maps(features).items()} for maps in (self.project, self.hyperedges))
-        items_in = {m: rows * here[m].unsqueeze(1) for m, rows in items_in.items()}
+        features = self.item_features.centred(fresh_ids)
+        contents, items_in = self.project(features), self.hyperedges(features)
+        items_in = {m: rows * self.item_features.present(m).unsqueeze(1) for m, rows in items_in.items()}
         users, items = light_gcn(self.adjacency, self.user_embedding.weight, self.item_embedding.weight, self.n_layers)
         local, views = torch.cat([users, items]), []
         for m, content in contents.items():
             start = torch.cat([self.user_item @ content / self.user_degrees, content])
             local = local + functional.normalize(propagate(self.adjacency, start, self.n_modal_layers), dim=-1)
-            of_items = self.membership(items_in[m]) * here[m].unsqueeze(1)
+            of_items = self.membership(items_in[m]) * self.item_features.present(m).unsqueeze(1)
             views.append(self.through_hyperedges(of_items, self.membership(self.user_item @ items_in[m]), items))
         return local, views
 

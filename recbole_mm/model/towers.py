@@ -6,7 +6,6 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from recbole_mm.model.base import centred
 from recbole_mm.model.graph import propagate
 from recbole_mm.model.loss import mean_square
 from recbole_mm.model.sparse import SparseMatrix
@@ -17,8 +16,7 @@ HIDDEN_SIZE = 256
 class ModalityTowers(nn.Module):
     """The towers T_m over users and then items, of MMGCN's kind but without weights in the layers:
 
-    g_m = W2 leaky_relu(W1 f_m + b1) + b2 of an item's features f_m, 256 wide between the two maps. Where ``present`` is given, W1 f_m is
-    taken less its mean over the catalogue (see ``centred``).
+    g_m = W2 leaky_relu(W1 f_m + b1) + b2 of an item's features f_m, 256 wide between the two maps
     X_m = [P_m ; g_m], every row divided by its length; P_m the users' preferences, trained
     T_m = X_m + A X_m + ... + A^n_layers X_m
 
@@ -39,30 +37,20 @@ class ModalityTowers(nn.Module):
         self.maps = nn.ModuleDict({m: nn.Sequential(*layers) for m, layers in maps.items()})
         self.preferences = nn.Parameter(torch.stack([nn.init.xavier_normal_(torch.empty(n_users, size)) for _ in dims], dim=1))
 
-    def forward(
-        self, features: Mapping[str, Tensor], present: Mapping[str, Tensor], adjacency: SparseMatrix, n_layers: int
-    ) -> tuple[Tensor, Tensor]:
+    def forward(self, features: Mapping[str, Tensor], adjacency: SparseMatrix, n_layers: int) -> tuple[Tensor, Tensor]:
         """The towers' rows of users (n_users, M, size) and items (n_items, M, size).
 
         Args:
-            features, present: f_m of all items, {m: (n_items, width)}, and which have any, {m: bool (n_items,)}.
+            features: f_m of all items, {m: (n_items, width)}.
             adjacency: A, over the users and then the items.
         """
-        first = self.first_layer(self.project(features, present))
+        first = self.first_layer(self.project(features))
         rows = propagate(adjacency, first.flatten(1), n_layers, "sum").view_as(first)
         return rows[: len(self.preferences)], rows[len(self.preferences) :]
 
-    def project(self, features: Mapping[str, Tensor], present: Mapping[str, Tensor] | None = None) -> Tensor:
+    def project(self, features: Mapping[str, Tensor]) -> Tensor:
         """g_m of each modality, (n, M, size), from features {m: (n, width)}."""
-        return torch.stack([self._map(m, rows, present and present[m]) for m, rows in features.items()], dim=1)
-
-    def _map(self, modality: str, rows: Tensor, present: Tensor | None) -> Tensor:
-        first, *others = self.maps[modality]
-        rows = functional.linear(rows, first.weight)
-        rows = (rows if present is None else centred(rows, present)) + first.bias
-        for layer in others:
-            rows = layer(rows)
-        return rows
+        return torch.stack([self.maps[m](rows) for m, rows in features.items()], dim=1)
 
     def penalty(self, users: Tensor) -> Tensor:
         """The mean square of the preferences P_m of a batch's users (n,), summed over the modalities."""

@@ -191,6 +191,27 @@ def test_neighbours_stand_in_for_what_is_missing(planted_missing, training):
             torch.testing.assert_close(features(torch.tensor([item]))["image"][0], wanted)
 
 
+@pytest.mark.parametrize("missing", ["zero", "mean", "learned"])
+def test_centred_rows_have_no_common_direction_and_nothing_else_changes(planted_missing, missing):
+    frozen = built(planted_missing, encoder_training="pretrained", missing=missing)[1].item_features
+    for m, rows in frozen.table().items():
+        here, centred = frozen.present(m), frozen.centred()[m]
+        wanted = rows[here] - rows[here].mean(0)
+        torch.testing.assert_close(centred[here], wanted / wanted.norm(dim=1, keepdim=True))
+        stand_in = rows[~here] if missing == "learned" else torch.zeros_like(rows[~here])
+        torch.testing.assert_close(centred[~here][1:], stand_in[1:], atol=1e-5, rtol=0)
+        shifted = frozen._directions(m, 3 * rows + torch.where(here.unsqueeze(1), 7.0, 0.0))
+        torch.testing.assert_close(shifted[here], centred[here], atol=1e-5, rtol=1e-4)
+
+
+def test_centred_rows_of_an_encoder_that_trains(planted):
+    live = built(planted)[1].item_features.train()
+    ids = torch.tensor([3, 1])
+    rows = live.centred(ids)["text"]
+    assert rows.requires_grad and not live.centred()["text"].requires_grad
+    torch.testing.assert_close(rows[1:].norm(dim=1), torch.ones(len(rows) - 1))
+
+
 def test_modalities_in_use(planted):
     assert features_of(planted, modalities=["text"]).modalities == ("text",)
     assert features_of(planted, text_field=[]).modalities == ("image",)

@@ -45,7 +45,7 @@ def dense_cohesion(model, pairs, weights, user_knn_k) -> tuple[torch.Tensor, tor
     features, ids = model.item_features.table(), model.item_embedding.weight
     adjacency = normalised(dense_adjacency(pairs, model.n_users, model.n_items))
     views = []
-    for place, (view, rows) in enumerate({IDS: ids, **features}.items()):
+    for place, (view, rows) in enumerate({IDS: ids, **model.item_features.centred()}.items()):
         g = dense_tower_items(model.towers.maps[view], rows)
         x = torch.cat([model.towers.preferences[:, place], torch.sqrt((ids**2 + g**2) / 2 + 1e-8)])
         views.append(dense_layer_gcn(adjacency, x / x.norm(dim=1, keepdim=True), model.n_layers))

@@ -34,8 +34,8 @@ def dense_dragon(model, pairs, weights, user_knn_k) -> tuple[torch.Tensor, torch
     features = model.item_features.table()
     adjacency = normalised(dense_adjacency(pairs, model.n_users, model.n_items))
     users, items = [], []
-    for place, (m, rows) in enumerate(features.items()):
-        g = dense_tower_items(model.towers.maps[m], rows - rows[model.item_features.present(m)].mean(0))
+    for place, (m, rows) in enumerate(model.item_features.centred().items()):
+        g = dense_tower_items(model.towers.maps[m], rows)
         tower = dense_tower(adjacency, model.towers.preferences[:, place], g, model.n_layers)
         users.append(torch.diag(model.modality_preference[:, place]) @ tower[: model.n_users])
         items.append(tower[model.n_users :])

@@ -24,8 +24,8 @@ CASES = [{}, {"n_layers": 1, "user_knn_k": 40}, {"modalities": ["text"]}, {"lega
 def dense_dualgnn(model, pairs, user_knn_k, aliased) -> tuple[torch.Tensor, torch.Tensor]:
     adjacency = normalised(dense_adjacency(pairs, model.n_users, model.n_items))
     towers = []
-    for place, (m, rows) in enumerate(model.item_features.table().items()):
-        g = dense_tower_items(model.towers.maps[m], rows - rows[model.item_features.present(m)].mean(0))
+    for place, (m, rows) in enumerate(model.item_features.centred().items()):
+        g = dense_tower_items(model.towers.maps[m], rows)
         towers.append(dense_tower(adjacency, model.towers.preferences[:, place], g, model.n_layers))
     items = sum(towers)[model.n_users :]
     if aliased:
