@@ -9,6 +9,7 @@ from torch.nn import functional
 
 from recbole_mm.config.modalities import CROSS
 from recbole_mm.encoder.losses import shared_pairs
+from recbole_mm.feature.centring import directions
 from recbole_mm.feature.missing import Interactions, fill_mean
 from recbole_mm.feature.projection import project_rows
 from recbole_mm.items.encoded_items import EncodedItems
@@ -154,19 +155,20 @@ class ItemFeatures(nn.Module):
         zeros, the learned vector, or what its neighbours' rows come to, as ``missing`` says.
         """
         tables = self._tables()
-        rows = {m: values if m in tables else self._directions(m, values) for m, values in self._rows(fresh_ids).items()}
+        rows = {m: values if m in tables else self.directions(m, values) for m, values in self._rows(fresh_ids).items()}
         for m, table in tables.items():
             if self._centred.get(m, (None,))[0] is not table:
-                self._centred[m] = table, self._directions(m, table)
+                self._centred[m] = table, self.directions(m, table)
             rows[m] = self._centred[m][1]
         return self._with_learned(rows, slice(None))
 
-    def _directions(self, modality: str, rows: Tensor) -> Tensor:
-        present = self.present(modality)
-        centred = rows - rows[present].mean(0)
-        directions = functional.normalize(centred, dim=-1) if rows.shape[1] > 1 else centred
-        keeps = torch.ones_like(present) if self._stand_in(modality) == "neighbours" else present
-        return torch.where(keeps.unsqueeze(1), directions, torch.zeros_like(directions))
+    def directions(self, modality: str, rows: Tensor) -> Tensor:
+        """What ``centred`` makes of a modality's rows (n_items, d)."""
+        present, stand_in = self.present(modality).unsqueeze(1), self._stand_in(modality)
+        found = directions(rows, present.squeeze(1))
+        if stand_in == "neighbours":
+            return found
+        return torch.where(present, found, rows if stand_in == "learned" else torch.zeros_like(found))
 
     def _rows(self, fresh_ids: Tensor | None) -> dict[str, Tensor]:
         """The rows of ``table``, zeros where an item has a learned vector."""

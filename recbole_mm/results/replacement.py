@@ -52,7 +52,11 @@ def _giving(source: nn.Module, rows: Mapping[str, Tensor]):
         return {m: project_rows(table, item_ids, *maps[m]) for m, table in rows.items()}
 
     table, forward = (lambda fresh_ids=None: dict(rows)), (lambda item_ids: {m: table[item_ids] for m, table in rows.items()})
-    return _having(source, table=table, forward=forward, projected=projected)
+    given = {"table": table, "forward": forward, "projected": projected}
+    if isinstance(source, ItemFeatures):
+        centred = {m: source.directions(m, values) for m, values in rows.items()}
+        given["centred"] = lambda fresh_ids=None: dict(centred)
+    return _having(source, **given)
 
 
 @contextmanager

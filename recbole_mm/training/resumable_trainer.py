@@ -107,7 +107,10 @@ def trained_before(config: MultiModalConfig) -> dict[str, object]:
     ConvNCF). Empty without one."""
     first_stage = config["pre_model_path"]
     if config["resume"] and is_ours(config.model_class):
-        return description(newest_checkpoint(config["resume"])[1])
+        checkpoint = newest_checkpoint(config["resume"])[1]
+        if "feature_scaling" not in checkpoint["config"] and "feature_scaling" not in config.given_keys:
+            config["feature_scaling"] = "none"  # as in the version that wrote it, which had no such key
+        return description(checkpoint)
     if config["resume"]:
         return description(load_checkpoint(config["resume"], pickled=True))
     return description(load_checkpoint(first_stage, pickled=True)) if first_stage and Path(first_stage).is_file() else {}

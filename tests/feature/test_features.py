@@ -200,7 +200,7 @@ def test_centred_rows_have_no_common_direction_and_nothing_else_changes(planted_
         torch.testing.assert_close(centred[here], wanted / wanted.norm(dim=1, keepdim=True))
         stand_in = rows[~here] if missing == "learned" else torch.zeros_like(rows[~here])
         torch.testing.assert_close(centred[~here][1:], stand_in[1:], atol=1e-5, rtol=0)
-        shifted = frozen._directions(m, 3 * rows + torch.where(here.unsqueeze(1), 7.0, 0.0))
+        shifted = frozen.directions(m, 3 * rows + torch.where(here.unsqueeze(1), 7.0, 0.0))
         torch.testing.assert_close(shifted[here], centred[here], atol=1e-5, rtol=1e-4)
 
 
