@@ -46,14 +46,14 @@ def build_features(config, dataset) -> ItemFeatures:
     """
     settings = FeatureSettings.from_config(config)
     if dataset.ready_features is not None:
-        return ItemFeatures(dataset.ready_features, **_missing(settings, dataset))
+        return ItemFeatures(dataset.ready_features, **_handling(settings, dataset))
     tables = _ranked(settings, file_tables(settings, dataset))
     if settings.unused:
         logger.warning(f"not used: {'; '.join(settings.unused)}")
     if not settings.encoder.needed:
         if settings.encoder.training != "pretrained":
             say("All modalities come from feature_files: there is no encoder to train")
-        return ItemFeatures(tables, **_missing(settings, dataset))
+        return ItemFeatures(tables, **_handling(settings, dataset))
     if settings.encoder.trains:
         return _trained_features(settings, dataset, tables)
     if settings.encoder.training == "end2end":
@@ -71,7 +71,7 @@ def _trained_features(settings: FeatureSettings, dataset, tables: dict[str, Tabl
     items = trained_items(settings.encoder, dataset, encoder, fingerprint, settings.crossed)
     if settings.encoder.sharded:
         items.shard(settings.encoder.device)
-    return ItemFeatures(tables, items, fingerprint=fingerprint, **_missing(settings, dataset))
+    return ItemFeatures(tables, items, fingerprint=fingerprint, **_handling(settings, dataset))
 
 
 def _frozen_features(settings: FeatureSettings, dataset, tables: dict[str, Table]) -> ItemFeatures:
@@ -82,7 +82,7 @@ def _frozen_features(settings: FeatureSettings, dataset, tables: dict[str, Table
     tables, cost = tables | _ranked(settings, encoded.tables), replace(encoded.cost, finetuning=finetuning)
     tables = {m: tables[m] for m in settings.modalities or tables}
     items = None if settings.crossed is None else _token_items(settings, dataset, encoder, cost)
-    return ItemFeatures(tables, items, cost=cost, tuned=tuned, **_missing(settings, dataset))
+    return ItemFeatures(tables, items, cost=cost, tuned=tuned, **_handling(settings, dataset))
 
 
 def _token_items(settings: FeatureSettings, dataset, encoder: ItemEncoder, cost: EncodingCost) -> TokenItems:
@@ -92,10 +92,11 @@ def _token_items(settings: FeatureSettings, dataset, encoder: ItemEncoder, cost:
     return TokenItems(encoder, inputs, size=settings.crossed, seed=how.seed, cost=cost, chunk_size=how.chunk_size, **stored)
 
 
-def _missing(settings: FeatureSettings, dataset) -> dict[str, object]:
-    """The arguments of ItemFeatures that say what stands in for a missing modality."""
+def _handling(settings: FeatureSettings, dataset) -> dict[str, object]:
+    """The arguments of ItemFeatures that say what stands in for a missing modality, and whether there are centred rows."""
     users, items = (dataset.inter_feat[field].numpy() for field in (dataset.uid_field, dataset.iid_field))
-    return {"missing": settings.missing, "interactions": Interactions(users, items, dataset.user_num, dataset.item_num)}
+    interactions = Interactions(users, items, dataset.user_num, dataset.item_num)
+    return {"missing": settings.missing, "interactions": interactions, "centres": settings.scaling is not None}
 
 
 def trained_items(settings: EncoderSettings, dataset, encoder: ItemEncoder, fingerprint: str, crossed: int | None = None) -> EncodedItems:

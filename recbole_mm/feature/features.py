@@ -32,6 +32,7 @@ class ItemFeatures(nn.Module):
         interactions: the training interactions, for ``neighbours``.
         fingerprint: of the encoder that trains, before anything was added to it to train; None without one.
         cost: what the tables have cost to encode; not with ``encoded_items``, which count their own.
+        centres: whether ``centred`` differs from ``table``.
         tuned: the name in the cache of the fine-tuned encoder that made the tables; None without one.
 
     Attributes:
@@ -51,12 +52,12 @@ class ItemFeatures(nn.Module):
     def __init__(
         self, tables: Mapping[str, Table], encoded_items: EncodedItems | None = None, *, missing: str = "learned",
         interactions: Interactions | None = None, fingerprint: str | None = None, cost: EncodingCost | None = None,
-        tuned: str | None = None,
+        tuned: str | None = None, centres: bool = True,
     ) -> None:  # fmt: skip
         super().__init__()
         items = encoded_items
         self.trainable = self.live = items is not None and items.encoder_trains
-        self.tuned = tuned
+        self.tuned, self.centres = tuned, centres
         self.tabled = bool(tables) or (items is not None and items.from_states)
         self.missing, self._interactions, self.encoded_items = missing, interactions, items
         present = {m: table.present for m, table in tables.items()} | (items.present if items else {})
@@ -154,6 +155,8 @@ class ItemFeatures(nn.Module):
         makes of them by its length, or takes a softmax of products, that way is most of what it sees. An item that lacks the modality has
         zeros, the learned vector, or what its neighbours' rows come to, as ``missing`` says.
         """
+        if not self.centres:
+            return self.table(fresh_ids)
         tables = self._tables()
         rows = {m: values if m in tables else self.directions(m, values) for m, values in self._rows(fresh_ids).items()}
         for m, table in tables.items():

@@ -18,7 +18,8 @@ class FeatureSettings:
         modalities: those in use, in their order; None for all there are.
         files: ``{modality: path}`` of the modalities that come from feature files.
         feature_ids: what names the rows of feature files: see ``read_tables``.
-        scaling: what becomes of the rows of feature files: see ``scaled``.
+        scaling: what becomes of the rows of feature files: see ``scaled``. None in runs of earlier versions, which did not centre features
+            either.
         rank: how many principal components frozen features have at most; None for features as they are.
         missing: what stands in for a modality that an item lacks: see ``ItemFeatures``.
         encoder: the encoder that gives the other modalities.

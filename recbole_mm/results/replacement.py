@@ -53,7 +53,7 @@ def _giving(source: nn.Module, rows: Mapping[str, Tensor]):
 
     table, forward = (lambda fresh_ids=None: dict(rows)), (lambda item_ids: {m: table[item_ids] for m, table in rows.items()})
     given = {"table": table, "forward": forward, "projected": projected}
-    if isinstance(source, ItemFeatures):
+    if isinstance(source, ItemFeatures) and source.centres:
         centred = {m: source.directions(m, values) for m, values in rows.items()}
         given["centred"] = lambda fresh_ids=None: dict(centred)
     return _having(source, **given)

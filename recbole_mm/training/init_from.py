@@ -106,7 +106,7 @@ def _check_features(model: FeatureModel, config, source: Mapping) -> None:
         keys = (*MAKES_FEATURES, *(["seed"] if features.trainable and features.encoder.from_scratch else []))
         raise InputError(f"init_from: {file} was trained with another encoder (fingerprint {made_by}, not {features.made_by})"
                          f"{_changed(config, source, keys)}")  # fmt: skip
-    scaled = source["config"].get("feature_scaling", "none")
+    scaled = source["config"].get("feature_scaling") or "none"
     if files and scaled != config["feature_scaling"]:
         raise InputError(f"init_from: {file} was trained with feature_scaling: {scaled}, and this run has {config['feature_scaling']}")
     wide = [f"{m} of {before[m]} numbers, and this run of {now[m]}" for m in now if before[m] != now[m]]

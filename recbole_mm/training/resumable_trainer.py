@@ -109,7 +109,7 @@ def trained_before(config: MultiModalConfig) -> dict[str, object]:
     if config["resume"] and is_ours(config.model_class):
         checkpoint = newest_checkpoint(config["resume"])[1]
         if "feature_scaling" not in checkpoint["config"] and "feature_scaling" not in config.given_keys:
-            config["feature_scaling"] = "none"  # as in the version that wrote it, which had no such key
+            config["feature_scaling"] = None  # as in the version that wrote it, which had no such key
         return description(checkpoint)
     if config["resume"]:
         return description(load_checkpoint(config["resume"], pickled=True))

@@ -6,6 +6,7 @@ import torch
 from recbole_mm.encoder import compiled, create_encoder
 from recbole_mm.errors import InputError
 from recbole_mm.feature import ItemFeatures
+from recbole_mm.feature.build import build_features
 from recbole_mm.items import encoded_items as encoded
 from recbole_mm.testing.planted import built
 
@@ -202,6 +203,14 @@ def test_centred_rows_have_no_common_direction_and_nothing_else_changes(planted_
         torch.testing.assert_close(centred[~here][1:], stand_in[1:], atol=1e-5, rtol=0)
         shifted = frozen.directions(m, 3 * rows + torch.where(here.unsqueeze(1), 7.0, 0.0))
         torch.testing.assert_close(shifted[here], centred[here], atol=1e-5, rtol=1e-4)
+
+
+def test_a_run_of_an_earlier_version_has_rows_as_they_were(planted):
+    config, model, train, *_ = built(planted, encoder_training="pretrained")
+    config["feature_scaling"] = None
+    features = build_features(config, train._dataset)
+    assert all(torch.equal(rows, features.table()[m]) for m, rows in features.centred().items())
+    assert not torch.equal(model.item_features.centred()["text"], features.centred()["text"])
 
 
 def test_centred_rows_of_an_encoder_that_trains(planted):
