@@ -38,11 +38,11 @@ class MENTOR(WeightedGraphRecommender):
     With an encoder that trains, its gradient passes through the towers, and S is made anew before every epoch (and every
     ``item_graph_every`` steps).
 
-    Deviations: F and G are over a batch, not over all users and items. The released code computes F without gradient, so that it is a
-    constant, and G from further towers of their own, so that of what scores it trains w alone. ``legacy_detached_ssl: True`` does the
-    same: it leaves F out, and keeps G's gradient from the towers. Here F trains, and with the published ``mask_weight`` of 1.5 it would
-    outweigh the recommendation loss. The released BPR has logarithms of base 2, so its weights count for 1.44 times less than here. It
-    scores with the embeddings of the last training batch; here they are made anew.
+    Deviations: features are centred (see ``ItemFeatures.centred``). F and G are over a batch, not over all users and items. The released
+    code computes F without gradient, so that it is a constant, and G from further towers of their own, so that of what scores it trains w
+    alone. ``legacy_detached_ssl: True`` does the same: it leaves F out, and keeps G's gradient from the towers. Here F trains, and with the
+    published ``mask_weight`` of 1.5 it would outweigh the recommendation loss. The released BPR has logarithms of base 2, so its weights
+    count for 1.44 times less than here. It scores with the embeddings of the last training batch; here they are made anew.
     """
 
     loss_names = ("recommendation", "regularisation", "alignment", "noise", "masked")
@@ -96,7 +96,7 @@ class MENTOR(WeightedGraphRecommender):
 
     def first_layer(self, fresh_ids: Tensor | None = None) -> Tensor:
         """The first layer of every modality's tower, (n_users + n_items, M, size)."""
-        return self.towers.first_layer(self.towers.project(self.item_features.table(fresh_ids)))
+        return self.towers.first_layer(self.towers.project(self.item_features.centred(fresh_ids)))
 
     def propagated(self, first: Tensor, noise: float = 0.0) -> tuple[Tensor, Tensor]:
         """The towers' rows of users (n_users, M, size), and T + S^n_item_layers T of items (n_items, M, size), from their first layers."""

@@ -13,7 +13,7 @@ from recbole_mm.config.registry import get_model
 from recbole_mm.errors import InputError
 from recbole_mm.quick_start import build_trainer, load_data_and_model
 from recbole_mm.testing.demands import Demand, refused, require, working_in
-from recbole_mm.testing.model_measures import cold_auc, has_gradient, loss_of, scores_of
+from recbole_mm.testing.model_measures import cold_auc, has_gradient, loss_of, losses_of, main_loss, scores_of
 from recbole_mm.testing.planted import built
 from recbole_mm.testing.shops import Shops
 
@@ -110,8 +110,8 @@ class ModelChecks:
         live, batch = training == "end2end" and modalities != "three files", next(iter(train))
         model.start_training()
         model.start_epoch(0)
-        first = loss_of(model, batch)
-        first.backward()
+        first = losses_of(model, batch)
+        sum(first.values()).backward()
         encoder = dict(model.item_features.encoder.named_parameters()) if model.item_features.encoder else {}
         require(bool(encoder) == live, f"its item_features {'have no' if live else 'keep an'} encoder")
         for name, parameter in model.named_parameters():
@@ -129,7 +129,7 @@ class ModelChecks:
         start = {name: p.detach().clone() for name, p in model.named_parameters()}
         for epoch in range(self.live_epochs if live else 5):
             trainer._train_epoch(train, epoch)
-        require(loss_of(model, batch) < first, "the loss does not fall")
+        require(main_loss(losses_of(model, batch)) < main_loss(first), "the recommendation loss does not fall")
         still = {name for name, p in model.named_parameters() if torch.equal(p, start[name])}
         still &= {f"item_features.encoder.{name}" for name in reached} | {name for name in start if "encoder" not in name}
         require(not still, f"{sorted(still)} have gradients and do not change")

@@ -1,5 +1,7 @@
 """What the checks of a model read off it: scores, losses, and how well items without interactions are ranked."""
 
+from collections.abc import Mapping
+
 import numpy as np
 import torch
 from torch import Tensor
@@ -17,10 +19,22 @@ def scores_of(model) -> Tensor:
 
 def loss_of(model, batch) -> Tensor:
     """Of a batch, whatever is drawn at random drawn the same every time."""
+    return sum(losses_of(model, batch).values())
+
+
+def losses_of(model, batch) -> dict[str, Tensor]:
+    """The parts of the loss, by the model's names for them, otherwise all as one."""
     model.train()
     torch.manual_seed(0)
     losses = model.calculate_loss(batch)
-    return sum(losses) if isinstance(losses, tuple) else losses
+    parts = losses if isinstance(losses, tuple) else (losses,)
+    names = getattr(model, "loss_names", ())
+    return dict(zip(names, parts, strict=False)) if names else {"total": sum(parts)}
+
+
+def main_loss(losses: Mapping[str, Tensor]) -> Tensor:
+    """The recommendation loss alone, where it has a name: others may rise at first, as an alignment of embeddings that begin small does."""
+    return losses["recommendation"] if "recommendation" in losses else sum(losses.values())
 
 
 def cold_auc(model, dataset) -> float:

@@ -58,7 +58,8 @@ class Dense:
 
     def modalities(self, noise: list[torch.Tensor] | None = None) -> list[list[np.ndarray]]:
         of = lambda m: None if noise is None else [layer[:, m].numpy() for layer in noise]  # noqa: E731
-        return [self.tower(self.model.towers, m, k, rows, of(k)) for k, (m, rows) in enumerate(self.features.items())]
+        rows = self.model.item_features.centred()
+        return [self.tower(self.model.towers, m, k, rows[m], of(k)) for k, m in enumerate(self.features)]
 
     def fused(self, towers) -> list[np.ndarray]:
         weights = self.model.modality_preference.detach().numpy()
