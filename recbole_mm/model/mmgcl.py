@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import normalize, pad
 
-from recbole_mm.config.kinds import AMOUNT, POSITIVE, SHARE, Key, choice
+from recbole_mm.config.kinds import AMOUNT, POSITIVE, SHARE, Key
 from recbole_mm.data.dataset import MultiModalDataset
 from recbole_mm.model.branches import BranchRecommender
 from recbole_mm.model.graph import light_gcn
@@ -29,15 +29,13 @@ class MMGCL(BranchRecommender):
     negative swaps and with whom; here both are drawn for each item, from the others of the batch. An item counts as one negative however
     often it is in the batch, and a user's own training items are never the user's negatives. The released code contrasts users and items
     of the edge-dropout view a second time where the masking view is due, masks a modality by leaving nodes out of its graph, and leaves the
-    challenging negatives out. Here all three follow the paper, and there is no option for that. The paper ranks by z_u . z_i, as BPR trains
-    it; here the cosine ranks, which the contrast trains (``rank_scores: dot`` for the paper's).
+    challenging negatives out. Here all three follow the paper, and there is no option for that.
     """
 
     loss_names = ("recommendation", "contrastive", "regularisation")
     keys = {
         "ssl_alpha": Key(0.4, AMOUNT, "Weight of the contrastive loss. Grid: [0.1, 0.2, ..., 1.0]."),
         "ssl_temp": Key(0.2, POSITIVE, "Temperature of the contrastive loss. Grid: [0.1, 0.2, 0.5, 1.0]."),
-        "rank_scores": Key("cosine", choice("dot", "cosine"), "What ranks the items: cosines, which the contrast trains, or dot products."),
         "dropout_rate": Key(0.05, SHARE, "Share of the interactions that each branch of the edge-dropout view goes without."),
     }
 

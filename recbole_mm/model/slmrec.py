@@ -24,8 +24,8 @@ class SLMRec(BranchRecommender):
       mapped to a space shared with the second modality, and so on, with a loss in each space. The order is that of the modalities in use.
 
     FD and FM change items before propagation, so the changes of neighbours reach an item as well. The loss also has ``reg_weight`` * L2 of
-    the batch's ids. score(u, i) = cos(z_u, z_i), which is what is trained. No negatives are sampled. Another
-    ``loss_type`` takes the place of the main loss, and scores are then z_u . z_i.
+    the batch's ids. score(u, i) = z_u . z_i, although cosines are trained: the norms say how popular an item is, and on sparse data rank
+    better than cosines do (``rank_scores: cosine``). No negatives are sampled. Another ``loss_type`` takes the place of the main loss.
 
     Deviations: an item counts as one negative, or one row of the ssl loss, however often it is in the batch, and a user's own training
     items are never the user's negatives. In the public code all other rows are negatives, so that popular items and the user's own items
@@ -42,7 +42,7 @@ class SLMRec(BranchRecommender):
         "ssl_temp": Key(0.2, POSITIVE, "Temperature of the self-supervised loss. Grid: [0.1, 0.2, 0.5, 1.0]."),
         "dropout_rate": Key(0.3, SHARE, "Dropout rate of FD."),
         "legacy_duplicates": Key(False, SWITCH, "True: all other rows of a batch are negatives, whatever their items, as in public code."),
-        "legacy_scores": Key(False, SWITCH, "True: rank by sigmoid(dot product) instead of the cosine that is trained, as in public code."),
+        "legacy_scores": Key(False, SWITCH, "True: rank by the float32 sigmoid of the score, in which large ones tie, as in public code."),
     }
 
     def __init__(self, config, dataset: MultiModalDataset) -> None:
@@ -51,6 +51,8 @@ class SLMRec(BranchRecommender):
         self.own_loss = config["loss_type"] == "InfoNCE"
         self.ssl_task, self.dropout_rate = config["ssl_task"], config["dropout_rate"]
         self.legacy_duplicates, self.legacy_scores = config["legacy_duplicates"], config["legacy_scores"]
+        if config["feature_scaling"] is None and self.own_loss and not self.legacy_scores:
+            self.ranks_by_cosine = True  # as in the versions without that key, whose runs are ranked as they were
         if self.ssl_task == "FAC":
             self.onward, self.inward = (
                 nn.ModuleList(nn.Linear(self.size, self.size) for _ in self.item_features.modalities) for _ in range(2)
@@ -92,11 +94,6 @@ class SLMRec(BranchRecommender):
         masked = torch.randint(self.n_branches - 1, (self.n_items, 1), device=items.device)
         view = self._view(items, item_rows[0], [rows * (masked != m) for m, rows in enumerate(item_rows[1:])])
         return info_nce(self.fuse_items(item_branches[items]), view, self.ssl_temp)
-
-    def embed(self, fresh_ids: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        users, items = super().embed(fresh_ids)
-        cosine = self.own_loss and not self.legacy_scores
-        return (functional.normalize(users, dim=-1), functional.normalize(items, dim=-1)) if cosine else (users, items)
 
     def predict(self, interaction) -> Tensor:
         scores = super().predict(interaction)

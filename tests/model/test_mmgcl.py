@@ -121,14 +121,14 @@ def test_the_loss_contrasts_users_with_items_in_the_edge_dropout_view_and_in_the
     assert losses[1].item() == pytest.approx(0.7 * (1 + 2))
 
 
-@pytest.mark.parametrize("keys", [{}, {"rank_scores": "dot"}], ids=["default", "paper"])
-def test_it_ranks_by_the_cosine_that_the_contrast_trains(planted, keys):
+@pytest.mark.parametrize("keys", [{"rank_scores": "cosine"}, {}], ids=["cosine", "paper"])
+def test_it_ranks_by_dot_products_or_by_the_cosine_that_the_contrast_trains(planted, keys):
     _, model, *_ = built(planted, "MMGCL", **keys, **FROZEN)
     randomise(model)
     model.eval()
     with torch.no_grad():
         users, items = model.embed()
-        wanted = users @ items.T if keys else torch.cosine_similarity(users.unsqueeze(1), items, dim=-1)
+        wanted = torch.cosine_similarity(users.unsqueeze(1), items, dim=-1) if keys else users @ items.T
         torch.testing.assert_close(model.full_sort_predict({"user_id": torch.arange(model.n_users)}), wanted.flatten())
 
 

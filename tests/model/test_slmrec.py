@@ -88,12 +88,19 @@ def test_losses_are_those_of_the_paper(planted, task, legacy, monkeypatch):
     assert ours == pytest.approx([main, 0.5 * ssl, 0.1 * l2], rel=1e-6)
 
 
-def test_it_ranks_by_the_cosine_that_it_trains(planted):
-    _, model, train, *_ = built(planted, "SLMRec", **FROZEN)
+@pytest.mark.parametrize("keys", [{}, {"rank_scores": "cosine"}], ids=str)
+@pytest.mark.parametrize("earlier", [False, True], ids=["now", "earlier version"])
+def test_it_ranks_by_dot_products_or_by_the_cosine_that_it_trains(planted, keys, earlier):
+    """By the latter in runs of earlier versions, which had no feature_scaling."""
+    config, model, train, *_ = built(planted, "SLMRec", **keys, **FROZEN)
+    if earlier:
+        config["feature_scaling"] = None
+        model = type(model)(config, train.dataset)
     features, batch = randomise(model), next(iter(train))
     z_users, z_items = fused(model, dense_branches(model, train, projected(model, features)))
-    wanted = torch.cosine_similarity(z_users[batch["user_id"]], z_items[batch["item_id"]], dim=-1)
-    torch.testing.assert_close(model.predict(batch), wanted)
+    pairs = z_users[batch["user_id"]], z_items[batch["item_id"]]
+    wanted = torch.cosine_similarity(*pairs, dim=-1) if keys or earlier else (pairs[0] * pairs[1]).sum(-1)
+    torch.testing.assert_close(model.predict(batch), wanted, rtol=1e-5, atol=1e-6)
     check_scores(model)
 
 

@@ -11,7 +11,7 @@ CELLS = {
     "demo": 22,
     "demo_contents": 21,
     "demo_encoders": 4,
-    "lastfm": 135,
+    "lastfm": 138,
     "movies": 20,
     "paradigms": 81,
     "real_weights": 48,
