@@ -4,7 +4,6 @@ import logging
 import os
 import tempfile
 from collections.abc import Sequence
-from contextlib import suppress
 from hashlib import blake2b
 from pathlib import Path
 
@@ -190,22 +189,18 @@ def cache_folders(preferred: Path) -> tuple[Path, Path]:
 
 def writable_cache(preferred: Path) -> Path:
     """A folder that this process can write to: `preferred` if possible, else one under `$XDG_CACHE_HOME/recbole_mm` (by default
-    `~/.cache/recbole_mm`) that belongs to `preferred` alone. It is not created.
+    `~/.cache/recbole_mm`) that belongs to `preferred` alone. It is not created, so
+    that processes that ask at the same time get the same answer.
 
     Raises:
         InputError: neither can be written.
     """
     for folder in cache_folders(preferred):
-        new = not folder.exists()
         try:
-            folder.mkdir(parents=True, exist_ok=True)
-            with tempfile.TemporaryFile(dir=folder):
-                pass
+            place = next(part for part in (folder, *folder.parents) if part.exists())
+            with tempfile.TemporaryFile(dir=place):
+                return folder
         except OSError:
             continue
-        if new:
-            with suppress(OSError):  # another process may have put something there
-                folder.rmdir()
-        return folder
     neither = " nor ".join(map(str, cache_folders(preferred)))
     raise InputError(f"no cache folder can be written, neither {neither}; set XDG_CACHE_HOME to a folder that can.")

@@ -2,6 +2,7 @@
 
 import logging
 import pickle
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -161,6 +162,12 @@ def test_pickling(folder: Path) -> None:
     expected = content.images(range(N))
     again = pickle.loads(pickle.dumps(content))
     assert torch.equal(again.images(range(N)), expected) and again.texts([1]) == ["text 1"]
+
+
+def test_those_who_ask_for_a_cache_at_the_same_time_get_the_same_one(tmp_path: Path) -> None:
+    with ThreadPoolExecutor(4) as pool:
+        assert set(pool.map(writable_cache, [tmp_path / "data/.recbole_mm"] * 400)) == {tmp_path / "data/.recbole_mm"}
+    assert not list(tmp_path.iterdir())
 
 
 def test_writable_cache(tmp_path: Path, monkeypatch) -> None:
