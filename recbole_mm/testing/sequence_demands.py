@@ -29,7 +29,7 @@ SMALL = {
     "learning_rate": 0.005, "encoder_learning_rate": 3e-4,
 }  # fmt: skip
 """A small model, by the names that sequence models have for their sizes; those that a model does not have are left out."""
-LIVE = {"initializer_range": 0.05, "loss_temperature": 0.1, "learning_rate": 0.02}
+LIVE = {"initializer_range": 0.02, "loss_temperature": 0.1, "learning_rate": 0.02}
 """Over a random encoder, whose rows are all alike but for a little, rather than over the principal components of features."""
 EPOCHS, FROZEN_EPOCHS = 16, 14
 
