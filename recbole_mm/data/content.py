@@ -189,8 +189,8 @@ def cache_folders(preferred: Path) -> tuple[Path, Path]:
 
 def writable_cache(preferred: Path) -> Path:
     """A folder that this process can write to: `preferred` if possible, else one under `$XDG_CACHE_HOME/recbole_mm` (by default
-    `~/.cache/recbole_mm`) that belongs to `preferred` alone. It is not created, so
-    that processes that ask at the same time get the same answer.
+    `~/.cache/recbole_mm`) that belongs to `preferred` alone. It is not created,
+    so that processes that ask at the same time get the same answer.
 
     Raises:
         InputError: neither can be written.

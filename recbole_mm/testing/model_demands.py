@@ -111,7 +111,7 @@ class ModelChecks:
         model.start_training()
         model.start_epoch(0)
         first = losses_of(model, batch)
-        sum(first.values()).backward()
+        sum(first).backward()
         encoder = dict(model.item_features.encoder.named_parameters()) if model.item_features.encoder else {}
         require(bool(encoder) == live, f"its item_features {'have no' if live else 'keep an'} encoder")
         for name, parameter in model.named_parameters():
@@ -129,7 +129,7 @@ class ModelChecks:
         start = {name: p.detach().clone() for name, p in model.named_parameters()}
         for epoch in range(self.live_epochs if live else 5):
             trainer._train_epoch(train, epoch)
-        require(main_loss(losses_of(model, batch)) < main_loss(first), "the recommendation loss does not fall")
+        require(main_loss(model, losses_of(model, batch)) < main_loss(model, first), "the recommendation loss does not fall")
         still = {name for name, p in model.named_parameters() if torch.equal(p, start[name])}
         still &= {f"item_features.encoder.{name}" for name in reached} | {name for name in start if "encoder" not in name}
         require(not still, f"{sorted(still)} have gradients and do not change")

@@ -1,7 +1,5 @@
 """What the checks of a model read off it: scores, losses, and how well items without interactions are ranked."""
 
-from collections.abc import Mapping
-
 import numpy as np
 import torch
 from torch import Tensor
@@ -19,22 +17,22 @@ def scores_of(model) -> Tensor:
 
 def loss_of(model, batch) -> Tensor:
     """Of a batch, whatever is drawn at random drawn the same every time."""
-    return sum(losses_of(model, batch).values())
+    return sum(losses_of(model, batch))
 
 
-def losses_of(model, batch) -> dict[str, Tensor]:
-    """The parts of the loss, by the model's names for them, otherwise all as one."""
+def losses_of(model, batch) -> tuple[Tensor, ...]:
+    """The parts of the loss."""
     model.train()
     torch.manual_seed(0)
     losses = model.calculate_loss(batch)
-    parts = losses if isinstance(losses, tuple) else (losses,)
+    return losses if isinstance(losses, tuple) else (losses,)
+
+
+def main_loss(model, losses: tuple[Tensor, ...]) -> Tensor:
+    """The recommendation loss alone, where the model names it: others may rise at first, as an alignment of embeddings that begin small
+    does."""
     names = getattr(model, "loss_names", ())
-    return dict(zip(names, parts, strict=False)) if names else {"total": sum(parts)}
-
-
-def main_loss(losses: Mapping[str, Tensor]) -> Tensor:
-    """The recommendation loss alone, where it has a name: others may rise at first, as an alignment of embeddings that begin small does."""
-    return losses["recommendation"] if "recommendation" in losses else sum(losses.values())
+    return losses[names.index("recommendation")] if "recommendation" in names else sum(losses)
 
 
 def cold_auc(model, dataset) -> float:
